@@ -1,0 +1,7 @@
+//! genkan (玄関): an authentication gateway that recognises callers before they step in.
+//!
+//! The floors, from the ground up; a module imports only from floors below its own. ARCHITECTURE.md
+//! is the map, and a test of the tree holds it.
+
+// floor 0
+pub mod model;

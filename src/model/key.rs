@@ -1,0 +1,351 @@
+//! Keys: their format, their two types, and what state one is in.
+//!
+//! A key in plain text ([`PlainKey`], [`PresentedKey`]) and its hash ([`KeyHash`]) are different
+//! types: what is stored, cached, logged and compared is the hash. The plain text exists in the answer
+//! to its creation and in the caller's request, nowhere else.
+
+use std::fmt;
+use std::str::FromStr;
+
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::clock::Timestamp;
+use super::id::{KeyId, MembershipId, OrganizationId, UserId};
+use super::member::{EmailAddress, Name};
+use super::random::Entropy;
+use super::scope::Scopes;
+
+/// What every key of ours starts with; the pattern for secret scanners is `gk_[0-9A-Za-z]{36}`.
+pub const PREFIX: &str = "gk_";
+/// Random base62 digits after the prefix: 30 × log2(62) = 178 bits.
+const SECRET_LENGTH: usize = 30;
+/// Base62 digits of the CRC32 of the secret digits, padded with zeros; 62^6 > 2^32.
+const CHECKSUM_LENGTH: usize = 6;
+/// Length of a key of ours in bytes.
+pub const LENGTH: usize = PREFIX.len() + SECRET_LENGTH + CHECKSUM_LENGTH;
+/// The shortest and longest key of another format that can be imported, in bytes. Shorter ones can
+/// be guessed; longer ones are no keys.
+pub const FOREIGN_LENGTH: std::ops::RangeInclusive<usize> = 16..=512;
+
+const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// The SHA-256 of a key. Keys carry 178 bits of entropy, so a fast hash without salt is enough: there
+/// is nothing to guess, and the look-up can go by the hash itself.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KeyHash([u8; 32]);
+
+impl KeyHash {
+    /// The hash of a key's bytes.
+    pub fn of(key: &[u8]) -> Self {
+        Self(Sha256::digest(key).into())
+    }
+
+    /// From the 32 bytes as stored.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+/// 64 lower-case hexadecimal digits.
+impl fmt::Display for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for KeyHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyHash(")?;
+        let mut start = self.0.iter().take(4);
+        start.try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        f.write_str("…)")
+    }
+}
+
+/// The text is not a SHA-256 in hexadecimal.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "not a SHA-256: expected 64 hexadecimal digits, as `printf %s KEY | sha256sum` prints them"
+)]
+pub struct KeyHashError;
+
+impl FromStr for KeyHash {
+    type Err = KeyHashError;
+
+    fn from_str(text: &str) -> Result<Self, KeyHashError> {
+        let mut hash = [0; 32];
+        if text.len() != 64 || !text.is_ascii() {
+            return Err(KeyHashError);
+        }
+        for (byte, pair) in hash.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            let pair = str::from_utf8(pair).map_err(|_utf8| KeyHashError)?;
+            *byte = u8::from_str_radix(pair, 16).map_err(|_digit| KeyHashError)?;
+        }
+        Ok(Self(hash))
+    }
+}
+
+/// A key that was just made. Its text is wiped from memory when it is dropped.
+pub struct PlainKey(Zeroizing<String>);
+
+impl PlainKey {
+    /// A new key: `gk_`, 30 random base62 digits, 6 digits of checksum.
+    pub fn generate(entropy: &dyn Entropy) -> Self {
+        let mut secret = Zeroizing::new(String::with_capacity(SECRET_LENGTH));
+        let mut random = Zeroizing::new([0; 1]);
+        while secret.len() < SECRET_LENGTH {
+            entropy.fill(&mut *random);
+            let [byte] = *random;
+            // 248 is the largest multiple of 62 in a byte: what lies above would favour low digits.
+            if byte < 248 {
+                secret.push(digit(u32::from(byte)));
+            }
+        }
+        let checksum = checksum(secret.as_bytes());
+        // All of the capacity at once: a text that grew would leave copies that nobody wipes.
+        let mut text = Zeroizing::new(String::with_capacity(LENGTH));
+        text.push_str(PREFIX);
+        text.push_str(&secret);
+        text.extend(checksum.iter().map(|byte| char::from(*byte)));
+        Self(text)
+    }
+
+    /// The text itself, to be shown once.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// What is stored of it.
+    pub fn hash(&self) -> KeyHash {
+        KeyHash::of(self.0.as_bytes())
+    }
+
+    /// Prefix and last four characters, by which people tell keys apart.
+    pub fn hint(&self) -> String {
+        let tail = self.0.get(LENGTH - 4..).unwrap_or_default();
+        format!("{PREFIX}…{tail}")
+    }
+}
+
+impl fmt::Debug for PlainKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PlainKey({})", self.hint())
+    }
+}
+
+/// A key as a caller presented it, borrowed from the request, its format already found possible.
+#[derive(Clone, Copy)]
+pub struct PresentedKey<'a>(&'a [u8]);
+
+impl<'a> PresentedKey<'a> {
+    /// Reads what a caller presented, or says that it cannot be a key: wrong length, a character that
+    /// keys do not have, or a checksum that does not match. No store is asked for those.
+    pub fn parse(text: &'a [u8]) -> Option<Self> {
+        match text.strip_prefix(PREFIX.as_bytes()) {
+            Some(rest) => is_own(rest).then_some(Self(text)),
+            None => is_foreign(text).then_some(Self(text)),
+        }
+    }
+
+    /// What it is looked up by.
+    pub fn hash(self) -> KeyHash {
+        KeyHash::of(self.0)
+    }
+}
+
+impl fmt::Debug for PresentedKey<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PresentedKey(…)")
+    }
+}
+
+/// Whether what follows the prefix is 30 base62 digits and their checksum.
+fn is_own(rest: &[u8]) -> bool {
+    match rest.split_at_checked(SECRET_LENGTH) {
+        Some((secret, given)) if given.len() == CHECKSUM_LENGTH => {
+            secret.iter().all(u8::is_ascii_alphanumeric) && checksum(secret) == *given
+        }
+        _ => false,
+    }
+}
+
+/// Whether it could be a key of another system: printable ASCII without spaces.
+fn is_foreign(text: &[u8]) -> bool {
+    FOREIGN_LENGTH.contains(&text.len()) && text.iter().all(u8::is_ascii_graphic)
+}
+
+fn checksum(secret: &[u8]) -> [u8; CHECKSUM_LENGTH] {
+    let mut rest = crc32fast::hash(secret);
+    let mut digits = [b'0'; CHECKSUM_LENGTH];
+    for place in digits.iter_mut().rev() {
+        *place = u8::try_from(digit(rest)).unwrap_or(b'0');
+        rest /= 62;
+    }
+    digits
+}
+
+/// The base62 digit of `value` modulo 62.
+fn digit(value: u32) -> char {
+    BASE62
+        .get(value as usize % 62)
+        .map_or('0', |byte| char::from(*byte))
+}
+
+/// Hides every key of ours in a text that is about to be shown or logged (a path, say).
+pub fn redact(text: &str) -> std::borrow::Cow<'_, str> {
+    if !text.contains(PREFIX) {
+        return text.into();
+    }
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(PREFIX) {
+        let (before, from) = rest.split_at(at);
+        let secret = from
+            .bytes()
+            .skip(PREFIX.len())
+            .take_while(u8::is_ascii_alphanumeric)
+            .count();
+        let (_secret, after) = from.split_at(PREFIX.len() + secret);
+        shown.push_str(before);
+        shown.push_str("gk_…");
+        rest = after;
+    }
+    shown.push_str(rest);
+    shown.into()
+}
+
+/// What is known of a key, everything but the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// Its name in lists, logs and commands.
+    pub id: KeyId,
+    /// What it is looked up by.
+    pub hash: KeyHash,
+    /// Prefix and last four characters; `imported` for a key whose text we never saw.
+    pub hint: String,
+    /// What its owner calls it.
+    pub name: Name,
+    /// The organisation in which it acts.
+    pub organization_id: OrganizationId,
+    /// The stay of its owner in that organisation; when it ends, the key ends.
+    pub membership_id: MembershipId,
+    /// Its owner.
+    pub user_id: UserId,
+    /// Its owner's address, as told to upstream.
+    pub email: EmailAddress,
+    /// What it may be used for.
+    pub scopes: Scopes,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// From when on it is refused; none: it does not expire.
+    pub expires_at: Option<Timestamp>,
+    /// When it was revoked, by itself or with its member.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// What may be done with a key at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyState {
+    /// It opens.
+    Live,
+    /// Its time is over.
+    Expired,
+    /// Somebody ended it, or its member was removed. Final.
+    Revoked,
+}
+
+impl KeyState {
+    /// The word shown in lists.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+impl Key {
+    /// The state at `now`. Revocation outranks expiry: it is what somebody decided.
+    pub fn state(&self, now: Timestamp) -> KeyState {
+        if self.revoked_at.is_some() {
+            KeyState::Revoked
+        } else if self.expires_at.is_some_and(|end| end <= now) {
+            KeyState::Expired
+        } else {
+            KeyState::Live
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::random::SystemEntropy;
+
+    #[test]
+    fn a_new_key_has_the_published_format_and_is_accepted() {
+        let key = PlainKey::generate(&SystemEntropy);
+        let text = key.expose();
+        assert_eq!(text.len(), 39);
+        assert!(text.starts_with("gk_"));
+        assert_eq!(
+            PresentedKey::parse(text.as_bytes()).unwrap().hash(),
+            key.hash()
+        );
+    }
+
+    #[test]
+    fn the_checksum_is_the_crc32_of_the_secret_in_base62() {
+        // zlib's CRC32 of thirty zeros is 0x77e5_db82, in base62 2C8GjS.
+        assert_eq!(&checksum(&[b'0'; 30]), b"2C8GjS");
+    }
+
+    #[test]
+    fn no_debug_text_holds_a_key() {
+        let key = PlainKey::generate(&SystemEntropy);
+        let presented = PresentedKey::parse(key.expose().as_bytes()).unwrap();
+        let secret = &key.expose()[3..33];
+        assert!(!format!("{key:?}{presented:?}{:?}", key.hash()).contains(secret));
+    }
+
+    #[test]
+    fn keys_in_a_text_are_hidden_and_the_rest_is_kept() {
+        let key = PlainKey::generate(&SystemEntropy);
+        let path = format!("/api/{}/x?y={}", key.expose(), key.expose());
+        assert_eq!(redact(&path), "/api/gk_…/x?y=gk_…");
+        assert_eq!(redact("/api/plain"), "/api/plain");
+    }
+
+    proptest! {
+        #[test]
+        fn one_changed_character_is_noticed_before_any_look_up(
+            place in 3_usize..39, other in "[0-9A-Za-z]"
+        ) {
+            let key = PlainKey::generate(&SystemEntropy);
+            let mut text = key.expose().to_owned();
+            let same = text.get(place..=place) == Some(other.as_str());
+            text.replace_range(place..=place, &other);
+            prop_assert_eq!(PresentedKey::parse(text.as_bytes()).is_some(), same);
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+            let _ = PresentedKey::parse(&bytes).map(PresentedKey::hash);
+        }
+
+        #[test]
+        fn a_hash_is_read_back_from_its_digits(bytes in any::<[u8; 32]>()) {
+            let hash = KeyHash::from_bytes(bytes);
+            prop_assert_eq!(hash.to_string().parse(), Ok(hash));
+        }
+    }
+}

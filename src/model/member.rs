@@ -1,0 +1,240 @@
+//! People: their addresses, the names they give to things, and their roles in an organisation.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::clock::Timestamp;
+use super::id::{MembershipId, OrganizationId, UserId};
+
+/// The longest name of a key, a person or an organisation, in characters.
+pub const NAME_CHARS_MAX: usize = 100;
+/// The longest e-mail address, in bytes (RFC 5321 §4.5.3.1.3, less the angle brackets).
+pub const EMAIL_BYTES_MAX: usize = 254;
+
+/// A name that somebody gave: 1 to 100 characters of any script, trimmed, without control characters.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Name(String);
+
+/// Why a text is not a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Nothing is left after trimming.
+    #[error("the name is empty")]
+    Empty,
+    /// More than [`NAME_CHARS_MAX`] characters.
+    #[error("the name is longer than {NAME_CHARS_MAX} characters")]
+    TooLong,
+    /// A control or a text-direction character: it could make a list show what is not there.
+    #[error("the name has a control character")]
+    Control,
+}
+
+impl Name {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl FromStr for Name {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let text = text.trim();
+        if text.is_empty() {
+            Err(NameError::Empty)
+        } else if text.chars().count() > NAME_CHARS_MAX {
+            Err(NameError::TooLong)
+        } else if text.chars().any(is_control) {
+            Err(NameError::Control)
+        } else {
+            Ok(Self(text.to_owned()))
+        }
+    }
+}
+
+/// C0, C1, line separators, and the bidirectional controls (Unicode TR 36 §2.4).
+fn is_control(char: char) -> bool {
+    char.is_control() || matches!(char, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// An e-mail address, in lower case. It travels in a header, so it is printable ASCII only.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EmailAddress(String);
+
+/// The text is not an address that genkan takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "not an e-mail address: expected name@domain in ASCII, at most {EMAIL_BYTES_MAX} characters"
+)]
+pub struct EmailError;
+
+impl EmailAddress {
+    /// The address.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for EmailAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl FromStr for EmailAddress {
+    type Err = EmailError;
+
+    fn from_str(text: &str) -> Result<Self, EmailError> {
+        let text = text.trim();
+        let printable = text.len() <= EMAIL_BYTES_MAX
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && !b"\"(),:;<>[\\]".contains(&byte));
+        match text.split_once('@') {
+            Some((local, domain))
+                if printable
+                    && !local.is_empty()
+                    && !domain.is_empty()
+                    && !domain.contains('@') =>
+            {
+                Ok(Self(text.to_ascii_lowercase()))
+            }
+            _ => Err(EmailError),
+        }
+    }
+}
+
+/// What a member may do in an organisation, from least to most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
+    /// Makes and deletes their own keys.
+    Member,
+    /// Sees and revokes every key of the organisation, manages members.
+    Admin,
+    /// As an admin, and manages owners. An organisation always has one.
+    Owner,
+}
+
+impl Role {
+    /// Every role, from least to most.
+    pub const ALL: [Self; 3] = [Self::Member, Self::Admin, Self::Owner];
+
+    /// The word used on the command line and in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Member => "member",
+            Self::Admin => "admin",
+            Self::Owner => "owner",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The word is none of the roles.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown role `{0}`: the roles are owner, admin and member")]
+pub struct RoleError(pub String);
+
+impl FromStr for Role {
+    type Err = RoleError;
+
+    fn from_str(word: &str) -> Result<Self, RoleError> {
+        Self::ALL
+            .into_iter()
+            .find(|role| role.as_str() == word)
+            .ok_or_else(|| RoleError(word.to_owned()))
+    }
+}
+
+/// An organisation: the customer whose keys, members and traffic belong together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Organization {
+    /// Its name in headers and commands.
+    pub id: OrganizationId,
+    /// Its name among people; unique.
+    pub name: Name,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// A user's present stay in an organisation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// This stay; a later one has another id.
+    pub membership_id: MembershipId,
+    /// The organisation.
+    pub organization_id: OrganizationId,
+    /// The person.
+    pub user_id: UserId,
+    /// The person's address; unique among users.
+    pub email: EmailAddress,
+    /// The person's name.
+    pub name: Name,
+    /// What the person may do here.
+    pub role: Role,
+    /// When the stay began.
+    pub created_at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_of_any_script_is_trimmed_and_kept() {
+        assert_eq!(
+            "  玄関 열쇠 ".parse::<Name>().unwrap().as_str(),
+            "玄関 열쇠"
+        );
+        assert_eq!(
+            "鍵"
+                .repeat(100)
+                .parse::<Name>()
+                .unwrap()
+                .as_str()
+                .chars()
+                .count(),
+            100
+        );
+    }
+
+    #[test]
+    fn a_name_that_could_deceive_a_list_is_refused() {
+        assert_eq!(" \t ".parse::<Name>(), Err(NameError::Empty));
+        assert_eq!("a\u{202e}b".parse::<Name>(), Err(NameError::Control));
+        assert_eq!("a\nb".parse::<Name>(), Err(NameError::Control));
+        assert_eq!("x".repeat(101).parse::<Name>(), Err(NameError::TooLong));
+    }
+
+    #[test]
+    fn an_address_is_lower_case_and_fits_a_header() {
+        assert_eq!(
+            "Hana@Example.COM".parse::<EmailAddress>().unwrap().as_str(),
+            "hana@example.com"
+        );
+        for bad in [
+            "",
+            "hana",
+            "@x",
+            "hana@",
+            "a@b@c",
+            "花@example.com",
+            "a b@c",
+            "a\r\n@b",
+        ] {
+            assert_eq!(bad.parse::<EmailAddress>(), Err(EmailError), "{bad:?}");
+        }
+    }
+}

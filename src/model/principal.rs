@@ -1,0 +1,40 @@
+//! Who calls: what a look-up yields for a key that opens.
+
+use super::clock::Timestamp;
+use super::id::{KeyId, MembershipId, OrganizationId, UserId};
+use super::key::Key;
+use super::member::EmailAddress;
+use super::scope::Scopes;
+
+/// The caller, as the database knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Principal {
+    /// The key that was presented.
+    pub key_id: KeyId,
+    /// The organisation in which it acts.
+    pub organization_id: OrganizationId,
+    /// The membership by which it lives.
+    pub membership_id: MembershipId,
+    /// The person behind it.
+    pub user_id: UserId,
+    /// That person's address.
+    pub email: EmailAddress,
+    /// What the key may be used for.
+    pub scopes: Scopes,
+    /// From when on it is refused.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl From<Key> for Principal {
+    fn from(key: Key) -> Self {
+        Self {
+            key_id: key.id,
+            organization_id: key.organization_id,
+            membership_id: key.membership_id,
+            user_id: key.user_id,
+            email: key.email,
+            scopes: key.scopes,
+            expires_at: key.expires_at,
+        }
+    }
+}
