@@ -5,3 +5,5 @@
 
 // floor 0
 pub mod model;
+// floor 1
+pub mod config;

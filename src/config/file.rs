@@ -1,0 +1,216 @@
+//! What may be written in a configuration file: every key, its type, its default and the reason.
+//!
+//! This is the only list of keys. The reader refuses what is not in it, takes defaults from it, and
+//! `genkan config example` prints it. What the values mean together is in [`meaning`](super::meaning).
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+
+use super::limits::Limits;
+use super::read::{At, Field, Given, Named, NonEmpty, Presence, Read, Reader};
+use super::tree::Node;
+use super::words::{
+    CorsOrigin, HostName, Name, Secret, SecretFile, UpstreamHeader, Url, UrlPath, Within,
+};
+use super::{CredentialSource, LogFormat, LogRequests, UpstreamHost};
+use crate::model::scope::Scope;
+
+/// Declares a table of the file. Each key: why it exists, whether it must be there, its type, and
+/// its default (or, where there is none, an example) in TOML; for a table within, its header.
+///
+/// A field is none where it is absent or was refused: its mistakes have been reported by then.
+macro_rules! section {
+    ($(#[doc = $about:literal])+ $name:ident {
+        $($(#[doc = $reason:literal])+ $presence:ident $key:ident: $type:ty = $value:literal,)+
+    }) => {
+        $(#[doc = $about])+
+        pub(super) struct $name {
+            $(pub(super) $key: Option<At<$type>>,)+
+        }
+
+        impl Read for $name {
+            const FIELDS: &'static [Field] = &[$(Field {
+                key: stringify!($key),
+                presence: Presence::$presence,
+                value: $value,
+                reason: concat!($($reason, "\n"),+),
+                fields: <$type as Read>::FIELDS,
+            },)+];
+
+            fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
+                let table = reader.table(node, Self::FIELDS)?;
+                let mut fields = Self::FIELDS.iter();
+                Some(Self {
+                    $($key: reader.field(node, table, fields.next()?),)+
+                })
+            }
+        }
+    };
+}
+
+section! {
+    /// A whole configuration.
+    Written {
+        /// Threads of the data plane, each with connections of its own; 1 to 256. By default as many
+        /// as there are cores.
+        Optional workers: Within<1, 256> = "4",
+        /// Peers whose Forwarded and X-Forwarded-* headers are believed: the load balancer, if there
+        /// is one. From everybody else these headers are removed.
+        Default trusted_proxies: Vec<IpNet> = "[]",
+        /// Where operators connect: /healthz, /readyz and /metrics. Not for the world.
+        Default admin: Admin = "[admin]",
+        /// Where clients connect. One table for each socket.
+        Required listeners: NonEmpty<Listener> = "[[listeners]]",
+        /// The services behind, by names of your choice.
+        Required upstreams: Named<Upstream> = "[upstreams.genesis]",
+        /// What goes where, and who may. The longest prefix of the more specific host wins.
+        Required routes: NonEmpty<Route> = "[[routes]]",
+        /// The database: exactly one of sqlite, postgres and postgres_file.
+        Required store: Store = "[store]",
+        /// What is logged, always to standard error.
+        Default log: Log = "[log]",
+        /// The bounds. What reaches one is answered or counted, never waited out in silence.
+        Default limits: Limits = "[limits]",
+    }
+}
+
+section! {
+    /// `[admin]`
+    Admin {
+        /// Address and port; port 0 lets the system choose.
+        Default address: SocketAddr = r#""127.0.0.1:8081""#,
+    }
+}
+
+section! {
+    /// `[[listeners]]`
+    Listener {
+        /// Its name in logs and metrics.
+        Required name: Name = r#""main""#,
+        /// Address and port; port 0 lets the system choose.
+        Required address: SocketAddr = r#""127.0.0.1:8080""#,
+        /// TLS with HTTP/2 and HTTP/1.1; without it, plain HTTP.
+        Optional tls: ListenerTls = "[listeners.tls]",
+    }
+}
+
+section! {
+    /// `[listeners.tls]`
+    ListenerTls {
+        /// PEM: the certificate, then its chain. Relative paths begin at this file's folder.
+        Required certificate_file: PathBuf = r#""tls/certificate.pem""#,
+        /// PEM: the private key.
+        Required key_file: PathBuf = r#""tls/key.pem""#,
+    }
+}
+
+section! {
+    /// `[upstreams.NAME]`
+    Upstream {
+        /// Where it is: http or https, the same for all. Requests go round.
+        Required urls: NonEmpty<At<Url>> = r#"["https://genesis.example.com"]"#,
+        /// PEM roots that alone are trusted, for a private authority. Without it: the system's.
+        Optional tls_roots_file: PathBuf = r#""tls/roots.pem""#,
+        /// What the upstream sees as Host: "preserve" (as the client sent it) or "upstream" (its own
+        /// address, as a public service behind TLS expects).
+        Default host: UpstreamHost = r#""preserve""#,
+        /// From the first packet to the end of the TLS handshake: then 502 or 504. A healthy
+        /// upstream takes milliseconds; one lost packet costs a second.
+        Default connect_timeout_ms: Within<1, 600_000> = "5_000",
+        /// From the request being sent to the head of the answer: then 504. 0: no limit, for long
+        /// polls and MCP tools that answer late.
+        Default first_byte_timeout_ms: Within<0, 86_400_000> = "60_000",
+        /// An idle connection is closed after this. Keep it below the upstream's own, so that no
+        /// request meets a connection that is being closed.
+        Default idle_timeout_ms: Within<1, 3_600_000> = "30_000",
+    }
+}
+
+section! {
+    /// `[[routes]]`
+    Route {
+        /// Its name in logs and metrics.
+        Required name: Name = r#""api""#,
+        /// The host it is for, without port. Without it: any.
+        Optional host: HostName = r#""api.example.com""#,
+        /// The paths it is for: "/api/" holds for /api/x and not for /apix. The path is kept.
+        Required path_prefix: UrlPath = r#""/api/""#,
+        /// The name of an upstream.
+        Required upstream: Name = r#""genesis""#,
+        /// Where a key is accepted: "x-api-key" (the header), "bearer" (Authorization). It never
+        /// reaches the upstream.
+        Default credentials: NonEmpty<CredentialSource> = r#"["x-api-key", "bearer"]"#,
+        /// What a key must be allowed to: "api", "mcp" or "manage".
+        Required scope: Scope = r#""api""#,
+        /// Whether the Model Context Protocol is spoken here.
+        Default mcp: bool = "false",
+        /// Paths that need no key: exact, or with all below where they end in a slash.
+        Default public_paths: Vec<At<UrlPath>> = "[]",
+        /// Browser origins that are served; "*" for all.
+        Default cors_origins: Vec<CorsOrigin> = "[]",
+        /// A credential of the platform's own that the upstream gets instead of the caller's.
+        Optional upstream_credential: UpstreamCredential = "[routes.upstream_credential]",
+    }
+}
+
+section! {
+    /// `[routes.upstream_credential]`
+    UpstreamCredential {
+        /// The header that carries it.
+        Required header: UpstreamHeader = r#""x-api-key""#,
+        /// Its whole value, from a file: one line. For a bearer, the line begins with "Bearer ".
+        Either value_file: Given<SecretFile> = r#""secrets/upstream-key""#,
+        /// Instead: the value itself. Whoever reads this file has the key.
+        Instead value: Given<Secret> = r#""the-key""#,
+    }
+}
+
+section! {
+    /// `[store]`
+    Store {
+        /// A file, created when absent: for the gateways and commands of one host.
+        Either sqlite: Given<PathBuf> = r#""data/genkan.db""#,
+        /// Instead: a PostgreSQL, for any number of hosts. Its URL from a file: one line.
+        Instead postgres_file: Given<SecretFile> = r#""secrets/postgres-url""#,
+        /// Instead: the URL itself. Whoever reads this file has the password.
+        Instead postgres: Given<Secret> = r#""postgres://genkan:password@127.0.0.1:5432/genkan""#,
+        /// Connections to PostgreSQL at most, for this process. The server's own limit, often 100,
+        /// is shared by all.
+        Default connections_max: Within<2, 1_000> = "10",
+    }
+}
+
+section! {
+    /// `[log]`
+    Log {
+        /// "human", or "json": one object a line.
+        Default format: LogFormat = r#""human""#,
+        /// The least severe level of genkan's own lines: "error", "warn", "info", "debug", "trace".
+        Default level: tracing::Level = r#""info""#,
+        /// Which requests are logged: "none", "refused" (or failed), "all".
+        Default requests: LogRequests = r#""refused""#,
+    }
+}
+
+/// The keys of which exactly one stands in its table, if `key` is one of them.
+pub(super) fn alternatives(key: &str) -> &'static [&'static str] {
+    const STORES: &[&str] = &["sqlite", "postgres_file", "postgres"];
+    const VALUES: &[&str] = &["value_file", "value"];
+    [STORES, VALUES]
+        .into_iter()
+        .find(|keys| keys.contains(&key))
+        .unwrap_or_default()
+}
+
+/// Whether a value under this key may be shown even where the file as a whole cannot be parsed.
+pub(super) fn is_plain(key: &str) -> bool {
+    const SECRET: [&str; 2] = ["postgres", "value"];
+    fn holds(fields: &[Field], key: &str) -> bool {
+        fields
+            .iter()
+            .any(|field| (field.key == key && field.fields.is_empty()) || holds(field.fields, key))
+    }
+    !SECRET.contains(&key) && holds(Written::FIELDS, key)
+}

@@ -1,0 +1,117 @@
+//! Every bound in one place: its name, its default and the reason for it.
+//!
+//! Names end in their unit. A bound that is reached is answered or counted, never waited out in
+//! silence.
+
+use super::read::{Field, Presence, Read, Reader};
+use super::tree::Node;
+use super::words::number;
+
+/// Declares the limits once: field, default, the least and the most that make sense, reason. The
+/// reader of the configuration and its commented example are made from the same table.
+macro_rules! limits {
+    ($($(#[doc = $reason:literal])+ $name:ident: $type:ty = $default:literal in $min:literal..=$max:literal,)+) => {
+        /// The bounds. See each field for what happens when it is reached.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct Limits {
+            $($(#[doc = $reason])+ pub $name: $type,)+
+        }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { $($name: $default,)+ }
+            }
+        }
+
+        impl Limits {
+            /// Name and value of every limit, in order.
+            pub(super) fn entries(&self) -> Vec<(&'static str, u64)> {
+                // Every type here has at most 64 bits.
+                vec![$((stringify!($name), u64::try_from(self.$name).unwrap_or(u64::MAX)),)+]
+            }
+        }
+
+        impl Read for Limits {
+            const FIELDS: &'static [Field] = &[$(Field {
+                key: stringify!($name),
+                presence: Presence::Default,
+                value: stringify!($default),
+                reason: concat!($($reason, "\n",)+ " At least ", stringify!($min), ", at most ", stringify!($max), ".\n"),
+                fields: &[],
+            },)+];
+
+            fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
+                let table = reader.table(node, Self::FIELDS)?;
+                let mut limits = Self::default();
+                $(if let Some(number) = table
+                    .get(stringify!($name))
+                    .and_then(|node| number(node, reader, $min, $max))
+                {
+                    limits.$name = <$type>::try_from(number).unwrap_or(<$type>::MAX);
+                })+
+                Some(limits)
+            }
+        }
+    };
+}
+
+limits! {
+    /// Client connections of the whole process. At the bound no more are accepted: they wait in the
+    /// kernel's queue. Each costs at most two file descriptors with its upstream.
+    connections_max: usize = 10_000 in 1..=1_000_000,
+    /// From the connection to the end of the TLS handshake and the first byte of a request: slow
+    /// starters hold a descriptor and nothing else.
+    handshake_timeout_ms: u64 = 10_000 in 100..=120_000,
+    /// From the first byte of a request's head to its end (slow headers, "Slowloris").
+    head_timeout_ms: u64 = 10_000 in 100..=120_000,
+    /// A connection without a request in flight is closed after this time. Longer than most
+    /// clients' own, so that the client closes first and no request meets a closing connection.
+    keep_alive_timeout_ms: u64 = 75_000 in 100..=3_600_000,
+    /// Bytes of all header lines of a request together: 431 above. Browsers and tools stay below 8 KiB.
+    head_bytes_max: usize = 16_384 in 1_024..=65_536,
+    /// Bytes of the request target: 414 above.
+    target_bytes_max: usize = 8_192 in 256..=65_536,
+    /// Bytes of a request's body: 413 above. Bodies are streamed, so this protects the upstream, not
+    /// genkan's memory.
+    body_bytes_max: u64 = 4_294_967_296 in 0..=1_099_511_627_776,
+    /// A body, in either direction, of which nothing moves for this long is cut. Event streams are
+    /// excepted: they may be silent.
+    body_idle_timeout_ms: u64 = 30_000 in 100..=3_600_000,
+    /// HTTP/2 streams at a time in one connection (RFC 9113 §5.1.2).
+    http2_streams_max: u32 = 200 in 1..=10_000,
+    /// HTTP/2 flow-control window of one stream, in bytes: what one slow upstream can hold in memory.
+    http2_stream_window_bytes: u32 = 262_144 in 65_535..=16_777_216,
+    /// Idle connections kept to one upstream address, for each worker.
+    upstream_idle_connections_max: usize = 256 in 0..=100_000,
+    /// Known keys kept in memory, about 600 bytes each. The least used leave first.
+    cache_keys_max: u64 = 100_000 in 1..=10_000_000,
+    /// Hashes remembered as unknown, about 100 bytes each, in a cache of their own: guesses do not
+    /// drive known keys out.
+    cache_unknown_max: u64 = 20_000 in 1..=10_000_000,
+    /// Look-ups in the store at a time. A key that finds no place in time is answered 503, and
+    /// guessing cannot load the store with more than this.
+    lookups_max: usize = 32 in 1..=10_000,
+    /// The longest that a request waits for the store; then 503.
+    lookup_timeout_ms: u64 = 250 in 10..=60_000,
+    /// How long an instance may answer from its cache without having renewed its lease. Both the
+    /// outage of the database that cached keys survive and the worst wait of a revocation.
+    lease_ms: u64 = 3_000 in 300..=60_000,
+    /// Revocations remembered one by one. Older cache entries are looked up anew.
+    tombstones_max: usize = 65_536 in 1..=10_000_000,
+    /// MCP sessions whose key is remembered; above, the oldest are bound anew by their next request.
+    mcp_sessions_max: u64 = 100_000 in 1..=10_000_000,
+    /// Requests a second of one key on one instance, in bursts of up to one second's worth: 429 above.
+    /// 0: not limited.
+    requests_per_second_per_key: u32 = 0 in 0..=1_000_000,
+    /// At the end: from SIGTERM until no more connections are accepted. Give a load balancer time to
+    /// see `/readyz` answer 503.
+    shutdown_delay_ms: u64 = 0 in 0..=600_000,
+    /// At the end: how long idle HTTP/1.1 connections are kept after the last was accepted. A request
+    /// that is on its way on one is answered, with `Connection: close`, rather than reset.
+    shutdown_linger_ms: u64 = 1_000 in 0..=60_000,
+    /// At the end: how long requests in flight may take to finish. What is left then is cut and counted.
+    shutdown_timeout_ms: u64 = 30_000 in 0..=3_600_000,
+    /// Log lines that wait to be written. Above, lines are dropped and counted: a full disk or a slow
+    /// terminal stops no request.
+    log_lines_max: usize = 8_192 in 16..=1_000_000,
+}

@@ -1,0 +1,350 @@
+//! What the configuration means: checked, complete, in types that the floors above can use without
+//! asking again.
+//!
+//! The way there: a text becomes a tree whose values know their place (`tree`), the environment
+//! writes over it (`environment`), the list of keys is read from it (`file`, by `read` and `words`),
+//! and what they mean together is checked (`meaning`). Nothing stops at a mistake: all of them are in
+//! one [`ConfigErrors`].
+
+pub mod limits;
+
+mod environment;
+mod error;
+mod example;
+mod file;
+mod meaning;
+mod read;
+mod show;
+mod source;
+mod tree;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use http::{HeaderName, HeaderValue};
+use ipnet::IpNet;
+use toml::de::DeTable;
+use zeroize::Zeroizing;
+
+use crate::model::scope::Scope;
+pub use environment::{environment, locale};
+pub use error::{ConfigErrors, Look};
+pub use example::example;
+use limits::Limits;
+use read::{Read, Reader};
+use source::{Origin, Sources};
+use tree::{Builder, Node, Value};
+
+/// Reads the configuration file at `path`, and writes over it what `environment` says (see
+/// [`environment()`]).
+///
+/// # Errors
+/// All that is wrong with it, or that it cannot be read.
+pub fn load(
+    path: &Path,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Config, ConfigErrors> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        ConfigErrors::unreadable(
+            &name,
+            format!("cannot read {name}: {error}"),
+            format!("`genkan config example > {name}` writes one to begin with"),
+        )
+    })?;
+    let base = path.parent().unwrap_or(Path::new(""));
+    parse(&name, &text, base, environment)
+}
+
+/// Reads a configuration from its text. `name` is what errors call it; relative paths begin at
+/// `base`.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn parse(
+    name: &str,
+    text: &str,
+    base: &Path,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Config, ConfigErrors> {
+    let mut reader = Reader {
+        sources: Sources::default(),
+        problems: Vec::new(),
+        base: base.to_owned(),
+    };
+    let config = read_document(name, text, environment, &mut reader);
+    match config {
+        Some(config) if reader.problems.is_empty() => Ok(config),
+        _ => Err(ConfigErrors::new(name, &reader.sources, reader.problems)),
+    }
+}
+
+/// The configuration, perhaps with mistakes reported; none: certainly with.
+fn read_document(
+    name: &str,
+    text: &str,
+    environment: impl IntoIterator<Item = (String, String)>,
+    reader: &mut Reader,
+) -> Option<Config> {
+    let source = reader.sources.add(name, text.to_owned());
+    let root = |span| Origin {
+        source,
+        span,
+        path: Rc::from(""),
+    };
+    let (document, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        reader.sources.hide_unparsed(source, file::is_plain);
+        for error in errors {
+            // The parser's own text would show the line as it is.
+            let origin = root(error.span().unwrap_or(0..0));
+            reader.wrong(&origin, &format!("not TOML: {}", error.message()), None);
+        }
+        return None;
+    }
+    let mut builder = Builder {
+        sources: &mut reader.sources,
+        source,
+        offset: 0,
+    };
+    let mut table = builder.table(document.get_ref(), &Rc::from(""));
+    environment::apply(&mut table, environment, reader);
+    let document = Node {
+        value: Value::Table(table),
+        origin: root(0..0),
+    };
+    let written = file::Written::read(&document, reader)?;
+    meaning::config(written, reader)
+}
+
+/// A whole gateway.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where clients connect; at least one.
+    pub listeners: Vec<Listener>,
+    /// Where operators connect: health, readiness, metrics.
+    pub admin: SocketAddr,
+    /// The services behind; [`Route::upstream`] is an index into it.
+    pub upstreams: Vec<Upstream>,
+    /// What goes where; at least one.
+    pub routes: Vec<Route>,
+    /// Peers whose `Forwarded` and `X-Forwarded-*` are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The bounds.
+    pub limits: Limits,
+    /// The database.
+    pub store: Store,
+    /// What is logged.
+    pub log: Log,
+    /// Threads of the data plane, each with its own runtime and upstream connections; at least 1.
+    pub workers: usize,
+}
+
+/// One socket for clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// Its name in logs and metrics.
+    pub name: String,
+    /// Address and port; port 0 lets the system choose.
+    pub address: SocketAddr,
+    /// TLS, by rustls, with ALPN `h2` and `http/1.1`; none: plain HTTP/1.1, and HTTP/2 by prior
+    /// knowledge.
+    pub tls: Option<ListenerTls>,
+}
+
+/// The certificate of a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// PEM: the certificate, then its chain.
+    pub certificate_file: PathBuf,
+    /// PEM: the private key.
+    pub key_file: PathBuf,
+}
+
+/// How an upstream is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// Plain HTTP/1.1.
+    Http,
+    /// TLS; HTTP/2 where ALPN agrees on it, else HTTP/1.1.
+    Https,
+}
+
+impl Scheme {
+    /// As in a URL.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// A service behind the gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upstream {
+    /// Its name in routes, logs and metrics.
+    pub name: String,
+    /// Plain or TLS: one for all addresses.
+    pub scheme: Scheme,
+    /// Where it is; at least one. Requests go round.
+    pub addresses: Vec<Address>,
+    /// PEM roots that alone are trusted; none: the system's.
+    pub tls_roots_file: Option<PathBuf>,
+    /// What the upstream sees as `Host`.
+    pub host: UpstreamHost,
+    /// From the first SYN to the end of the TLS handshake, in ms; 504 or 502 then.
+    pub connect_timeout_ms: u64,
+    /// From the request being sent to the head of the answer, in ms; 504 then. 0: no limit (long
+    /// polls, and MCP tools that answer late).
+    pub first_byte_timeout_ms: u64,
+    /// An idle connection is closed after this, in ms. Keep it below the upstream's own.
+    pub idle_timeout_ms: u64,
+}
+
+/// The `Host` header towards an upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpstreamHost {
+    /// As the client sent it.
+    Preserve,
+    /// The upstream's own address: what a public service behind TLS expects.
+    Upstream,
+}
+
+/// Host and port of one server.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Address {
+    /// A name or an IP address, IPv6 without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// Where a route looks for a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CredentialSource {
+    /// The `x-api-key` header.
+    ApiKeyHeader,
+    /// `Authorization: Bearer` (RFC 6750 §2.1).
+    Bearer,
+}
+
+/// What goes where, and who may.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// Its name in logs and metrics.
+    pub name: String,
+    /// The host it is for, in lower case, without port; none: any.
+    pub host: Option<String>,
+    /// `/` or `/segment/…` : the paths it is for. `/api` and `/api/` both hold for `/api/x`, neither
+    /// for `/apix`; the longest prefix of the more specific host wins.
+    pub path_prefix: String,
+    /// Index into [`Config::upstreams`].
+    pub upstream: usize,
+    /// Where keys are accepted; at least one.
+    pub credentials: Vec<CredentialSource>,
+    /// What a key must be allowed to.
+    pub scope: Scope,
+    /// Whether the Model Context Protocol is spoken here.
+    pub mcp: bool,
+    /// Paths (exact, or a prefix where they end in `/`) that need no key.
+    pub public_paths: Vec<String>,
+    /// Browser origins that are served: their preflight requests pass without a key, refusals can be
+    /// read by them, and MCP accepts them. `*`: all.
+    pub cors_origins: Vec<String>,
+    /// A credential of the platform's own that upstream gets instead of the caller's.
+    pub upstream_credential: Option<UpstreamCredential>,
+}
+
+/// A header that is set on every request of a route.
+#[derive(Clone)]
+pub struct UpstreamCredential {
+    /// Its name.
+    pub header: HeaderName,
+    /// Its value, marked sensitive.
+    pub value: HeaderValue,
+}
+
+impl fmt::Debug for UpstreamCredential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "UpstreamCredential({}: …)", self.header)
+    }
+}
+
+/// The database.
+#[derive(Clone)]
+pub enum Store {
+    /// One file, for gateways and commands of one host.
+    Sqlite {
+        /// The file; created when absent.
+        path: PathBuf,
+    },
+    /// A PostgreSQL, for any number of hosts.
+    Postgres {
+        /// `postgres://user:password@host:port/database`.
+        url: Zeroizing<String>,
+        /// Connections at most, for this process.
+        connections_max: u32,
+    },
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite { path } => write!(f, "Sqlite({})", path.display()),
+            Self::Postgres {
+                connections_max, ..
+            } => {
+                write!(f, "Postgres(…, connections_max: {connections_max})")
+            }
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Which requests are logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogRequests {
+    /// None.
+    None,
+    /// Those that were refused or failed.
+    Refused,
+    /// All.
+    All,
+}
+
+/// What is logged, always to standard error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Log {
+    /// How lines look.
+    pub format: LogFormat,
+    /// The least severe level of genkan's own lines. Libraries are held at `warn`: below it, HTTP/2
+    /// prints header values.
+    pub level: tracing::Level,
+    /// Which requests are logged.
+    pub requests: LogRequests,
+}

@@ -1,0 +1,210 @@
+//! The texts that configuration comes from, and what of them may be shown.
+//!
+//! An error shows the line it is about, and that line may hold a password. So every value is hidden
+//! until somebody who knows its key reveals it: a secret under a mistyped key stays hidden.
+
+use std::ops::Range;
+use std::rc::Rc;
+
+use zeroize::Zeroizing;
+
+/// Where a key or a value was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Origin {
+    /// Which of the [`Sources`].
+    pub(super) source: usize,
+    /// Bytes of its text.
+    pub(super) span: Range<usize>,
+    /// The path of keys that leads there, such as `listeners[0].address`.
+    pub(super) path: Rc<str>,
+}
+
+impl Origin {
+    /// The same place in the text, one key further.
+    pub(super) fn child(&self, key: &str) -> Rc<str> {
+        if self.path.is_empty() {
+            key.into()
+        } else {
+            format!("{}.{key}", self.path).into()
+        }
+    }
+}
+
+/// The file, and after it one text for each variable of the environment and each default.
+#[derive(Default)]
+pub(super) struct Sources(Vec<Source>);
+
+struct Source {
+    name: String,
+    text: Zeroizing<String>,
+    hidden: Vec<Range<usize>>,
+}
+
+impl Sources {
+    /// The name of every source that is a variable of the environment.
+    pub(super) const ENVIRONMENT: &'static str = "environment";
+
+    /// Whether a variable of the environment, rather than the file, says so.
+    pub(super) fn is_environment(&self, origin: &Origin) -> bool {
+        self.0
+            .get(origin.source)
+            .is_some_and(|source| source.name == Self::ENVIRONMENT)
+    }
+
+    /// Adds a text; returns its index.
+    pub(super) fn add(&mut self, name: &str, text: String) -> usize {
+        self.0.push(Source {
+            name: name.to_owned(),
+            text: Zeroizing::new(text),
+            hidden: Vec::new(),
+        });
+        self.0.len() - 1
+    }
+
+    /// The text at `origin`, as it was written.
+    pub(super) fn written(&self, origin: &Origin) -> &str {
+        self.0
+            .get(origin.source)
+            .and_then(|source| source.text.get(origin.span.clone()))
+            .unwrap_or_default()
+    }
+
+    /// From now on nobody is shown what stands at `span`.
+    pub(super) fn hide(&mut self, source: usize, span: Range<usize>) {
+        if let Some(source) = self.0.get_mut(source) {
+            source.hidden.push(span);
+        }
+    }
+
+    /// What stands at `origin` is no secret.
+    pub(super) fn reveal(&mut self, origin: &Origin) {
+        if let Some(source) = self.0.get_mut(origin.source) {
+            source
+                .hidden
+                .retain(|span| span.start < origin.span.start || origin.span.end < span.end);
+        }
+    }
+
+    /// Hides, in a text that could not be parsed, all but headers and the lines of keys that
+    /// `is_plain` vouches for. What cannot be parsed has no keys, so this goes by lines.
+    pub(super) fn hide_unparsed(&mut self, source: usize, is_plain: impl Fn(&str) -> bool) {
+        let Some(source) = self.0.get_mut(source) else {
+            return;
+        };
+        let mut start = 0;
+        for line in source.text.split_inclusive('\n') {
+            let shown = shown_prefix(line, &is_plain);
+            source.hidden.push(start + shown..start + line.len());
+            start += line.len();
+        }
+    }
+
+    /// Name and text of each source as they may be shown: of the same length as what was written, so
+    /// that spans hold in both.
+    pub(super) fn shown(&self) -> Vec<(String, String)> {
+        self.0
+            .iter()
+            .map(|source| (source.name.clone(), source.shown()))
+            .collect()
+    }
+}
+
+/// How many bytes of a line of unparsed TOML may be shown.
+fn shown_prefix(line: &str, is_plain: impl Fn(&str) -> bool) -> usize {
+    let Some((key, value)) = line.split_once('=') else {
+        let is_header = line.starts_with('[')
+            && line
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "[]._- \r\n".contains(c));
+        return if is_header { line.len() } else { 0 };
+    };
+    // A second `=` may be a secret's, in the same inline table.
+    if is_plain(key.trim()) && !value.contains('=') {
+        line.len()
+    } else {
+        key.len() + 1
+    }
+}
+
+impl Source {
+    fn shown(&self) -> String {
+        let mut shown = String::with_capacity(self.text.len());
+        for (at, c) in self.text.char_indices() {
+            let mask = match c {
+                '\n' | '\t' => None,
+                _ if self.hidden.iter().any(|span| span.contains(&at)) => Some('*'),
+                // An escape sequence in a file must not reach the reader's terminal.
+                _ if c.is_control() => Some(' '),
+                _ => None,
+            };
+            match mask {
+                Some(mask) => shown.extend(std::iter::repeat_n(mask, c.len_utf8())),
+                None => shown.push(c),
+            }
+        }
+        hide_passwords(&shown)
+    }
+}
+
+/// Hides `user:password` in whatever looks like a URL: in comments, for one.
+fn hide_passwords(text: &str) -> String {
+    let mut hidden = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("://") {
+        let end = after
+            .find(|c: char| c.is_whitespace() || c == '"')
+            .unwrap_or(after.len());
+        let (url, tail) = after.split_at(end);
+        let user = url.rfind('@').unwrap_or(0);
+        hidden.push_str(before);
+        hidden.push_str("://");
+        hidden.extend(std::iter::repeat_n('*', user));
+        hidden.push_str(url.get(user..).unwrap_or_default());
+        rest = tail;
+    }
+    hidden.push_str(rest);
+    hidden
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin(span: Range<usize>) -> Origin {
+        Origin {
+            source: 0,
+            span,
+            path: "".into(),
+        }
+    }
+
+    #[test]
+    fn a_hidden_value_keeps_its_length_until_it_is_revealed() {
+        let mut sources = Sources::default();
+        sources.add("file", "a = \"é\"\nb = 2\n".to_owned());
+        sources.hide(0, 4..8);
+        sources.hide(0, 13..14);
+        assert_eq!(sources.shown()[0].1, "a = ****\nb = *\n");
+        sources.reveal(&origin(13..14));
+        assert_eq!(sources.shown()[0].1, "a = ****\nb = 2\n");
+    }
+
+    #[test]
+    fn what_cannot_be_parsed_shows_headers_and_plain_keys_only() {
+        let text = "[store\nsqlite = x\npostgres = p:w\nheader = a, value = s\n\"\"\"s\n";
+        let mut sources = Sources::default();
+        sources.add("file", text.to_owned());
+        sources.hide_unparsed(0, |key| ["sqlite", "header"].contains(&key));
+        assert_eq!(
+            sources.shown()[0].1,
+            "[store\nsqlite = x\npostgres =****\nheader =*************\n****\n"
+        );
+    }
+
+    #[test]
+    fn passwords_in_urls_and_escape_sequences_are_never_shown() {
+        let mut sources = Sources::default();
+        sources.add("file", "# was http://u:p@h/x\u{1b}[31m".to_owned());
+        assert_eq!(sources.shown()[0].1, "# was http://***@h/x [31m");
+    }
+}

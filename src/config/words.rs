@@ -1,0 +1,389 @@
+//! The values of a configuration: what each must look like, and what to write instead.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use http::{HeaderName, Uri};
+use ipnet::IpNet;
+use zeroize::Zeroizing;
+
+use super::read::{Read, Reader, nearest};
+use super::tree::{Node, Value};
+use super::{Address, CredentialSource, LogFormat, LogRequests, Scheme, UpstreamHost};
+use crate::model::scope::Scope;
+
+/// A choice of a few words.
+pub(super) trait Word: Copy + PartialEq + 'static {
+    /// Each word with its meaning.
+    const WORDS: &'static [(&'static str, Self)];
+
+    /// The word for a meaning.
+    fn word(self) -> &'static str {
+        Self::WORDS
+            .iter()
+            .find(|(_, meaning)| *meaning == self)
+            .map_or("", |(word, _)| word)
+    }
+}
+
+macro_rules! words {
+    ($($type:ty { $($word:literal => $meaning:expr,)+ })+) => {$(
+        impl Word for $type {
+            const WORDS: &'static [(&'static str, Self)] = &[$(($word, $meaning)),+];
+        }
+
+        impl Read for $type {
+            fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
+                read_word(node, reader)
+            }
+        }
+    )+};
+}
+
+words! {
+    Scope {
+        "api" => Self::Api,
+        "mcp" => Self::Mcp,
+        "manage" => Self::Manage,
+    }
+    CredentialSource {
+        "x-api-key" => Self::ApiKeyHeader,
+        "bearer" => Self::Bearer,
+    }
+    UpstreamHost {
+        "preserve" => Self::Preserve,
+        "upstream" => Self::Upstream,
+    }
+    LogFormat {
+        "human" => Self::Human,
+        "json" => Self::Json,
+    }
+    LogRequests {
+        "none" => Self::None,
+        "refused" => Self::Refused,
+        "all" => Self::All,
+    }
+    tracing::Level {
+        "error" => Self::ERROR,
+        "warn" => Self::WARN,
+        "info" => Self::INFO,
+        "debug" => Self::DEBUG,
+        "trace" => Self::TRACE,
+    }
+}
+
+fn read_word<T: Word>(node: &Node, reader: &mut Reader) -> Option<T> {
+    let written = reader.plain(node)?;
+    if let Some((_, meaning)) = T::WORDS.iter().find(|(word, _)| *word == written) {
+        return Some(*meaning);
+    }
+    let known = T::WORDS.iter().map(|(word, _)| *word);
+    let help = match nearest(&written, known.clone()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("one of: {}", known.collect::<Vec<_>>().join(", ")),
+    };
+    reader.wrong(&node.origin, "unknown word", help);
+    None
+}
+
+impl Read for bool {
+    fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
+        reader.sources.reveal(&node.origin);
+        if let Value::Boolean(truth) = node.value {
+            return Some(truth);
+        }
+        reader.expected(node, "true or false");
+        None
+    }
+}
+
+/// A whole number of at least `MIN` and at most `MAX`.
+pub(super) struct Within<const MIN: u64, const MAX: u64>(pub(super) u64);
+
+impl<const MIN: u64, const MAX: u64> Read for Within<MIN, MAX> {
+    fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
+        number(node, reader, MIN, MAX).map(Self)
+    }
+}
+
+/// A whole number of at least `min` and at most `max`.
+pub(super) fn number(node: &Node, reader: &mut Reader, min: u64, max: u64) -> Option<u64> {
+    reader.sources.reveal(&node.origin);
+    let Value::Integer(written) = node.value else {
+        reader.expected(node, "a whole number");
+        return None;
+    };
+    let number = u64::try_from(written).ok();
+    let within = number.filter(|number| (min..=max).contains(number));
+    if within.is_none() {
+        let what = format!("must be at least {min} and at most {max}");
+        reader.wrong(&node.origin, &what, None);
+    }
+    within
+}
+
+/// Reads a string with `parse`; what it refuses is reported as `what` with `help`.
+fn parsed<T>(
+    node: &Node,
+    reader: &mut Reader,
+    (what, help): (&str, &str),
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Option<T> {
+    let text = reader.plain(node)?;
+    let value = parse(&text);
+    if value.is_none() {
+        reader.wrong(&node.origin, what, help.to_owned());
+    }
+    value
+}
+
+impl Read for SocketAddr {
+    fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
+        let complaint = (
+            "not an address with a port",
+            "for example \"127.0.0.1:8080\", \"0.0.0.0:443\" or \"[::]:443\"",
+        );
+        parsed(node, reader, complaint, |text| text.parse().ok())
+    }
+}
+
+impl Read for IpNet {
+    fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
+        let complaint = (
+            "not a network",
+            "for example \"10.0.0.0/8\", or \"192.0.2.1/32\" for one address",
+        );
+        parsed(node, reader, complaint, |text| text.parse().ok())
+    }
+}
+
+/// A path; a relative one begins at the folder of the configuration file.
+impl Read for PathBuf {
+    fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
+        let base = reader.base.clone();
+        let complaint = ("the path is empty", "give a path");
+        parsed(node, reader, complaint, |text| {
+            (!text.is_empty() && !text.contains('\0')).then(|| base.join(text))
+        })
+    }
+}
+
+/// A name for logs and metrics.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Name(pub(super) String);
+
+impl Name {
+    /// What [`Name::is_valid`] wants, for people.
+    pub(super) const RULE: &'static str =
+        "1 to 64 letters, digits, `-` or `_`: it stands in logs and metrics";
+
+    /// Whether it can stand in logs, metrics and the names of variables.
+    pub(super) fn is_valid(name: &str) -> bool {
+        (1..=64).contains(&name.len())
+            && name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
+    }
+}
+
+impl Read for Name {
+    fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
+        parsed(node, reader, ("not a name", Self::RULE), |text| {
+            Self::is_valid(text).then(|| Self(text.to_owned()))
+        })
+    }
+}
+
+/// The address of an upstream, from a URL.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Url(pub(super) Scheme, pub(super) Address);
+
+impl Read for Url {
+    fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
+        // A URL with a user may hold a password: then it stays hidden.
+        let text = reader.text(node)?;
+        if text.contains('@') {
+            let help = "upstreams get credentials by the `upstream_credential` of a route";
+            reader.wrong(&node.origin, "the URL holds a user name", help.to_owned());
+            return None;
+        }
+        let complaint = (
+            "not the URL of an upstream",
+            "`http://` or `https://`, a host and perhaps a port, and no path: \
+             \"https://genesis.example.com\"",
+        );
+        parsed(node, reader, complaint, parse_url)
+    }
+}
+
+fn parse_url(text: &str) -> Option<Url> {
+    let uri: Uri = text.parse().ok()?;
+    let (scheme, port) = match uri.scheme_str()? {
+        "http" => (Scheme::Http, 80),
+        "https" => (Scheme::Https, 443),
+        _ => return None,
+    };
+    let authority = uri.authority()?;
+    let host = authority.host().trim_matches(['[', ']']);
+    let port = match authority.as_str().strip_prefix(authority.host())? {
+        "" => port,
+        written => written.strip_prefix(':')?.parse().ok()?,
+    };
+    let bare = uri.path() == "/" && uri.query().is_none() && !text.contains('#');
+    let host = host.to_ascii_lowercase();
+    (bare && !host.is_empty() && port != 0).then_some(Url(scheme, Address { host, port }))
+}
+
+/// The host of a route, in lower case.
+pub(super) struct HostName(pub(super) String);
+
+impl Read for HostName {
+    fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
+        let complaint = (
+            "not a host name",
+            "a name or an address without scheme, port or path: \"api.example.com\"",
+        );
+        parsed(node, reader, complaint, |text| {
+            let is_name = !text.is_empty()
+                && text
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
+            let is_ipv6 = text
+                .strip_prefix('[')
+                .and_then(|text| text.strip_suffix(']'))
+                .is_some_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok());
+            (is_name || is_ipv6).then(|| Self(text.to_ascii_lowercase()))
+        })
+    }
+}
+
+/// A path as requests have it after they were brought into their one canonical form.
+pub(super) struct UrlPath(pub(super) String);
+
+impl Read for UrlPath {
+    fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
+        let complaint = (
+            "not a plain path",
+            "it begins with `/` and has no `.` or `..` segments, no `//`, and none of \
+             % \\ ? # or blanks: \"/api/\"",
+        );
+        parsed(node, reader, complaint, |text| {
+            let plain = text.starts_with('/')
+                && !text.contains("//")
+                && text
+                    .chars()
+                    .all(|c| c.is_ascii_graphic() && !"%\\?#".contains(c))
+                && !text.split('/').any(|segment| matches!(segment, "." | ".."));
+            plain.then(|| Self(text.to_owned()))
+        })
+    }
+}
+
+/// A browser origin (RFC 6454 §6.2), or `*`.
+pub(super) struct CorsOrigin(pub(super) String);
+
+impl Read for CorsOrigin {
+    fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
+        let complaint = (
+            "not an origin",
+            "scheme and host as a browser sends them: \"https://app.example.com\", or \"*\" for all",
+        );
+        parsed(node, reader, complaint, |text| {
+            let is_origin = parse_url(text).is_some() && !text.ends_with('/');
+            (text == "*" || is_origin).then(|| Self(text.to_ascii_lowercase()))
+        })
+    }
+}
+
+/// A header that a route may set: none that frames a message, names the caller or is genkan's own.
+pub(super) struct UpstreamHeader(pub(super) HeaderName);
+
+/// Hop-by-hop (RFC 9110 §7.6.1), framing, routing, and what genkan says of the caller.
+const RESERVED: &[&str] = &[
+    "connection",
+    "content-length",
+    "expect",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+impl UpstreamHeader {
+    fn is_reserved(name: &str) -> bool {
+        // Servers that fold `_` into `-` see one header in both.
+        let folded = name.to_ascii_lowercase().replace(['_', '.'], "-");
+        RESERVED.contains(&folded.as_str())
+            || folded.starts_with("x-genkan-")
+            || folded.starts_with("x-forwarded-")
+    }
+}
+
+impl Read for UpstreamHeader {
+    fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
+        let complaint = ("not the name of a header", "for example \"x-api-key\"");
+        let name = parsed(node, reader, complaint, |text| {
+            text.parse::<HeaderName>().ok()
+        })?;
+        if Self::is_reserved(name.as_str()) {
+            let help = "it belongs to the connection, or to what genkan says of the caller";
+            reader.wrong(&node.origin, "this header is reserved", help.to_owned());
+            return None;
+        }
+        Some(Self(name))
+    }
+}
+
+/// A text that is never shown.
+#[derive(Clone)]
+pub(super) struct Secret(pub(super) Zeroizing<String>);
+
+impl Read for Secret {
+    fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
+        reader.text(node).map(|text| Self(Zeroizing::new(text)))
+    }
+}
+
+/// A file whose content is a [`Secret`], less one newline at the end.
+pub(super) struct SecretFile(pub(super) Secret);
+
+impl Read for SecretFile {
+    fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
+        let path = PathBuf::read(node, reader)?;
+        match read_secret(&path) {
+            Ok(secret) => Some(Self(secret)),
+            Err(error) => {
+                let what = format!("cannot read {}: {error}", path.display());
+                let help = "a text file of one line that this user may read".to_owned();
+                reader.wrong(&node.origin, &what, help);
+                None
+            }
+        }
+    }
+}
+
+/// No secret is longer, in bytes; what is was not meant, `/dev/zero` for one.
+const SECRET_BYTES_MAX: usize = 65_536;
+
+fn read_secret(path: &Path) -> io::Result<Secret> {
+    let mut text = Zeroizing::new(String::with_capacity(SECRET_BYTES_MAX + 1));
+    let limit = u64::try_from(SECRET_BYTES_MAX).map_or(u64::MAX, |max| max + 1);
+    File::open(path)?.take(limit).read_to_string(&mut text)?;
+    if text.len() > SECRET_BYTES_MAX {
+        return Err(io::Error::other("it is longer than 65536 bytes"));
+    }
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    if line.is_empty() {
+        return Err(io::Error::other("it is empty"));
+    }
+    Ok(Secret(Zeroizing::new(line.to_owned())))
+}
