@@ -7,3 +7,6 @@
 pub mod model;
 // floor 1
 pub mod config;
+// floor 2
+pub mod listen;
+pub mod store;

@@ -1,0 +1,239 @@
+//! The one door to the database: what genkan asks of it, behind one trait with two engines.
+//!
+//! Every promise of the trait holds on both, and one story in the tests runs over both. What only
+//! one engine knows (NOTIFY, WAL, sockets) stays in its room.
+//!
+//! **Time.** A method that writes takes `now`; only leases are in a clock of the store's own
+//! (PostgreSQL: the server's; SQLite: the host's boot clock), because they are compared across
+//! processes.
+//!
+//! **The log.** Triggers write it, not this code: plain SQL on the database cannot revoke a key
+//! without telling every instance. Its counter is one row, whose lock a transaction holds to its
+//! end: positions are gapless, in the order of the commits.
+
+mod database;
+mod engine;
+mod keys;
+mod log;
+mod members;
+pub mod postgres;
+mod rows;
+mod schema;
+mod sql;
+pub mod sqlite;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::config;
+use crate::model::change::{Change, Sequence};
+use crate::model::clock::{Clock, Timestamp};
+use crate::model::id::{InstanceId, KeyId, MembershipId, OrganizationId};
+use crate::model::key::{Key, KeyHash};
+use crate::model::member::{EmailAddress, Member, Organization};
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It could not be reached or opened, or did not answer in time. Says nothing about what was
+    /// asked: never to be shown as "no such key".
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// Another process holds it, for longer than the busy timeout.
+    #[error("the database is locked by another process: {0}")]
+    Locked(String),
+    /// It answers, but takes no writes.
+    #[error("the database is read-only: {0}")]
+    ReadOnly(String),
+    /// Its schema is newer than this binary knows.
+    #[error(
+        "the database was migrated by a newer genkan (schema {found}, this binary knows {known}): \
+         run that version or a later one"
+    )]
+    Newer {
+        /// The schema version in the database.
+        found: i64,
+        /// The newest that this binary has.
+        known: i64,
+    },
+    /// What was asked for does not exist.
+    #[error("{0} does not exist")]
+    NotFound(String),
+    /// What was to be created exists already.
+    #[error("{0} exists already")]
+    Exists(String),
+    /// A rule of the house forbids it.
+    #[error("{0}")]
+    Forbidden(String),
+    /// The store holds what genkan never writes.
+    #[error("the database holds a value that genkan did not write: {0}")]
+    Corrupt(String),
+}
+
+/// What a look-up found, and as of when.
+#[derive(Debug, Clone)]
+pub struct LookedUp {
+    /// The head of the log in the same snapshot: the answer holds all changes up to here.
+    pub sequence: Sequence,
+    /// The key, live or not; none: unknown. `revoked_at` is set, too, when its member was removed.
+    pub key: Option<Key>,
+}
+
+/// Which keys a list should have.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct KeyFilter {
+    /// Only those of this organisation.
+    pub organization_id: Option<OrganizationId>,
+    /// Only those of this stay.
+    pub membership_id: Option<MembershipId>,
+    /// Also those that are revoked.
+    pub revoked_too: bool,
+}
+
+/// What a change of keys left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Revoked {
+    /// Every instance must have applied the log up to here.
+    pub sequence: Sequence,
+    /// How many keys this call ended; 0: they were revoked before.
+    pub keys: u64,
+}
+
+/// An instance's standing with the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InstanceRow {
+    /// The process.
+    pub id: InstanceId,
+    /// How far it has applied the log.
+    pub applied: Sequence,
+    /// Milliseconds until its lease ends in the store's clock; negative: it ended.
+    pub lease_left_ms: i64,
+    /// Somebody declared it gone; it must register anew.
+    pub evicted: bool,
+}
+
+/// Whether an instance still stands in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lease {
+    /// Renewed: valid for the duration asked for, from before the call.
+    Renewed,
+    /// The row is evicted or absent: register anew, with nothing remembered.
+    Lost,
+}
+
+/// What genkan asks of a database.
+#[async_trait]
+pub trait Store: Send + Sync {
+    // ---- the request's way ------------------------------------------------------------------
+
+    /// The key with this hash and the head of the log, in one statement, by an index.
+    async fn look_up(&self, hash: &KeyHash) -> Result<LookedUp, StoreError>;
+
+    // ---- the revocation's way ---------------------------------------------------------------
+
+    /// The head of the log.
+    async fn head(&self) -> Result<Sequence, StoreError>;
+
+    /// The entries after `after`, in order, at most `limit` of them, in a fresh snapshot.
+    async fn changes_after(&self, after: Sequence, limit: u32) -> Result<Vec<Change>, StoreError>;
+
+    /// Writes this instance's row with a lease of `lease` from now (the store's clock). Committed
+    /// when it returns. Returns the head: the instance begins there with nothing cached.
+    async fn register(&self, id: InstanceId, lease: Duration) -> Result<Sequence, StoreError>;
+
+    /// Renews the lease and says how far the log is applied, unless the row is evicted or absent.
+    /// Committed when it returns; the log is read *after* it.
+    async fn renew(
+        &self,
+        id: InstanceId,
+        applied: Sequence,
+        lease: Duration,
+    ) -> Result<Lease, StoreError>;
+
+    /// Says how far the log is applied, without touching the lease.
+    async fn acknowledge(&self, id: InstanceId, applied: Sequence) -> Result<Lease, StoreError>;
+
+    /// Removes the row: a clean end. Nobody waits for this instance any more.
+    async fn deregister(&self, id: InstanceId) -> Result<(), StoreError>;
+
+    /// Every instance that is registered.
+    async fn instances(&self) -> Result<Vec<InstanceRow>, StoreError>;
+
+    /// Declares an instance gone, if its lease is over by the store's clock at that moment.
+    /// True: it is evicted now (or was before). False: its lease runs, or its row is gone.
+    async fn evict_if_expired(&self, id: InstanceId) -> Result<bool, StoreError>;
+
+    /// Returns when something may have been appended to the log since the last return, or after
+    /// `at_most`. A hint: it may come late, early or twice, never as the only means. The first call
+    /// returns at once. Meant for one follower: of two callers, one may wake later.
+    async fn wait_for_change(&self, at_most: Duration);
+
+    // ---- management -------------------------------------------------------------------------
+
+    /// Creates an organisation. [`StoreError::Exists`] when the name is taken.
+    async fn create_organization(&self, organization: &Organization) -> Result<(), StoreError>;
+
+    /// All organisations, oldest first.
+    async fn organizations(&self) -> Result<Vec<Organization>, StoreError>;
+
+    /// Adds a member; the user is created, or found by address (then `member.user_id` and `name`
+    /// yield to what is known). [`StoreError::Exists`] when the user is a member already.
+    async fn add_member(&self, member: &Member) -> Result<Member, StoreError>;
+
+    /// The present members, oldest first; of one organisation or of all.
+    async fn members(&self, of: Option<OrganizationId>) -> Result<Vec<Member>, StoreError>;
+
+    /// The present stays of this address, one for each organisation.
+    async fn members_by_email(&self, email: &EmailAddress) -> Result<Vec<Member>, StoreError>;
+
+    /// Ends a stay and revokes its keys, in one transaction and with one log entry. The last owner of
+    /// an organisation stays: [`StoreError::Forbidden`].
+    async fn remove_member(
+        &self,
+        membership: MembershipId,
+        now: Timestamp,
+    ) -> Result<Revoked, StoreError>;
+
+    /// Writes a new key. [`StoreError::Exists`] when the hash is known,
+    /// [`StoreError::NotFound`] when the membership is over. Returns its place in the log: every
+    /// instance that has applied up to there accepts the key.
+    async fn create_key(&self, key: &Key) -> Result<Sequence, StoreError>;
+
+    /// One key.
+    async fn key(&self, id: KeyId) -> Result<Option<Key>, StoreError>;
+
+    /// Keys, newest first.
+    async fn keys(&self, filter: KeyFilter) -> Result<Vec<Key>, StoreError>;
+
+    /// Revokes a key, with its log entry in the same transaction. Of a key that is revoked already it
+    /// returns the present head, so that the caller can wait again. [`StoreError::NotFound`] for an
+    /// unknown id; nothing is changed then.
+    async fn revoke_key(&self, id: KeyId, now: Timestamp) -> Result<Revoked, StoreError>;
+
+    /// Whether the store answers at all, with what it calls itself (for people).
+    async fn describe(&self) -> Result<String, StoreError>;
+
+    /// Closes every connection; called once at the end.
+    async fn close(&self);
+}
+
+/// Opens the database, creates what is absent, and brings its schema up to date.
+///
+/// Several processes may do so at the same time. The clock tells leases apart on SQLite; PostgreSQL
+/// has its own.
+pub async fn open(
+    config: &config::Store,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<dyn Store>, StoreError> {
+    match config {
+        config::Store::Sqlite { path } => {
+            sqlite::open(path, clock, sqlite::BUSY_TIMEOUT_DEFAULT).await
+        }
+        config::Store::Postgres {
+            url,
+            connections_max,
+        } => postgres::open(url, *connections_max).await,
+    }
+}

@@ -1,0 +1,118 @@
+//! PostgreSQL: for any number of hosts.
+//!
+//! READ COMMITTED on the primary and nothing more. A write begins by locking the row that counts the
+//! log: writers queue there and nowhere else, so that none deadlocks with another and what one reads
+//! remains true until it commits. Every wait has a bound: a server that is away or frozen costs its
+//! caller seconds, never a thread or a lock for ever.
+
+mod errors;
+mod instances;
+mod open;
+mod session;
+mod wait;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::{PgPool, Postgres, Transaction};
+
+use self::session::{Link, answered};
+use super::database::Database;
+use super::engine::{Engine, Session, Value};
+use super::rows::Columns;
+use super::{InstanceRow, Lease, Store, StoreError, sql};
+use crate::model::change::Sequence;
+use crate::model::id::InstanceId;
+
+/// Every statement that is run here, by name.
+pub const STATEMENTS: &[&[(&str, &str)]] = &[sql::ALL, instances::ALL];
+
+/// Connects and brings the schema up to date. Of `connections_max` one listens for changes.
+///
+/// # Errors
+///
+/// No error text holds the URL: there may be a password in it.
+pub async fn open(url: &str, connections_max: u32) -> Result<Arc<dyn Store>, StoreError> {
+    let engine = open::engine(url, connections_max).await?;
+    Ok(Arc::new(Database(engine)))
+}
+
+/// One database.
+struct PostgresEngine {
+    pool: PgPool,
+    watch: wait::Watch,
+}
+
+impl Engine for PostgresEngine {
+    type Reader = Link<sqlx::pool::PoolConnection<Postgres>>;
+    type Transaction = Link<Transaction<'static, Postgres>>;
+
+    async fn reader(&self) -> Result<Self::Reader, StoreError> {
+        answered(self.pool.acquire()).await.map(Link)
+    }
+
+    async fn begin(&self) -> Result<Self::Transaction, StoreError> {
+        let mut transaction = answered(self.pool.begin()).await.map(Link)?;
+        transaction.fetch(instances::LOCK_HEAD, vec![]).await?;
+        Ok(transaction)
+    }
+
+    async fn commit(&self, transaction: Self::Transaction) -> Result<(), StoreError> {
+        answered(transaction.0.commit()).await
+    }
+
+    async fn register(&self, id: InstanceId, lease: Duration) -> Result<Sequence, StoreError> {
+        instances::register(self, id, lease).await
+    }
+
+    async fn renew(
+        &self,
+        id: InstanceId,
+        applied: Sequence,
+        lease: Duration,
+    ) -> Result<Lease, StoreError> {
+        instances::renew(self, id, applied, lease).await
+    }
+
+    /// One statement is a transaction, and takes no lock but its row's.
+    async fn write_instance(
+        &self,
+        sql: &'static str,
+        values: Vec<Value>,
+    ) -> Result<u64, StoreError> {
+        self.reader().await?.execute(sql, values).await
+    }
+
+    async fn instances(&self) -> Result<Vec<InstanceRow>, StoreError> {
+        instances::list(self).await
+    }
+
+    async fn evict_if_expired(&self, id: InstanceId) -> Result<bool, StoreError> {
+        let values = vec![Value::text(id)];
+        let evicted = self.write_instance(instances::EVICT_IF_EXPIRED, values);
+        Ok(evicted.await? > 0)
+    }
+
+    async fn wait_for_change(&self, at_most: Duration) {
+        self.watch.wait(at_most).await;
+    }
+
+    async fn describe(&self) -> Result<String, StoreError> {
+        let mut reader = self.reader().await?;
+        let row = reader.first(instances::VERSION, vec![]).await?;
+        let version = row.map_or(Ok(None), |row| row.text("version"))?;
+        let options = self.pool.connect_options();
+        Ok(format!(
+            "PostgreSQL {}, {}:{}/{}",
+            version.unwrap_or_default(),
+            options.get_host(),
+            options.get_port(),
+            options.get_database().unwrap_or(options.get_username()),
+        ))
+    }
+
+    async fn close(&self) {
+        self.watch.close().await;
+        self.pool.close().await;
+    }
+}

@@ -1,0 +1,171 @@
+//! From a row to the words of the model, once for both engines.
+//!
+//! Every value is parsed again: what genkan did not write is [`StoreError::Corrupt`], named by its
+//! column and not by its content.
+
+use std::str::FromStr;
+
+use sqlx::postgres::PgRow;
+use sqlx::sqlite::SqliteRow;
+
+use super::{InstanceRow, StoreError};
+use crate::model::change::{Change, ChangeKind, Sequence};
+use crate::model::clock::Timestamp;
+use crate::model::key::{Key, KeyHash};
+use crate::model::member::{Member, Organization};
+
+/// Typed access by column name, the same on both engines.
+pub(super) trait Columns {
+    fn text(&self, column: &'static str) -> Result<Option<String>, StoreError>;
+    fn bytes(&self, column: &'static str) -> Result<Vec<u8>, StoreError>;
+    fn number(&self, column: &'static str) -> Result<Option<i64>, StoreError>;
+    fn flag(&self, column: &'static str) -> Result<bool, StoreError>;
+
+    fn present<T>(&self, column: &'static str, value: Option<T>) -> Result<T, StoreError> {
+        value.ok_or_else(|| StoreError::Corrupt(format!("`{column}` is NULL")))
+    }
+
+    fn parsed<T: FromStr>(&self, column: &'static str) -> Result<T, StoreError> {
+        let text = self.present(column, self.text(column)?)?;
+        text.parse().map_err(|_unparsable| unreadable(column))
+    }
+
+    fn integer(&self, column: &'static str) -> Result<i64, StoreError> {
+        self.present(column, self.number(column)?)
+    }
+
+    fn time(&self, column: &'static str) -> Result<Timestamp, StoreError> {
+        self.integer(column).map(Timestamp::from_millis)
+    }
+
+    fn optional_time(&self, column: &'static str) -> Result<Option<Timestamp>, StoreError> {
+        Ok(self.number(column)?.map(Timestamp::from_millis))
+    }
+
+    fn sequence(&self, column: &'static str) -> Result<Sequence, StoreError> {
+        sequence(self.integer(column)?)
+    }
+}
+
+macro_rules! columns {
+    ($row:ty) => {
+        impl Columns for $row {
+            fn text(&self, column: &'static str) -> Result<Option<String>, StoreError> {
+                sqlx::Row::try_get(self, column).map_err(|_mistyped| unreadable(column))
+            }
+
+            fn bytes(&self, column: &'static str) -> Result<Vec<u8>, StoreError> {
+                sqlx::Row::try_get(self, column).map_err(|_mistyped| unreadable(column))
+            }
+
+            fn number(&self, column: &'static str) -> Result<Option<i64>, StoreError> {
+                sqlx::Row::try_get(self, column).map_err(|_mistyped| unreadable(column))
+            }
+
+            fn flag(&self, column: &'static str) -> Result<bool, StoreError> {
+                sqlx::Row::try_get(self, column).map_err(|_mistyped| unreadable(column))
+            }
+        }
+    };
+}
+
+columns!(SqliteRow);
+columns!(PgRow);
+
+fn unreadable(column: &str) -> StoreError {
+    StoreError::Corrupt(format!("`{column}` cannot be read"))
+}
+
+/// A position, as stored in a signed column.
+pub(super) fn sequence(number: i64) -> Result<Sequence, StoreError> {
+    u64::try_from(number)
+        .map(Sequence::new)
+        .map_err(|_negative| unreadable("seq"))
+}
+
+/// A position, for a signed column; one beyond it cannot have come from the log.
+pub(super) fn stored(sequence: Sequence) -> i64 {
+    i64::try_from(sequence.get()).unwrap_or(i64::MAX)
+}
+
+/// A lease in whole milliseconds.
+pub(super) fn lease_ms(lease: std::time::Duration) -> i64 {
+    i64::try_from(lease.as_millis()).unwrap_or(i64::MAX)
+}
+
+pub(super) fn key(row: &impl Columns) -> Result<Key, StoreError> {
+    let hash: [u8; 32] = row
+        .bytes("hash")?
+        .try_into()
+        .map_err(|_length| unreadable("hash"))?;
+    Ok(Key {
+        id: row.parsed("id")?,
+        hash: KeyHash::from_bytes(hash),
+        hint: row.present("hint", row.text("hint")?)?,
+        name: row.parsed("name")?,
+        organization_id: row.parsed("organization_id")?,
+        membership_id: row.parsed("membership_id")?,
+        user_id: row.parsed("user_id")?,
+        email: row.parsed("email")?,
+        scopes: row.parsed("scopes")?,
+        created_at: row.time("created_at")?,
+        expires_at: row.optional_time("expires_at")?,
+        revoked_at: row.optional_time("revoked_at")?,
+    })
+}
+
+/// Head and key of the look-up. Without an owner's address there is no key.
+pub(super) fn looked_up(row: &impl Columns) -> Result<super::LookedUp, StoreError> {
+    let key = match row.text("email")? {
+        Some(_address) => Some(key(row)?),
+        None => None,
+    };
+    Ok(super::LookedUp {
+        sequence: row.sequence("seq")?,
+        key,
+    })
+}
+
+pub(super) fn organization(row: &impl Columns) -> Result<Organization, StoreError> {
+    Ok(Organization {
+        id: row.parsed("id")?,
+        name: row.parsed("name")?,
+        created_at: row.time("created_at")?,
+    })
+}
+
+pub(super) fn member(row: &impl Columns) -> Result<Member, StoreError> {
+    Ok(Member {
+        membership_id: row.parsed("id")?,
+        organization_id: row.parsed("organization_id")?,
+        user_id: row.parsed("user_id")?,
+        email: row.parsed("email")?,
+        name: row.parsed("name")?,
+        role: row.parsed("role")?,
+        created_at: row.time("created_at")?,
+    })
+}
+
+pub(super) fn change(row: &impl Columns) -> Result<Change, StoreError> {
+    let kind = match row.present("kind", row.text("kind")?)?.as_str() {
+        "key_revoked" => ChangeKind::KeyRevoked(row.parsed("subject")?),
+        "member_removed" => ChangeKind::MemberRemoved(row.parsed("subject")?),
+        "everything_revoked" => ChangeKind::EverythingRevoked,
+        "key_created" => ChangeKind::KeyCreated(row.parsed("subject")?),
+        "member_changed" => ChangeKind::MemberChanged(row.parsed("subject")?),
+        _unknown => return Err(unreadable("kind")),
+    };
+    Ok(Change {
+        sequence: row.sequence("seq")?,
+        kind,
+    })
+}
+
+pub(super) fn instance(row: &impl Columns) -> Result<InstanceRow, StoreError> {
+    Ok(InstanceRow {
+        id: row.parsed("id")?,
+        applied: row.sequence("applied")?,
+        lease_left_ms: row.integer("lease_left_ms")?,
+        evicted: row.flag("evicted")?,
+    })
+}

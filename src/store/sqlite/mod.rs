@@ -1,0 +1,129 @@
+//! SQLite: one file, for any number of processes of one host.
+//!
+//! Write-ahead log, so that readers never wait for the writer; `synchronous = FULL`, for the answer
+//! to a revocation is a promise. One connection writes, always from `BEGIN IMMEDIATE`: a transaction
+//! that begins by reading cannot wait for the lock, whatever the busy timeout.
+
+mod errors;
+mod instances;
+mod open;
+mod session;
+mod wait;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::{Sqlite, SqlitePool, Transaction};
+
+use self::errors::explain;
+use self::session::Link;
+use super::database::Database;
+use super::engine::{Engine, Session, Value};
+use super::rows::Columns;
+use super::{InstanceRow, Lease, Store, StoreError, sql};
+use crate::model::change::Sequence;
+use crate::model::clock::Clock;
+use crate::model::id::InstanceId;
+
+/// How long a writer waits for another process's transaction. Ours take milliseconds; a backup tool
+/// may take seconds.
+pub const BUSY_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
+
+/// Every statement that is run here, by name.
+pub const STATEMENTS: &[&[(&str, &str)]] = &[sql::ALL, instances::ALL];
+
+/// Opens the file, creating it (mode 0600) and its folder when absent, and brings its schema up to
+/// date. `busy_timeout`: how long a writer waits for other processes before
+/// [`StoreError::Locked`].
+pub async fn open(
+    path: &Path,
+    clock: Arc<dyn Clock>,
+    busy_timeout: Duration,
+) -> Result<Arc<dyn Store>, StoreError> {
+    let engine = open::engine(path, clock, busy_timeout).await?;
+    Ok(Arc::new(Database(engine)))
+}
+
+/// One open file.
+struct SqliteEngine {
+    path: PathBuf,
+    clock: Arc<dyn Clock>,
+    /// Names the boot whose clock leases are in.
+    boot_id: String,
+    /// One connection.
+    writer: SqlitePool,
+    readers: SqlitePool,
+    watch: wait::Watch,
+}
+
+impl Engine for SqliteEngine {
+    type Reader = Link<sqlx::pool::PoolConnection<Sqlite>>;
+    type Transaction = Link<Transaction<'static, Sqlite>>;
+
+    async fn reader(&self) -> Result<Self::Reader, StoreError> {
+        self.readers.acquire().await.map(Link).map_err(explain)
+    }
+
+    async fn begin(&self) -> Result<Self::Transaction, StoreError> {
+        let begun = self.writer.begin_with("BEGIN IMMEDIATE").await;
+        begun.map(Link).map_err(explain)
+    }
+
+    async fn commit(&self, transaction: Self::Transaction) -> Result<(), StoreError> {
+        transaction.0.commit().await.map_err(explain)?;
+        self.watch.written();
+        Ok(())
+    }
+
+    async fn register(&self, id: InstanceId, lease: Duration) -> Result<Sequence, StoreError> {
+        instances::register(self, id, lease).await
+    }
+
+    async fn renew(
+        &self,
+        id: InstanceId,
+        applied: Sequence,
+        lease: Duration,
+    ) -> Result<Lease, StoreError> {
+        instances::renew(self, id, applied, lease).await
+    }
+
+    async fn write_instance(
+        &self,
+        sql: &'static str,
+        values: Vec<Value>,
+    ) -> Result<u64, StoreError> {
+        let mut transaction = self.begin().await?;
+        let changed = transaction.execute(sql, values).await?;
+        transaction.0.commit().await.map_err(explain)?;
+        Ok(changed)
+    }
+
+    async fn instances(&self) -> Result<Vec<InstanceRow>, StoreError> {
+        instances::list(self).await
+    }
+
+    async fn evict_if_expired(&self, id: InstanceId) -> Result<bool, StoreError> {
+        instances::evict_if_expired(self, id).await
+    }
+
+    async fn wait_for_change(&self, at_most: Duration) {
+        self.watch.wait(at_most).await;
+    }
+
+    async fn describe(&self) -> Result<String, StoreError> {
+        let mut reader = self.reader().await?;
+        let row = reader.first(instances::VERSION, vec![]).await?;
+        let version = row
+            .map_or(Ok(None), |row| row.text("version"))?
+            .unwrap_or_default();
+        Ok(format!("SQLite {version}, {}", self.path.display()))
+    }
+
+    async fn close(&self) {
+        self.watch.close().await;
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}

@@ -1,0 +1,187 @@
+//! Opening the file: folder, mode, schema.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::migrate::{AppliedMigration, Migrate, MigrateError, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use tokio::time::{Instant, sleep};
+
+use super::SqliteEngine;
+use super::errors::explain;
+use super::wait::Watch;
+use crate::model::clock::Clock;
+use crate::store::StoreError;
+use crate::store::schema::{self, Schema};
+
+/// Connections that read. A look-up takes some 50 µs: few suffice, each has a thread of its own.
+const READERS_MAX: u32 = 4;
+/// Between two tries to open a file that another process is just creating.
+const RETRY_INTERVAL: Duration = Duration::from_millis(10);
+/// Where Linux names the present boot.
+const BOOT_ID_FILE: &str = "/proc/sys/kernel/random/boot_id";
+/// The schema, version by version. Text that was released is never edited.
+const MIGRATIONS: &[(&str, &str)] = &[("ground", include_str!("migrations/0001_ground.sql"))];
+
+pub(super) async fn engine(
+    path: &Path,
+    clock: Arc<dyn Clock>,
+    busy_timeout: Duration,
+) -> Result<SqliteEngine, StoreError> {
+    create_if_absent(path).map_err(|error| unusable(path, &error))?;
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(busy_timeout)
+        .disable_statement_logging();
+    let bring_up = bring_up(&options, busy_timeout).await;
+    bring_up.map_err(|error| name_file(path, error))?;
+    let pool = SqlitePoolOptions::new()
+        .acquire_timeout(busy_timeout.saturating_mul(2))
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None);
+    Ok(SqliteEngine {
+        path: path.to_owned(),
+        clock,
+        boot_id: boot_id()?,
+        writer: pool
+            .clone()
+            .max_connections(1)
+            .connect_lazy_with(options.clone()),
+        readers: pool
+            .max_connections(READERS_MAX)
+            .connect_lazy_with(options.clone()),
+        watch: Watch::new(options),
+    })
+}
+
+/// The file holds hashes and addresses: it is its owner's alone, and SQLite gives its companions
+/// (`-wal`, `-shm`) the same mode.
+fn create_if_absent(path: &Path) -> io::Result<()> {
+    if let Some(folder) = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)?;
+    }
+    match OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+    {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            if fs::metadata(path)?.is_dir() {
+                return Err(io::ErrorKind::IsADirectory.into());
+            }
+            Ok(())
+        }
+        created => created.map(drop),
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "io's kinds are an open set")]
+fn unusable(path: &Path, error: &io::Error) -> StoreError {
+    let advice = match error.kind() {
+        io::ErrorKind::IsADirectory => "name a file in it, such as `genkan.db`",
+        io::ErrorKind::PermissionDenied => {
+            "let the user that runs genkan write the file and its folder"
+        }
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+            "one of its folders is a file; name another path"
+        }
+        io::ErrorKind::StorageFull => "free some space",
+        _other => "check the path of the store in the configuration",
+    };
+    let path = path.display();
+    StoreError::Unavailable(format!("`{path}` cannot be opened: {error}; {advice}"))
+}
+
+/// Says which file it was about; the kind of the error remains.
+fn name_file(path: &Path, error: StoreError) -> StoreError {
+    let named = |text: String| format!("`{}`: {text}", path.display());
+    match error {
+        StoreError::Unavailable(text) => StoreError::Unavailable(named(text)),
+        StoreError::Locked(text) => StoreError::Locked(named(text)),
+        StoreError::ReadOnly(text) => StoreError::ReadOnly(named(text)),
+        StoreError::Corrupt(text) => StoreError::Corrupt(named(text)),
+        other @ (StoreError::Newer { .. }
+        | StoreError::NotFound(_)
+        | StoreError::Exists(_)
+        | StoreError::Forbidden(_)) => other,
+    }
+}
+
+/// Verifies the schema, and migrates it when it is behind. Two processes that create the file at the
+/// same moment may find it locked without the busy timeout being honoured (the change to WAL does
+/// not wait), so that is tried again.
+async fn bring_up(options: &SqliteConnectOptions, patience: Duration) -> Result<(), StoreError> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match bring_up_once(options).await {
+            Err(StoreError::Locked(_)) if Instant::now() < deadline => sleep(RETRY_INTERVAL).await,
+            result => return result,
+        }
+    }
+}
+
+async fn bring_up_once(options: &SqliteConnectOptions) -> Result<(), StoreError> {
+    let migrator = schema::migrator(MIGRATIONS);
+    let mut connection = options.connect().await.map_err(explain)?;
+    if schema::judge(&applied(&mut connection).await?, &migrator)? == Schema::Behind {
+        migrate(&mut connection, &migrator).await?;
+    }
+    connection.close().await.map_err(explain)
+}
+
+/// What was applied; nothing for a new file.
+async fn applied(connection: &mut SqliteConnection) -> Result<Vec<AppliedMigration>, StoreError> {
+    let tables = sqlx::query_scalar("SELECT COUNT(*) FROM sqlite_schema WHERE name = $1")
+        .bind(schema::TABLE);
+    let known: i64 = tables.fetch_one(&mut *connection).await.map_err(explain)?;
+    if known == 0 {
+        return Ok(Vec::new());
+    }
+    let listed = connection.list_applied_migrations(schema::TABLE).await;
+    listed.map_err(explain_migration)
+}
+
+/// All or nothing, and alone: sqlx has no lock of its own for SQLite.
+async fn migrate(connection: &mut SqliteConnection, migrator: &Migrator) -> Result<(), StoreError> {
+    let begun = connection.begin_with("BEGIN IMMEDIATE").await;
+    let mut transaction = begun.map_err(explain)?;
+    let migrated = migrator.run_direct(None, &mut *transaction, false).await;
+    migrated.map_err(explain_migration)?;
+    transaction.commit().await.map_err(explain)
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "sqlx's errors are an open set"
+)]
+fn explain_migration(error: MigrateError) -> StoreError {
+    match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => explain(error),
+        other => StoreError::Corrupt(format!("its schema cannot be brought up to date: {other}")),
+    }
+}
+
+fn boot_id() -> Result<String, StoreError> {
+    let read = fs::read_to_string(BOOT_ID_FILE);
+    read.map(|text| text.trim().to_owned()).map_err(|error| {
+        StoreError::Unavailable(format!(
+            "{BOOT_ID_FILE} cannot be read ({error}); leases need it: mount /proc"
+        ))
+    })
+}
