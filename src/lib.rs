@@ -10,3 +10,8 @@ pub mod config;
 // floor 2
 pub mod listen;
 pub mod store;
+// floor 3
+pub mod invalidation;
+pub mod record;
+// floor 4
+pub mod auth;

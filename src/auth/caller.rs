@@ -1,0 +1,96 @@
+//! A caller as the cache holds one: the principal, ready to be told to an upstream.
+
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use governor::clock::{Clock as _, DefaultClock};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use http::{HeaderName, HeaderValue};
+
+use crate::model::change::Sequence;
+use crate::model::principal::Principal;
+use crate::model::refusal::Refusal;
+
+/// The headers that tell an upstream who calls, in lower case.
+const IDENTITY_HEADERS: [&str; 5] = [
+    "x-genkan-key-id",
+    "x-genkan-organization-id",
+    "x-genkan-user-id",
+    "x-genkan-user-email",
+    "x-genkan-scopes",
+];
+
+/// Somebody whose key opens.
+pub struct Caller {
+    principal: Principal,
+    /// Made once at the look-up: a request only counts references up.
+    identity: [(HeaderName, HeaderValue); 5],
+    /// The answer holds all changes up to here.
+    as_of: AtomicU64,
+    rate: Option<DefaultDirectRateLimiter>,
+}
+
+impl Caller {
+    /// From what the store said as of `as_of`; none if a field cannot be a header, which the types of
+    /// `model` exclude.
+    pub(super) fn new(principal: Principal, as_of: Sequence, per_second: u32) -> Option<Self> {
+        let [key, organization, user, email, scopes] =
+            IDENTITY_HEADERS.map(HeaderName::from_static);
+        let value = |text: String| HeaderValue::try_from(text).ok();
+        let identity = [
+            (key, value(principal.key_id.to_string())?),
+            (organization, value(principal.organization_id.to_string())?),
+            (user, value(principal.user_id.to_string())?),
+            (email, value(principal.email.to_string())?),
+            (scopes, value(principal.scopes.to_string())?),
+        ];
+        let rate = NonZeroU32::new(per_second).map(|n| RateLimiter::direct(Quota::per_second(n)));
+        Some(Self {
+            principal,
+            identity,
+            as_of: AtomicU64::new(as_of.get()),
+            rate,
+        })
+    }
+
+    /// Who it is.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// Who it is, as headers.
+    pub fn identity(&self) -> &[(HeaderName, HeaderValue); 5] {
+        &self.identity
+    }
+
+    /// Takes one request off the key's rate.
+    pub fn take_turn(&self) -> Result<(), Refusal> {
+        let Some(rate) = &self.rate else {
+            return Ok(());
+        };
+        rate.check().map_err(|full| {
+            let wait = full.wait_time_from(DefaultClock::default().now());
+            let seconds = u32::try_from(wait.as_secs())
+                .unwrap_or(u32::MAX)
+                .saturating_add(1);
+            Refusal::RateExceeded {
+                retry_after_s: seconds,
+            }
+        })
+    }
+
+    pub(super) fn as_of(&self) -> Sequence {
+        Sequence::new(self.as_of.load(Ordering::Acquire))
+    }
+
+    /// The answer was found to hold up to `sequence`, so that the next check is one comparison.
+    pub(super) fn confirm(&self, sequence: Sequence) {
+        self.as_of.fetch_max(sequence.get(), Ordering::AcqRel);
+    }
+}
+
+impl std::fmt::Debug for Caller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Caller({})", self.principal.key_id)
+    }
+}
