@@ -15,3 +15,9 @@ pub mod invalidation;
 pub mod record;
 // floor 4
 pub mod auth;
+// floor 5
+pub mod route;
+// floor 6
+pub mod proxy;
+// floor 7
+pub mod server;

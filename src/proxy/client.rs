@@ -1,0 +1,88 @@
+//! Whom a connection comes from, and what upstreams are told about it.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use http::HeaderValue;
+use ipnet::IpNet;
+
+use crate::listen::watch::Watch;
+
+/// One client connection. The headers that say where a request came from are the same for all of its
+/// requests, so they are made once.
+#[derive(Debug)]
+pub struct Client {
+    /// Its deadlines.
+    pub watch: Arc<Watch>,
+    /// Whether the peer is a proxy whose word on earlier hops is believed.
+    pub trusted: bool,
+    /// `X-Forwarded-For`.
+    pub forwarded_for: HeaderValue,
+    /// `X-Forwarded-Proto`.
+    pub forwarded_proto: HeaderValue,
+    /// `Forwarded` (RFC 7239 §4): `for=…;proto=…`.
+    pub forwarded: HeaderValue,
+}
+
+impl Client {
+    /// A connection from `peer`, over TLS or not.
+    pub fn new(peer: SocketAddr, tls: bool, trusted_proxies: &[IpNet], watch: Arc<Watch>) -> Self {
+        // A dual-stack socket shows IPv4 peers as ::ffff:a.b.c.d; the rules are written without.
+        let address = peer.ip().to_canonical();
+        let scheme = if tls { "https" } else { "http" };
+        Self {
+            watch,
+            trusted: trusted_proxies
+                .iter()
+                .any(|trusted| trusted.contains(&address)),
+            forwarded_for: header(&address.to_string()),
+            forwarded_proto: HeaderValue::from_static(scheme),
+            forwarded: header(&forwarded(address, scheme)),
+        }
+    }
+}
+
+fn forwarded(address: IpAddr, scheme: &str) -> String {
+    let mut element = String::new();
+    // Writing to a String cannot fail. IPv6 needs brackets and quotes (RFC 7239 §6).
+    let _infallible = match address {
+        IpAddr::V4(v4) => write!(element, "for={v4};proto={scheme}"),
+        IpAddr::V6(v6) => write!(element, "for=\"[{v6}]\";proto={scheme}"),
+    };
+    element
+}
+
+fn header(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or_else(|_invalid| HeaderValue::from_static("unknown"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::listen::watch::Ticks;
+
+    fn client(peer: &str, trusted: &str) -> Client {
+        let watch = Arc::new(Watch::new(Ticks::default()));
+        Client::new(
+            peer.parse().unwrap(),
+            true,
+            &[trusted.parse().unwrap()],
+            watch,
+        )
+    }
+
+    #[test]
+    fn an_ipv6_peer_is_quoted() {
+        let client = client("[2001:db8::1]:9", "10.0.0.0/8");
+        assert_eq!(client.forwarded, "for=\"[2001:db8::1]\";proto=https");
+        assert!(!client.trusted);
+    }
+
+    #[test]
+    fn an_ipv4_peer_on_a_dual_stack_socket_is_an_ipv4_peer() {
+        let client = client("[::ffff:10.1.2.3]:9", "10.0.0.0/8");
+        assert_eq!(client.forwarded_for, "10.1.2.3");
+        assert!(client.trusted);
+    }
+}

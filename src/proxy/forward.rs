@@ -1,0 +1,113 @@
+//! Forwarding: with a permit, once.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use http::{HeaderValue, Request, Response};
+use hyper::body::{Body as _, Incoming};
+use tokio::time::timeout;
+
+use super::body::{RequestBody, Upload};
+use super::tunnel::Upgrade;
+use super::upstream::{Returning, Sent};
+use super::{Proxy, headers};
+use crate::model::refusal::Refusal;
+use crate::route::Permit;
+
+/// What an upstream answered.
+pub(super) struct Answer {
+    /// Head and body, the head cleaned of what belongs to the hop behind us.
+    pub response: Response<Incoming>,
+    /// Its connection, to be given back when the body was read; none: not to be used again.
+    pub connection: Option<Returning>,
+    /// The client's side of a tunnel, if the upstream agreed to one.
+    pub upgrade: Option<Upgrade>,
+}
+
+impl Proxy {
+    /// Sends a request to the upstream of the permit's route and waits for the head of the answer.
+    pub(super) async fn forward(
+        &self,
+        permit: Permit<'_>,
+        request: Request<Incoming>,
+        upgrade: Option<Upgrade>,
+    ) -> Result<Answer, Refusal> {
+        let limits = &self.shared.limits;
+        if request.body().size_hint().lower() > limits.body_bytes_max {
+            return Err(Refusal::BodyTooLarge);
+        }
+        let route = permit.route();
+        let upstream = self
+            .upstreams
+            .get(route.config.upstream)
+            .ok_or(Refusal::NoRoute)?;
+        let idle = Duration::from_millis(limits.body_idle_timeout_ms);
+        let mut request = request.map(|body| RequestBody::new(body, limits.body_bytes_max, idle));
+        if let Some(upgrade) = &upgrade {
+            headers::set_upgrade(request.headers_mut(), upgrade.protocol.clone());
+        }
+        let sent = upstream.send(request, upgrade.is_some()).await?;
+        let answer = accept(sent, upgrade)?;
+        if route.config.mcp {
+            self.shared
+                .sessions
+                .bind(&permit, answer.response.headers());
+        }
+        Ok(answer)
+    }
+}
+
+/// Takes up an answer, or finds that it is none.
+fn accept(sent: Sent, upgrade: Option<Upgrade>) -> Result<Answer, Refusal> {
+    let Sent {
+        mut response,
+        connection,
+    } = sent;
+    // One reader would end the body by its length, the other by its chunks. Dropping the connection
+    // here closes it.
+    if headers::is_framed_twice(response.headers()) {
+        return Err(Refusal::UpstreamFailed);
+    }
+    let switched = response.status() == http::StatusCode::SWITCHING_PROTOCOLS;
+    let protocol = response.headers().get(http::header::UPGRADE).cloned();
+    headers::prepare_answer(response.headers_mut());
+    match (switched, upgrade) {
+        (false, _) => Ok(Answer {
+            response,
+            connection,
+            upgrade: None,
+        }),
+        (true, Some(mut upgrade)) => {
+            upgrade.protocol = protocol.unwrap_or_else(|| HeaderValue::from_static("websocket"));
+            headers::set_upgrade(response.headers_mut(), upgrade.protocol.clone());
+            Ok(Answer {
+                response,
+                connection: None,
+                upgrade: Some(upgrade),
+            })
+        }
+        // Nobody asked for it.
+        (true, None) => Err(Refusal::UpstreamFailed),
+    }
+}
+
+/// Waits for the head of an answer. The time counts from when the client's body last moved, so that a
+/// long upload is no late answer. Zero: for as long as it takes.
+pub(super) async fn await_head<T>(
+    head: impl Future<Output = T>,
+    upload: &Upload,
+    limit: Duration,
+) -> Result<T, Refusal> {
+    let mut head = pin!(head);
+    if limit.is_zero() {
+        return Ok(head.await);
+    }
+    loop {
+        let moved = upload.moved();
+        match timeout(limit, &mut head).await {
+            Ok(answered) => return Ok(answered),
+            Err(_elapsed) if upload.moved() > moved => {}
+            Err(_elapsed) => return Err(Refusal::UpstreamTimeout),
+        }
+    }
+}

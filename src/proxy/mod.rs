@@ -1,0 +1,208 @@
+//! The data plane. [`Proxy::serve`] and `Proxy::walk` are a request's whole way: every branch is
+//! there, and what they call runs straight.
+//!
+//! **Invariants.** What is forwarded has a permit (`forward`). What may have reached an upstream is
+//! never sent again ([`upstream`]). Only `respond` knows what a refusal looks like on the wire.
+
+mod body;
+mod client;
+mod forward;
+mod headers;
+mod identify;
+mod mcp;
+mod respond;
+mod target;
+mod tunnel;
+pub mod upstream;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response, Uri};
+use hyper::body::{Body as _, Incoming};
+use tokio_util::task::TaskTracker;
+
+pub use body::{RequestBody, ResponseBody};
+pub use client::Client;
+pub use mcp::Sessions;
+
+use crate::auth::Authenticator;
+use crate::config::LogRequests;
+use crate::config::limits::Limits;
+use crate::model::random::Entropy;
+use crate::model::refusal::Refusal;
+use crate::record::metrics::WorkerMetrics;
+use crate::record::request::Record;
+use crate::record::request_id::RequestIds;
+use crate::route::{Permit, Route, Routes};
+use forward::Answer;
+use target::Target;
+use upstream::Upstream;
+
+/// What the workers have in common.
+#[derive(Clone)]
+pub struct Shared {
+    /// Who is let in.
+    pub authenticator: Arc<Authenticator>,
+    /// Where to.
+    pub routes: Arc<Routes>,
+    /// Whose MCP sessions are whose.
+    pub sessions: Arc<Sessions>,
+    /// The bounds.
+    pub limits: Arc<Limits>,
+    /// Which requests are logged.
+    pub log: LogRequests,
+}
+
+/// One worker's data plane: its own upstream connections, its own counters, no locks.
+pub struct Proxy {
+    shared: Shared,
+    upstreams: Vec<Upstream>,
+    metrics: Rc<WorkerMetrics>,
+    ids: RefCell<RequestIds>,
+    tunnels: TaskTracker,
+}
+
+/// What is known of a request so far, for whoever has to answer it.
+struct Trail<'a> {
+    record: Record,
+    uri: Uri,
+    method: Method,
+    route: Option<&'a Route>,
+    /// The origin of a page that may read the answer.
+    cors_origin: Option<HeaderValue>,
+    /// A body is on its way. If nobody reads it, the connection cannot be used again.
+    body_expected: bool,
+}
+
+impl Proxy {
+    /// For one worker. Tunnels (upgraded connections) are tracked by `tunnels`.
+    pub fn new(
+        shared: Shared,
+        upstreams: Vec<Upstream>,
+        metrics: Rc<WorkerMetrics>,
+        entropy: &dyn Entropy,
+        tunnels: TaskTracker,
+    ) -> Self {
+        let ids = RefCell::new(RequestIds::new(entropy));
+        Self {
+            shared,
+            upstreams,
+            metrics,
+            ids,
+            tunnels,
+        }
+    }
+
+    /// A turn of the worker's clock: idle upstream connections that are over their time are closed.
+    pub fn sweep(&self) {
+        self.upstreams.iter().for_each(Upstream::sweep);
+    }
+
+    /// Walks a request through the house; whatever happens, there is an answer.
+    pub async fn serve(
+        self: Rc<Self>,
+        client: Rc<Client>,
+        request: Request<Incoming>,
+    ) -> Response<ResponseBody> {
+        let in_flight = client.watch.begin();
+        let mut trail = self.begin(&request);
+        match self.walk(&client, request, &mut trail).await {
+            Ok(answer) => self.relay(answer, trail, in_flight),
+            Err(refusal) => respond::refuse(refusal, trail, in_flight),
+        }
+    }
+
+    /// listen → **identify → authenticate → find → authorise → forward** → record.
+    async fn walk<'a>(
+        &'a self,
+        client: &Client,
+        request: Request<Incoming>,
+        trail: &mut Trail<'a>,
+    ) -> Result<Answer, Refusal> {
+        let (mut parts, body) = request.into_parts();
+        let target = Target::read(&parts, &self.shared.limits)?;
+        let found = self.shared.routes.find(target.host, &target.path);
+        if mcp::is_discovery(&target, found, &self.shared.routes) {
+            return Err(Refusal::OAuthAbsent);
+        }
+        let route = found.ok_or(Refusal::NoRoute)?;
+        trail.takes(route, &parts, &target.path);
+        if route.config.mcp && !mcp::origin_is_welcome(route, &parts.headers, target.authority) {
+            return Err(Refusal::OriginRefused);
+        }
+        let permit = self.permit(route, &target, &parts, trail).await?;
+        if route.config.mcp {
+            self.shared.sessions.check(&permit, &parts.headers)?;
+        }
+        let changed_path = target.into_changed_path();
+        let upgrade = tunnel::wanted(&mut parts)?;
+        // First the headers: of an HTTP/2 request only the URI still knows the host.
+        headers::prepare(&mut parts, client, &permit, trail.record.id());
+        target::settle(&mut parts.uri, changed_path);
+        self.forward(permit, Request::from_parts(parts, body), upgrade)
+            .await
+    }
+
+    /// Leave to forward: because the path is public, because a browser asks beforehand, or, always
+    /// otherwise, because the key says so.
+    async fn permit<'a>(
+        &self,
+        route: &'a Route,
+        target: &Target<'_>,
+        parts: &Parts,
+        trail: &mut Trail<'a>,
+    ) -> Result<Permit<'a>, Refusal> {
+        if let Some(permit) = route.authorize_public(&target.path) {
+            return Ok(permit);
+        }
+        if let Some(permit) = preflight_origin(parts).and_then(|o| route.authorize_preflight(o)) {
+            return Ok(permit);
+        }
+        let key = identify::identify(&parts.headers, route)?;
+        let caller = self.shared.authenticator.authenticate(key).await?;
+        trail.record.set_key(caller.principal().key_id);
+        route.authorize(caller)
+    }
+
+    fn begin(&self, request: &Request<Incoming>) -> Trail<'static> {
+        let id = self.ids.borrow_mut().issue();
+        let method = request.method().clone();
+        Trail {
+            record: Record::begin(&self.metrics, self.shared.log, id, method.clone()),
+            uri: request.uri().clone(),
+            method,
+            route: None,
+            cors_origin: None,
+            body_expected: !request.body().is_end_stream(),
+        }
+    }
+}
+
+impl<'a> Trail<'a> {
+    fn takes(&mut self, route: &'a Route, parts: &Parts, path: &str) {
+        self.route = Some(route);
+        self.record.set_route(route.index, path);
+        if !route.config.cors_origins.is_empty() {
+            self.cors_origin = parts
+                .headers
+                .get(ORIGIN)
+                .filter(|origin| route.accepts_origin(origin.as_bytes()))
+                .cloned();
+        }
+    }
+}
+
+/// The origin of a preflight request (Fetch §3.3.2): a browser asks whether it may ask.
+fn preflight_origin(parts: &Parts) -> Option<&[u8]> {
+    let asks = parts.method == Method::OPTIONS
+        && parts.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    parts
+        .headers
+        .get(ORIGIN)
+        .filter(|_| asks)
+        .map(HeaderValue::as_bytes)
+}

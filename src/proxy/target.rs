@@ -1,0 +1,243 @@
+//! What a request asks for: one host and one path, or a refusal.
+
+use std::borrow::Cow;
+
+use http::header::{EXPECT, HOST, TRANSFER_ENCODING};
+use http::request::Parts;
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderMap, Method, Uri, Version};
+
+use crate::config::limits::Limits;
+use crate::model::refusal::{BadRequest, Refusal};
+use crate::route::path;
+
+/// Where a request wants to go.
+#[derive(Debug)]
+pub(super) struct Target<'a> {
+    /// Host and port as the client named them.
+    pub authority: &'a str,
+    /// The host alone.
+    pub host: &'a str,
+    /// The canonical path.
+    pub path: Cow<'a, str>,
+}
+
+impl<'a> Target<'a> {
+    /// Reads and checks the request line and what belongs to it, in the order in which a refusal is
+    /// most useful to the caller.
+    pub(super) fn read(parts: &'a Parts, limits: &Limits) -> Result<Self, Refusal> {
+        if matches!(parts.method, Method::CONNECT | Method::TRACE) {
+            return Err(Refusal::MethodNotAllowed);
+        }
+        let line = parts.uri.path_and_query().map_or("", PathAndQuery::as_str);
+        if line.len() > limits.target_bytes_max {
+            return Err(Refusal::TargetTooLong);
+        }
+        if head_bytes(&parts.headers) > limits.head_bytes_max {
+            return Err(Refusal::HeadTooLarge);
+        }
+        check_scheme(&parts.uri)?;
+        check_framing(parts)?;
+        check_expectation(&parts.headers)?;
+        let authority = authority(parts)?;
+        let path = path::canonical(parts.uri.path()).ok_or(bad(BadRequest::Path))?;
+        Ok(Self {
+            authority,
+            host: host_of(authority),
+            path,
+        })
+    }
+
+    /// The canonical path, where it is not what came.
+    pub(super) fn into_changed_path(self) -> Option<String> {
+        match self.path {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(path) => Some(path),
+        }
+    }
+}
+
+fn bad(what: BadRequest) -> Refusal {
+    Refusal::BadRequest(what)
+}
+
+fn head_bytes(headers: &HeaderMap) -> usize {
+    headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum()
+}
+
+/// An absolute target names a scheme (RFC 9112 §3.2.2): only those that are served here.
+fn check_scheme(uri: &Uri) -> Result<(), Refusal> {
+    let served = |scheme: &str| {
+        let schemes = ["http", "https"];
+        schemes.iter().any(|it| it.eq_ignore_ascii_case(scheme))
+    };
+    if uri.scheme_str().is_none_or(served) {
+        Ok(())
+    } else {
+        Err(bad(BadRequest::Target))
+    }
+}
+
+/// Only `chunked`, only once, only in HTTP/1.1 (RFC 9112 §6.1). Anything else is where request
+/// smuggling begins: the next reader may understand the list in another way.
+fn check_framing(parts: &Parts) -> Result<(), Refusal> {
+    let mut encodings = parts.headers.get_all(TRANSFER_ENCODING).iter();
+    match (encodings.next(), encodings.next()) {
+        (None, _) => Ok(()),
+        (Some(only), None)
+            if only.as_bytes().eq_ignore_ascii_case(b"chunked")
+                && parts.version == Version::HTTP_11 =>
+        {
+            Ok(())
+        }
+        _ => Err(bad(BadRequest::TransferEncoding)),
+    }
+}
+
+fn check_expectation(headers: &HeaderMap) -> Result<(), Refusal> {
+    let met = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    if headers.get_all(EXPECT).iter().all(met) {
+        Ok(())
+    } else {
+        Err(Refusal::ExpectationFailed)
+    }
+}
+
+/// The one authority that the request line and the `Host` header agree on (RFC 9112 §3.2).
+fn authority(parts: &Parts) -> Result<&str, Refusal> {
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    let named = match (hosts.next(), hosts.next()) {
+        (None, _) => None,
+        (Some(host), None) => Some(host.to_str().map_err(|_not_ascii| bad(BadRequest::Host))?),
+        _ => return Err(bad(BadRequest::Host)),
+    };
+    let target = parts.uri.authority().map(Authority::as_str);
+    let authority = match (target, named) {
+        (Some(target), Some(named)) if !target.eq_ignore_ascii_case(named) => {
+            return Err(bad(BadRequest::HostMismatch));
+        }
+        (Some(authority), _) | (None, Some(authority)) => authority,
+        (None, None) => return Err(bad(BadRequest::Host)),
+    };
+    if is_authority(authority) {
+        Ok(authority)
+    } else {
+        Err(bad(BadRequest::Host))
+    }
+}
+
+/// `host` or `host:port`, without user information (RFC 9110 §4.2.4), lists or spaces.
+fn is_authority(text: &str) -> bool {
+    let host = host_of(text);
+    let port = text.get(host.len()..).unwrap_or_default();
+    let bracketed = host.starts_with('[') && host.ends_with(']');
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let address = |byte: u8| byte.is_ascii_hexdigit() || b":.".contains(&byte);
+    !host.is_empty()
+        && (host.bytes().all(allowed)
+            || bracketed && host.len() > 2 && host[1..host.len() - 1].bytes().all(address))
+        && (port.is_empty()
+            || port.strip_prefix(':').is_some_and(|port| {
+                port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit())
+            }))
+}
+
+/// The authority without its port.
+fn host_of(authority: &str) -> &str {
+    match authority.rfind(']') {
+        Some(end) => authority.get(..=end).unwrap_or(authority),
+        None => authority
+            .split_once(':')
+            .map_or(authority, |(host, _port)| host),
+    }
+}
+
+/// Leaves in the URI what an upstream is asked for: the canonical path, and the query as it came.
+pub(super) fn settle(uri: &mut Uri, changed_path: Option<String>) {
+    if changed_path.is_none() && uri.authority().is_none() {
+        return;
+    }
+    let query = uri
+        .query()
+        .map(|query| format!("?{query}"))
+        .unwrap_or_default();
+    let path = changed_path.unwrap_or_else(|| uri.path().to_owned());
+    // Both parts come from a URI that was parsed, so the whole is one too.
+    *uri = PathAndQuery::try_from(path + &query)
+        .map(Uri::from)
+        .unwrap_or_default();
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn read(request: http::request::Builder) -> Result<(String, String), Refusal> {
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        Target::read(&parts, &Limits::default()).map(|t| (t.host.to_owned(), t.path.into_owned()))
+    }
+
+    #[test]
+    fn host_and_path_are_read_from_either_form() {
+        let origin = Request::get("/api/%61").header(HOST, "genkan.test:80");
+        assert_eq!(
+            read(origin),
+            Ok(("genkan.test".to_owned(), "/api/a".to_owned()))
+        );
+        let absolute = Request::get("http://[::1]:80/api").header(HOST, "[::1]:80");
+        assert_eq!(read(absolute), Ok(("[::1]".to_owned(), "/api".to_owned())));
+    }
+
+    #[test]
+    fn a_host_that_is_absent_double_listed_or_dressed_up_is_refused() {
+        let host = Err(bad(BadRequest::Host));
+        assert_eq!(read(Request::get("/")), host);
+        assert_eq!(
+            read(Request::get("/").header(HOST, "a").header(HOST, "a")),
+            host
+        );
+        for bad in [
+            "a,b", "a b", "user@a", "", ":80", "a:", "a:b", "a:123456", "[", "[]", "[x]",
+        ] {
+            let answer = read(Request::get("/").header(HOST, bad));
+            assert!(
+                answer == host || bad == "a:" && answer.is_ok(),
+                "{bad}: {answer:?}"
+            );
+        }
+        let other = Request::get("http://a/").header(HOST, "b");
+        assert_eq!(read(other), Err(bad(BadRequest::HostMismatch)));
+    }
+
+    #[test]
+    fn only_http_is_served() {
+        let other = Request::get("ftp://a/").header(HOST, "a");
+        assert_eq!(read(other), Err(bad(BadRequest::Target)));
+        assert!(read(Request::get("HTTPS://a/").header(HOST, "a")).is_ok());
+    }
+
+    #[test]
+    fn only_plain_chunked_is_a_transfer_encoding() {
+        for bad in [
+            "xchunked, chunked",
+            "identity, chunked",
+            "chunked, chunked",
+            "gzip",
+            "",
+        ] {
+            let request = Request::post("/")
+                .header(HOST, "a")
+                .header(TRANSFER_ENCODING, bad);
+            assert_eq!(
+                read(request),
+                Err(super::bad(BadRequest::TransferEncoding)),
+                "{bad}"
+            );
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! One address of an upstream, and one worker's connections to it.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::{HeaderValue, Request};
+use hyper::client::conn::{http1, http2};
+use tokio::time::Instant;
+
+use super::Sent;
+use crate::config::Address;
+use crate::proxy::body::RequestBody;
+
+/// A connection that can take a request now.
+pub(super) enum Connection {
+    /// For one request at a time.
+    Http1(http1::SendRequest<RequestBody>),
+    /// Shared.
+    Http2(http2::SendRequest<RequestBody>),
+}
+
+/// Why a request has no answer.
+pub(super) enum SendError {
+    /// No byte of it was written: it may be sent on another connection.
+    Unsent(Box<Request<RequestBody>>),
+    /// It may have been read, in part or in whole.
+    Failed(hyper::Error),
+}
+
+struct Idle {
+    sender: http1::SendRequest<RequestBody>,
+    since: Instant,
+}
+
+pub(super) struct Endpoint {
+    pub address: Address,
+    /// Host and port, as a `Host` header would have it.
+    pub authority: HeaderValue,
+    /// The last used is used first, so that a quiet hour lets the others time out.
+    idle: RefCell<Vec<Idle>>,
+    shared: RefCell<Option<http2::SendRequest<RequestBody>>>,
+    idle_max: usize,
+    idle_timeout: Duration,
+}
+
+impl Endpoint {
+    pub(super) fn new(address: &Address, idle_max: usize, idle_timeout: Duration) -> Self {
+        let named = match address.port {
+            80 | 443 => address.host.clone(),
+            _ => address.to_string(),
+        };
+        let authority = HeaderValue::try_from(named)
+            .unwrap_or_else(|_invalid| HeaderValue::from_static("upstream"));
+        Self {
+            address: address.clone(),
+            authority,
+            idle: RefCell::default(),
+            shared: RefCell::default(),
+            idle_max,
+            idle_timeout,
+        }
+    }
+
+    /// A connection that is there already and ready. One that still ends its last answer is not, and
+    /// one that has closed is not either; the sweep takes it out.
+    pub(super) fn idle(&self, exclusive: bool) -> Option<Connection> {
+        if !exclusive
+            && let Some(sender) = &*self.shared.borrow()
+            && sender.is_ready()
+        {
+            return Some(Connection::Http2(sender.clone()));
+        }
+        let mut idle = self.idle.borrow_mut();
+        let ready = idle.iter().rposition(|it| it.sender.is_ready())?;
+        Some(Connection::Http1(idle.remove(ready).sender))
+    }
+
+    /// An HTTP/2 connection is there for everybody.
+    pub(super) fn keep_shared(&self, connection: &Connection) {
+        if let Connection::Http2(sender) = connection {
+            *self.shared.borrow_mut() = Some(sender.clone());
+        }
+    }
+
+    pub(super) fn sweep(&self) {
+        self.idle
+            .borrow_mut()
+            .retain(|it| !it.sender.is_closed() && it.since.elapsed() < self.idle_timeout);
+    }
+
+    pub(super) async fn send(
+        self: Rc<Self>,
+        connection: Connection,
+        request: Request<RequestBody>,
+    ) -> Result<Sent, SendError> {
+        match connection {
+            Connection::Http1(mut sender) => match sender.try_send_request(request).await {
+                Ok(response) => {
+                    let connection = Some(Returning {
+                        endpoint: self,
+                        sender,
+                    });
+                    Ok(Sent {
+                        response,
+                        connection,
+                    })
+                }
+                Err(error) => Err(send_error(error)),
+            },
+            Connection::Http2(mut sender) => match sender.try_send_request(request).await {
+                Ok(response) => Ok(Sent {
+                    response,
+                    connection: None,
+                }),
+                Err(error) => Err(send_error(error)),
+            },
+        }
+    }
+}
+
+fn send_error(mut error: hyper::client::conn::TrySendError<Request<RequestBody>>) -> SendError {
+    match error.take_message() {
+        Some(request) => SendError::Unsent(Box::new(request)),
+        None => SendError::Failed(error.into_error()),
+    }
+}
+
+/// A connection whose answer is being read.
+pub struct Returning {
+    endpoint: Rc<Endpoint>,
+    sender: http1::SendRequest<RequestBody>,
+}
+
+impl Returning {
+    /// The answer was read to its end: the next request may have the connection.
+    pub(crate) fn give_back(self) {
+        let Self { endpoint, sender } = self;
+        let mut idle = endpoint.idle.borrow_mut();
+        if !sender.is_closed() && idle.len() < endpoint.idle_max {
+            idle.push(Idle {
+                sender,
+                since: Instant::now(),
+            });
+        }
+    }
+}

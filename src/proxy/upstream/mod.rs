@@ -1,0 +1,188 @@
+//! One worker's connections to one upstream.
+//!
+//! **Invariant.** A request is handed to a second connection only when the first gave it back
+//! *unsent*: it had closed while idle, and hyper returned the request untouched. Everything else that
+//! goes wrong after that is told to the client: a workflow that is triggered twice cancels itself.
+
+mod connect;
+mod endpoint;
+pub mod tls;
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::{HeaderValue, Request, Response};
+use hyper::body::Incoming;
+
+pub use connect::LocalExecutor;
+pub use endpoint::Returning;
+
+use super::body::RequestBody;
+use super::forward::await_head;
+use crate::config;
+use crate::config::limits::Limits;
+use crate::model::refusal::Refusal;
+use crate::record::metrics::WorkerMetrics;
+use endpoint::{Connection, Endpoint, SendError};
+use tls::Connectors;
+
+/// A request that an idle connection gave back unsent is tried once more, on a new connection.
+const RESENDS_MAX: u32 = 1;
+
+/// A server for a name, and how to reach it.
+pub struct Upstream {
+    config: config::Upstream,
+    endpoints: Vec<Rc<Endpoint>>,
+    next: Cell<usize>,
+    tls: Option<Connectors>,
+    metrics: Rc<WorkerMetrics>,
+}
+
+/// An answer's head, and the connection it came on.
+pub(super) struct Sent {
+    pub response: Response<Incoming>,
+    pub connection: Option<Returning>,
+}
+
+impl Upstream {
+    /// For one worker; connects when first used.
+    pub fn new(
+        config: &config::Upstream,
+        tls: Option<Connectors>,
+        limits: &Limits,
+        metrics: Rc<WorkerMetrics>,
+    ) -> Self {
+        let idle_max = limits.upstream_idle_connections_max;
+        let idle_timeout = Duration::from_millis(config.idle_timeout_ms);
+        let endpoint = |it: &config::Address| Rc::new(Endpoint::new(it, idle_max, idle_timeout));
+        Self {
+            endpoints: config.addresses.iter().map(endpoint).collect(),
+            config: config.clone(),
+            next: Cell::new(0),
+            tls,
+            metrics,
+        }
+    }
+
+    /// Sends a request and waits for the head of its answer. `exclusive`: on a connection that can
+    /// become a tunnel, so HTTP/1.1.
+    pub(super) async fn send(
+        &self,
+        mut request: Request<RequestBody>,
+        exclusive: bool,
+    ) -> Result<Sent, Refusal> {
+        let upload = request.body().upload();
+        let first_byte = Duration::from_millis(self.config.first_byte_timeout_ms);
+        for attempt in 0..=RESENDS_MAX {
+            let (endpoint, connection) = self.connection(exclusive, attempt > 0).await?;
+            self.address(&mut request, &endpoint, &connection);
+            match await_head(endpoint.send(connection, request), &upload, first_byte).await? {
+                Ok(sent) => return Ok(sent),
+                Err(SendError::Unsent(returned)) => request = *returned,
+                Err(SendError::Failed(error)) => {
+                    // A client's broken body is not the upstream's fault, and no line for anybody.
+                    if let Some(refusal) = upload.failure() {
+                        return Err(refusal);
+                    }
+                    tracing::warn!(upstream = %self.config.name, %error, "a request failed");
+                    return Err(Refusal::UpstreamFailed);
+                }
+            }
+        }
+        Err(Refusal::UpstreamUnreachable)
+    }
+
+    /// Closes what has been idle for too long.
+    pub fn sweep(&self) {
+        self.endpoints.iter().for_each(|endpoint| endpoint.sweep());
+    }
+
+    /// A connection that is ready, or a new one to the first address, from the next in turn on, that
+    /// can be reached.
+    async fn connection(
+        &self,
+        exclusive: bool,
+        fresh: bool,
+    ) -> Result<(Rc<Endpoint>, Connection), Refusal> {
+        let first = self.next.get();
+        self.next
+            .set(first.wrapping_add(1) % self.endpoints.len().max(1));
+        let in_turn = || {
+            self.endpoints
+                .iter()
+                .cycle()
+                .skip(first)
+                .take(self.endpoints.len())
+        };
+        if !fresh
+            && let Some(endpoint) = in_turn().next()
+            && let Some(connection) = endpoint.idle(exclusive)
+        {
+            return Ok((Rc::clone(endpoint), connection));
+        }
+        let mut refusal = Refusal::UpstreamUnreachable;
+        for endpoint in in_turn() {
+            match self.connect(endpoint, exclusive).await {
+                Ok(connection) => return Ok((Rc::clone(endpoint), connection)),
+                Err(why) => refusal = why,
+            }
+        }
+        Err(refusal)
+    }
+
+    async fn connect(&self, endpoint: &Endpoint, exclusive: bool) -> Result<Connection, Refusal> {
+        let limit = Duration::from_millis(self.config.connect_timeout_ms);
+        let connecting = connect::connect(&endpoint.address, self.tls.as_ref(), exclusive);
+        let (why, refusal) = match tokio::time::timeout(limit, connecting).await {
+            Ok(Ok(connection)) => {
+                self.metrics.upstream_connected();
+                endpoint.keep_shared(&connection);
+                return Ok(connection);
+            }
+            Ok(Err(error)) => (error.to_string(), Refusal::UpstreamUnreachable),
+            Err(_elapsed) => (
+                format!("no connection in {} ms", limit.as_millis()),
+                Refusal::UpstreamTimeout,
+            ),
+        };
+        let (upstream, address) = (&self.config.name, &endpoint.address);
+        tracing::warn!(%upstream, %address, why, "cannot connect to an upstream");
+        Err(refusal)
+    }
+
+    /// Writes the target and the host as the connection wants them: HTTP/2 has the host in the target
+    /// (RFC 9113 §8.3.1), HTTP/1.1 in a header.
+    fn address(
+        &self,
+        request: &mut Request<RequestBody>,
+        endpoint: &Endpoint,
+        connection: &Connection,
+    ) {
+        if self.config.host == config::UpstreamHost::Upstream {
+            request
+                .headers_mut()
+                .insert(http::header::HOST, endpoint.authority.clone());
+        }
+        match connection {
+            // Whatever the client spoke: of an HTTP/2 request hyper would not chunk the body.
+            Connection::Http1(_) => *request.version_mut() = http::Version::HTTP_11,
+            Connection::Http2(_) => self.address_http2(request, &endpoint.authority),
+        }
+    }
+
+    fn address_http2(&self, request: &mut Request<RequestBody>, fallback: &HeaderValue) {
+        let host = request.headers_mut().remove(http::header::HOST);
+        request.headers_mut().remove(http::header::CONNECTION);
+        let authority = host.as_ref().unwrap_or(fallback).as_bytes().to_vec();
+        let scheme = match self.config.scheme {
+            config::Scheme::Http => "http",
+            config::Scheme::Https => "https",
+        };
+        let mut parts = std::mem::take(request.uri_mut()).into_parts();
+        parts.scheme = scheme.parse().ok();
+        parts.authority = http::uri::Authority::from_maybe_shared(authority).ok();
+        *request.uri_mut() = http::Uri::from_parts(parts).unwrap_or_default();
+        *request.version_mut() = http::Version::HTTP_2;
+    }
+}

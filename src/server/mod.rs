@@ -1,0 +1,298 @@
+//! The whole gateway, built from its configuration in floor order: bind everything, then serve, then
+//! drain.
+//!
+//! Two planes. The *control plane* is the runtime that [`Server::serve`] is called on: it accepts,
+//! follows the revocation log, speaks to the database and answers operators. The *data plane* is one
+//! thread for each worker with a runtime of its own (`worker`); nothing that waits for the database
+//! runs there.
+
+mod admin;
+mod metrics;
+mod worker;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use crate::auth::Authenticator;
+use crate::config::Config;
+use crate::invalidation::Invalidate;
+use crate::invalidation::follower::Follower;
+use crate::invalidation::lease::Lease;
+use crate::listen::accept::{Accepted, Acceptor, Handover};
+use crate::listen::socket::{BindError, bind};
+use crate::listen::tls::{TlsError, server_config};
+use crate::model::change::Sequence;
+use crate::model::clock::Clock;
+use crate::model::id::InstanceId;
+use crate::model::random::SystemEntropy;
+use crate::proxy::upstream::tls::Connectors;
+use crate::proxy::{Sessions, Shared};
+use crate::record::metrics::{Metrics, WorkerMetrics};
+use crate::route::Routes;
+use crate::store::{Store, StoreError};
+use worker::{Plan, Stages, Worker};
+
+/// Why a gateway did not start. Nothing was served.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address could not be bound.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A certificate, key or root could not be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The store did not register this instance.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The system refused something else.
+    #[error("cannot start: {0}")]
+    System(#[from] std::io::Error),
+}
+
+/// Where a server listens, with the ports that the system chose.
+#[derive(Debug, Clone)]
+pub struct Addresses {
+    /// Name and address of each listener for clients.
+    pub listeners: Vec<(String, SocketAddr)>,
+    /// The listener for operators.
+    pub admin: SocketAddr,
+}
+
+/// How the end went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ended {
+    /// Requests that were in flight when the end began, and were answered.
+    pub finished: u64,
+    /// Requests that were still in flight when the time was over, and were cut.
+    pub cut: u64,
+}
+
+/// A gateway that is bound and registered, and serves nobody yet.
+pub struct Server {
+    config: Config,
+    store: Arc<dyn Store>,
+    follower: Follower,
+    head: Sequence,
+    authenticator: Arc<Authenticator>,
+    sockets: Vec<TcpListener>,
+    tls: Vec<Option<TlsAcceptor>>,
+    connectors: Vec<Option<Connectors>>,
+    admin: TcpListener,
+    addresses: Addresses,
+}
+
+impl Server {
+    /// Binds every socket, reads every certificate, registers with the store. Call it on the runtime
+    /// that will serve.
+    ///
+    /// # Errors
+    /// The first thing that does not work, with what to do about it.
+    pub async fn bind(
+        config: Config,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
+        let (sockets, addresses, admin) = bind_all(&config)?;
+        let mut tls = Vec::new();
+        for listener in &config.listeners {
+            tls.push(
+                listener
+                    .tls
+                    .as_ref()
+                    .map(server_config)
+                    .transpose()?
+                    .map(TlsAcceptor::from),
+            );
+        }
+        let connectors = config
+            .upstreams
+            .iter()
+            .map(Connectors::new)
+            .collect::<Result<_, TlsError>>()?;
+        let (follower, authenticator) = identify_with(&config, &store, clock);
+        let head = follower.register().await?;
+        Ok(Self {
+            config,
+            store,
+            follower,
+            head,
+            authenticator,
+            sockets,
+            tls,
+            connectors,
+            admin,
+            addresses,
+        })
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Serves until `shutdown` is ready, then drains: no more connections, requests in flight are
+    /// finished within the configured time, and what is left is cut.
+    pub async fn serve(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Ended {
+        let routes = Arc::new(Routes::new(&self.config));
+        let names = routes
+            .iter()
+            .map(|route| route.config.name.clone())
+            .collect();
+        let (metrics, handles) = Metrics::new(names, self.config.workers);
+        let metrics = Arc::new(metrics);
+        let stages = Stages::default();
+        let (workers, handovers) = self.start_workers(routes, handles, &stages);
+        let ready = Arc::new(AtomicBool::new(true));
+        let admin = admin::serve(
+            self.admin,
+            metrics::registry(&metrics, &self.authenticator, &handovers),
+            admin::Readiness {
+                serving: Arc::clone(&ready),
+                authenticator: Arc::clone(&self.authenticator),
+                store: Arc::clone(&self.store),
+            },
+            stages.end.subscribe(),
+        );
+        let admin = tokio::spawn(admin);
+        let follower = tokio::spawn(self.follower.run(self.head, stages.end.subscribe()));
+        let acceptors = accept(self.sockets, &self.config, &handovers, &stages);
+        // The acceptors alone keep the ways to the workers open: when they end, the workers' queues do.
+        drop(handovers);
+
+        shutdown.await;
+        ready.store(false, Ordering::Release);
+        let limits = &self.config.limits;
+        tokio::time::sleep(Duration::from_millis(limits.shutdown_delay_ms)).await;
+        let in_flight = u64::try_from(metrics.active()).unwrap_or(0);
+        tracing::info!(
+            in_flight,
+            "no more connections; finishing what is in flight"
+        );
+        let cut = drain(acceptors, workers, &stages).await;
+        stages.end.send_replace(true);
+        let _joined = tokio::join!(admin, follower);
+        Ended {
+            finished: in_flight.saturating_sub(cut),
+            cut,
+        }
+    }
+
+    fn start_workers(
+        &self,
+        routes: Arc<Routes>,
+        handles: Vec<WorkerMetrics>,
+        stages: &Stages,
+    ) -> (Vec<Worker>, Vec<Handover>) {
+        let limits = Arc::new(self.config.limits.clone());
+        let plan = Arc::new(Plan {
+            shared: Shared {
+                authenticator: Arc::clone(&self.authenticator),
+                routes,
+                sessions: Arc::new(Sessions::new(limits.mcp_sessions_max)),
+                limits,
+                log: self.config.log.requests,
+            },
+            upstreams: self.config.upstreams.clone(),
+            connectors: self.connectors.clone(),
+            tls: self.tls.clone(),
+            trusted_proxies: self.config.trusted_proxies.clone(),
+        });
+        let start = |(number, metrics)| {
+            let (handover, queue): (Handover, mpsc::Receiver<Accepted>) = Handover::new();
+            (
+                Worker::start(number, Arc::clone(&plan), metrics, queue, stages),
+                handover,
+            )
+        };
+        handles.into_iter().enumerate().map(start).unzip()
+    }
+}
+
+fn bind_all(config: &Config) -> Result<(Vec<TcpListener>, Addresses, TcpListener), StartError> {
+    let mut sockets = Vec::new();
+    let mut listeners = Vec::new();
+    for listener in &config.listeners {
+        let socket = TcpListener::from_std(bind(listener.address)?)?;
+        listeners.push((listener.name.clone(), socket.local_addr()?));
+        sockets.push(socket);
+    }
+    let admin = TcpListener::from_std(bind(config.admin)?)?;
+    let addresses = Addresses {
+        listeners,
+        admin: admin.local_addr()?,
+    };
+    Ok((sockets, addresses, admin))
+}
+
+/// Ties the follower to what it makes forget.
+fn identify_with(
+    config: &Config,
+    store: &Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+) -> (Follower, Arc<Authenticator>) {
+    let lease = Arc::new(Lease::default());
+    let authenticator = Arc::new(Authenticator::new(
+        Arc::clone(store),
+        Arc::clone(&clock),
+        Arc::clone(&lease),
+        &config.limits,
+        tokio::runtime::Handle::current(),
+    ));
+    let follower = Follower {
+        id: InstanceId::generate(clock.now(), &SystemEntropy),
+        store: Arc::clone(store),
+        clock,
+        target: Arc::clone(&authenticator) as Arc<dyn Invalidate>,
+        lease,
+        duration: Duration::from_millis(config.limits.lease_ms),
+    };
+    (follower, authenticator)
+}
+
+fn accept(
+    sockets: Vec<TcpListener>,
+    config: &Config,
+    workers: &[Handover],
+    stages: &Stages,
+) -> JoinSet<()> {
+    let places = Arc::new(Semaphore::new(config.limits.connections_max));
+    sockets
+        .into_iter()
+        .enumerate()
+        .map(|(listener, socket)| {
+            Acceptor {
+                listener,
+                socket,
+                places: Arc::clone(&places),
+                workers: workers.to_vec(),
+            }
+            .run(stages.accept_no_more.subscribe())
+        })
+        .collect()
+}
+
+/// Ends the data plane in its order; returns how many requests were cut.
+async fn drain(mut acceptors: JoinSet<()>, workers: Vec<Worker>, stages: &Stages) -> u64 {
+    stages.accept_no_more.send_replace(true);
+    // The queues of the kernel are empty when these have ended; the workers' ends see no more senders.
+    while acceptors.join_next().await.is_some() {}
+    stages.drain.send_replace(true);
+    let mut cut = 0;
+    for worker in workers {
+        cut += worker.ended().await;
+    }
+    cut
+}
+
+/// A watch that nobody has turned yet.
+fn stage() -> watch::Sender<bool> {
+    watch::Sender::new(false)
+}
