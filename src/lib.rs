@@ -3,6 +3,9 @@
 //! The floors, from the ground up; a module imports only from floors below its own. ARCHITECTURE.md
 //! is the map, and a test of the tree holds it.
 
+// Translations stand beside the commands that speak them; the macro must be at the root.
+rust_i18n::i18n!("src/cli/locales", fallback = "en");
+
 // floor 0
 pub mod model;
 // floor 1
@@ -17,7 +20,11 @@ pub mod record;
 pub mod auth;
 // floor 5
 pub mod route;
+pub mod service;
 // floor 6
+pub mod demo;
 pub mod proxy;
 // floor 7
 pub mod server;
+// floor 8
+pub mod cli;

@@ -1,0 +1,89 @@
+//! `genkan config check | show | example`.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::exit::Failure;
+use super::probe::{self, Probe};
+use crate::config::{self, Config, ConfigErrors, Look, Store};
+
+/// Reading, checking and writing configurations.
+#[derive(Debug, clap::Subcommand)]
+pub enum ConfigCommand {
+    /// Say everything that is wrong, then try the database, the upstreams and the certificates.
+    ///
+    /// Exit code 0: all is well; 3: something is not.
+    Check {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Print the effective configuration, overrides and defaults included, with secrets hidden.
+    Show {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Print a commented configuration with every key, its default and the reason for it.
+    Example,
+}
+
+impl ConfigCommand {
+    /// Runs the command. `probe_store` opens the database and describes it, or says what to do.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration, or an output that cannot be written.
+    pub async fn run(
+        self,
+        probe_store: impl AsyncFnOnce(&Store) -> Result<String, String>,
+    ) -> Result<(), Failure> {
+        match self {
+            Self::Check { config } => check(&load(&config)?, probe_store).await,
+            Self::Show { config } => print(&load(&config)?.show()),
+            Self::Example => print(&config::example()),
+        }
+    }
+}
+
+fn load(path: &Path) -> Result<Config, ConfigErrors> {
+    config::load(path, config::environment())
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    Ok(anstream::stdout().write_all(text.as_bytes())?)
+}
+
+/// Writes all errors to standard error, drawn as well as it can show them.
+///
+/// # Errors
+/// Standard error cannot be written.
+pub fn complain(errors: &ConfigErrors) -> io::Result<()> {
+    let look = Look {
+        // anstream removes the colours where NO_COLOR or a pipe wants it.
+        colour: true,
+        unicode: io::IsTerminal::is_terminal(&io::stderr()),
+    };
+    anstream::stderr().write_all(errors.render(look).as_bytes())
+}
+
+async fn check(
+    config: &Config,
+    probe_store: impl AsyncFnOnce(&Store) -> Result<String, String>,
+) -> Result<(), Failure> {
+    let mut stderr = anstream::stderr();
+    writeln!(stderr, "ok: the configuration is complete")?;
+    let mut probes = vec![Probe {
+        what: "database".to_owned(),
+        result: probe_store(&config.store).await,
+    }];
+    probes.extend(probe::files(config));
+    probes.extend(probe::upstreams(config).await);
+    for probe in &probes {
+        writeln!(stderr, "{probe}")?;
+    }
+    if probes.iter().all(|probe| probe.result.is_ok()) {
+        Ok(())
+    } else {
+        Err(Failure::Checked)
+    }
+}

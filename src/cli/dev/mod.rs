@@ -1,0 +1,230 @@
+//! `genkan dev`: everything on one machine, for a first look. Loopback only.
+
+mod household;
+mod self_check;
+mod welcome;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use tokio::net::TcpListener;
+
+use super::exit::Failure;
+use super::serve::Signals;
+use super::{logging, place};
+use crate::config::{self, Config};
+use crate::demo;
+use crate::model::clock::SystemClock;
+use crate::model::random::SystemEntropy;
+use crate::server::{Server, StartError};
+use crate::service::Service;
+use crate::store;
+use self_check::SelfCheck;
+use welcome::Welcome;
+
+/// Start a gateway on this machine to try it. A second run keeps the data.
+#[derive(Debug, Args)]
+pub(super) struct Dev {
+    /// Where the database is kept.
+    #[arg(long, value_name = "DIR", default_value = place::DATA_DEFAULT)]
+    data: PathBuf,
+    /// Where clients connect; a loopback address.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    proxy: SocketAddr,
+    /// Where operators connect; a loopback address.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8081")]
+    admin: SocketAddr,
+    /// A real upstream instead of the demo, such as `https://genesis.autify.com`.
+    #[arg(long, value_name = "URL")]
+    upstream: Option<String>,
+    /// Threads of the data plane; by default one for each core.
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+    /// The language of what is printed; by default that of the environment.
+    #[arg(long)]
+    lang: Option<Language>,
+}
+
+/// The languages that genkan speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Language {
+    /// Japanese.
+    Ja,
+    /// English.
+    En,
+    /// Korean.
+    Ko,
+}
+
+impl Language {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ja => "ja",
+            Self::En => "en",
+            Self::Ko => "ko",
+        }
+    }
+
+    /// From a locale such as `ja_JP.UTF-8`.
+    fn of_locale(locale: Option<&str>) -> Self {
+        match locale.and_then(|locale| locale.get(..2)) {
+            Some("ja") => Self::Ja,
+            Some("ko") => Self::Ko,
+            _ => Self::En,
+        }
+    }
+}
+
+impl Dev {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        loopback("--proxy", self.proxy)?;
+        loopback("--admin", self.admin)?;
+        let language = self
+            .lang
+            .unwrap_or_else(|| Language::of_locale(config::locale().as_deref()));
+        let mut signals = Signals::listen()?;
+        let upstream = match &self.upstream {
+            Some(url) => url.clone(),
+            None => start_demo().await?,
+        };
+        let config = self.config(&upstream)?;
+        let _log = logging::init(&config.log, config.limits.log_lines_max);
+        let clock = Arc::new(SystemClock);
+        let store = store::open(&config.store, Arc::clone(&clock) as _).await?;
+        let service = Service::new(
+            Arc::clone(&store),
+            Arc::clone(&clock) as _,
+            Arc::new(SystemEntropy),
+        );
+        let server = match Server::bind(config, Arc::clone(&store), clock).await {
+            Ok(server) => server,
+            Err(error) => return Err(self.explain(error)),
+        };
+        let addresses = server.addresses().clone();
+        let gateway = addresses
+            .listeners
+            .first()
+            .map_or(self.proxy, |(_name, address)| *address);
+        let mut serving = std::pin::pin!(signals.serve(server));
+        // Only now: a first run that cannot bind must not use up the first key, and a key is known to
+        // the gateway only once it serves.
+        let checked = async {
+            let household = household::settle_in(&service).await?;
+            let check = SelfCheck {
+                service: &service,
+                owner: &household.owner,
+                gateway,
+                demo: self.upstream.is_none(),
+            };
+            Ok::<_, Failure>((check.run().await?, household))
+        };
+        let (checked, household) = tokio::select! {
+            ended = &mut serving => return ended.map(|_ended| ()),
+            checked = checked => checked?,
+        };
+        let welcome = Welcome {
+            language,
+            database: place::database_in(&self.data),
+            upstream: self.upstream.as_deref(),
+            gateway,
+            admin: addresses.admin,
+            first_key: household.first_key.as_ref(),
+            owner: &household.owner,
+            data: &self.data,
+            checked,
+        };
+        welcome.print()?;
+        let ended = serving.await?;
+        store.close().await;
+        tracing::info!(finished = ended.finished, cut = ended.cut, "ended");
+        Ok(())
+    }
+
+    /// The configuration, as a file would have it: so it is checked like one.
+    fn config(&self, upstream: &str) -> Result<Config, Failure> {
+        let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+        let host = if self.upstream.is_some() {
+            "upstream"
+        } else {
+            "preserve"
+        };
+        let workers = self
+            .workers
+            .map(|n| format!("workers = {n}\n"))
+            .unwrap_or_default();
+        let text = format!(
+            "{workers}\
+             [[listeners]]\nname = \"main\"\naddress = {proxy}\n\
+             [admin]\naddress = {admin}\n\
+             [upstreams.genesis]\nurls = [{upstream}]\nhost = \"{host}\"\n\
+             [[routes]]\nname = \"api\"\npath_prefix = \"/api/\"\nupstream = \"genesis\"\nscope = \"api\"\n\
+             [[routes]]\nname = \"mcp\"\npath_prefix = \"/mcp\"\nupstream = \"genesis\"\nscope = \"mcp\"\nmcp = true\n\
+             [store]\nsqlite = {database}\n\
+             [log]\nlevel = \"warn\"\n",
+            proxy = quoted(&self.proxy.to_string()),
+            admin = quoted(&self.admin.to_string()),
+            upstream = quoted(upstream),
+            database = quoted(&place::database_in(&self.data).display().to_string()),
+        );
+        let here = std::path::Path::new("");
+        Ok(config::parse(
+            "genkan dev",
+            &text,
+            here,
+            config::environment(),
+        )?)
+    }
+
+    /// A busy port is the usual trouble of a first run; the flag that mends it is named.
+    fn explain(&self, error: StartError) -> Failure {
+        let StartError::Bind(bind) = &error else {
+            return error.into();
+        };
+        if bind.source.kind() != std::io::ErrorKind::AddrInUse {
+            return error.into();
+        }
+        let flag = if bind.address == self.admin {
+            "--admin"
+        } else {
+            "--proxy"
+        };
+        Failure::BusyPort(format!("{error} with `{flag} 127.0.0.1:PORT`"))
+    }
+}
+
+fn loopback(flag: &str, address: SocketAddr) -> Result<(), Failure> {
+    if address.ip().is_loopback() {
+        return Ok(());
+    }
+    Err(Failure::Other(format!(
+        "{flag} {address} is not a loopback address: `genkan dev` is for this machine only. Use \
+         127.0.0.1, or `genkan serve --config FILE` for others"
+    )))
+}
+
+/// Starts the demo upstream in this process, on a port of the system's choice.
+async fn start_demo() -> Result<String, Failure> {
+    let listener = TcpListener::bind("127.0.0.1:0")
+        .await
+        .map_err(|error| Failure::Other(format!("cannot start the demo upstream: {error}")))?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| Failure::Other(format!("cannot start the demo upstream: {error}")))?;
+    tokio::spawn(demo::serve(listener, std::future::pending()));
+    Ok(format!("http://{address}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_language_follows_the_locale() {
+        assert_eq!(Language::of_locale(Some("ja_JP.UTF-8")), Language::Ja);
+        assert_eq!(Language::of_locale(Some("ko")), Language::Ko);
+        assert_eq!(Language::of_locale(Some("C")), Language::En);
+        assert_eq!(Language::of_locale(None), Language::En);
+    }
+}

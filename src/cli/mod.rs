@@ -1,0 +1,94 @@
+//! The command line. Standard output is data, standard error is talk; every command ends in one of
+//! the codes of [`exit::Exit`].
+
+mod completions;
+pub mod config;
+mod dev;
+mod duration;
+pub mod exit;
+mod healthcheck;
+mod keys;
+mod logging;
+mod members;
+mod organizations;
+mod place;
+pub mod probe;
+mod serve;
+mod settled;
+mod status;
+mod table;
+
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand};
+
+use crate::model::clock::SystemClock;
+use crate::store;
+use exit::{Exit, Failure};
+
+/// An authentication gateway: it recognises callers by API key before they step in.
+#[derive(Debug, Parser)]
+#[command(name = "genkan", version, after_long_help = exit::HELP)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start a gateway on this machine to try it: SQLite, a demo upstream, a first key.
+    Dev(dev::Dev),
+    /// Run the gateway.
+    Serve(serve::Serve),
+    /// Check, show, or begin a configuration.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Create, list, revoke and import keys.
+    #[command(subcommand)]
+    Keys(keys::Keys),
+    /// Add, list and remove members.
+    #[command(subcommand)]
+    Members(members::Members),
+    /// Create and list organizations.
+    #[command(subcommand)]
+    Organizations(organizations::Organizations),
+    /// Show the database and every gateway on it.
+    Status(status::Status),
+    /// Ask a running gateway whether it is ready.
+    Healthcheck(healthcheck::Healthcheck),
+    /// Write completions for a shell to standard output.
+    Completions(completions::Completions),
+}
+
+impl Cli {
+    /// Runs the command. Whatever went wrong is said on standard error.
+    pub async fn run(self) -> Exit {
+        let done = match self.command {
+            Command::Dev(dev) => dev.run().await,
+            Command::Serve(serve) => serve.run().await,
+            Command::Config(config) => run_config(config).await,
+            Command::Keys(keys) => keys.run().await,
+            Command::Members(members) => members.run().await,
+            Command::Organizations(organizations) => organizations.run().await,
+            Command::Status(status) => status.run().await,
+            Command::Healthcheck(healthcheck) => healthcheck.run().await,
+            Command::Completions(completions) => completions.run(),
+        };
+        match done {
+            Ok(()) => Exit::Ok,
+            Err(failure) => failure.tell(),
+        }
+    }
+}
+
+async fn run_config(command: config::ConfigCommand) -> Result<(), Failure> {
+    command
+        .run(async |store| {
+            let opened = store::open(store, Arc::new(SystemClock)).await;
+            let store = opened.map_err(|error| error.to_string())?;
+            let description = store.describe().await.map_err(|error| error.to_string());
+            store.close().await;
+            description
+        })
+        .await
+}

@@ -1,0 +1,91 @@
+//! `genkan organizations create | list`.
+
+use std::io::Write;
+
+use clap::{Args, Subcommand};
+
+use super::exit::Failure;
+use super::place::Place;
+use super::table::{self, Output, Rows};
+use crate::model::member::{Name, Organization};
+
+/// What is done with organizations.
+#[derive(Debug, Subcommand)]
+pub(super) enum Organizations {
+    /// Create an organization, and print its id.
+    Create(Create),
+    /// List every organization, oldest first.
+    List(List),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Create {
+    /// Its name, which must be free.
+    name: Name,
+    /// Print the id alone, and say nothing.
+    #[arg(short, long)]
+    quiet: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// How to print them.
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+    #[command(flatten)]
+    place: Place,
+}
+
+impl Organizations {
+    /// Runs the command.
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        match self {
+            Self::Create(create) => create.run().await,
+            Self::List(list) => list.run().await,
+        }
+    }
+}
+
+impl Create {
+    async fn run(self) -> Result<(), Failure> {
+        let create = async |service: crate::service::Service| {
+            Ok(service.create_organization(self.name).await?)
+        };
+        let made = self.place.with_service(create).await?;
+        writeln!(anstream::stdout(), "{}", made.id)?;
+        if !self.quiet {
+            writeln!(
+                anstream::stderr(),
+                "created the organization {}; its first member must be an owner: `genkan members \
+                 add EMAIL --name NAME --role owner`",
+                made.name
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl List {
+    async fn run(self) -> Result<(), Failure> {
+        let all = self
+            .place
+            .with_service(async |service| Ok(service.organizations().await?));
+        rows(&all.await?).print(self.output)
+    }
+}
+
+fn rows(all: &[Organization]) -> Rows<3> {
+    let values = all.iter().map(|one| {
+        [
+            one.id.to_string().into(),
+            one.name.as_str().into(),
+            table::time(one.created_at),
+        ]
+    });
+    Rows {
+        fields: ["id", "name", "created_at"],
+        values: values.collect(),
+    }
+}

@@ -1,0 +1,70 @@
+//! Which database a management command works on.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::exit::Failure;
+use crate::config;
+use crate::model::clock::SystemClock;
+use crate::model::random::SystemEntropy;
+use crate::service::Service;
+use crate::store::{self, Store};
+
+/// The data folder of `genkan dev`, where none is named.
+pub(super) const DATA_DEFAULT: &str = "data";
+
+/// Where the database is.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Place {
+    /// The gateway's configuration; its database is used.
+    #[arg(long, value_name = "FILE", conflicts_with = "data")]
+    config: Option<PathBuf>,
+    /// A data folder of `genkan dev`.
+    #[arg(long, value_name = "DIR", default_value = DATA_DEFAULT)]
+    data: PathBuf,
+}
+
+/// The database file in a data folder.
+pub(super) fn database_in(data: &Path) -> PathBuf {
+    data.join("genkan.db")
+}
+
+impl Place {
+    /// Opens the database.
+    pub(super) async fn store(&self) -> Result<Arc<dyn Store>, Failure> {
+        let place = match &self.config {
+            Some(file) => config::load(file, config::environment())?.store,
+            None => config::Store::Sqlite {
+                path: self.existing()?,
+            },
+        };
+        Ok(store::open(&place, Arc::new(SystemClock)).await?)
+    }
+
+    /// Opens the database and runs a command over its rules.
+    pub(super) async fn with_service<T>(
+        &self,
+        command: impl AsyncFnOnce(Service) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let store = self.store().await?;
+        let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+        let done = command(Service::new(Arc::clone(&store), clock, entropy)).await;
+        store.close().await;
+        done
+    }
+
+    /// A mistyped folder must not become a new, empty database.
+    fn existing(&self) -> Result<PathBuf, Failure> {
+        let file = database_in(&self.data);
+        if file.exists() {
+            return Ok(file);
+        }
+        Err(Failure::Other(format!(
+            "there is no database at {}: start `genkan dev` once, or say where it is with --data DIR \
+             or --config FILE",
+            file.display()
+        )))
+    }
+}

@@ -1,0 +1,123 @@
+//! `genkan status`: the database, and every gateway on it.
+
+use std::io::Write;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::exit::Failure;
+use super::place::Place;
+use super::table::{self, Output, Rows};
+use crate::model::change::Sequence;
+use crate::store::{InstanceRow, Store, StoreError};
+
+/// How to show it.
+#[derive(Debug, Args)]
+pub(super) struct Status {
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// What was seen.
+#[derive(Serialize)]
+struct Seen {
+    /// What the database calls itself.
+    database: String,
+    /// The head of the log.
+    head: u64,
+    /// Every gateway that is registered.
+    instances: Rows<5>,
+}
+
+impl Status {
+    /// Runs the command.
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let store = self.place.store().await?;
+        let seen = look(&*store).await;
+        store.close().await;
+        print(&seen?, self.output)
+    }
+}
+
+async fn look(store: &dyn Store) -> Result<Seen, StoreError> {
+    let database = store.describe().await?;
+    // The instances first: one that applies a newer entry between the two is not ahead of the head.
+    let instances = store.instances().await?;
+    let head = store.head().await?;
+    Ok(Seen {
+        database,
+        head: head.get(),
+        instances: rows(&instances, head),
+    })
+}
+
+fn print(seen: &Seen, output: Output) -> Result<(), Failure> {
+    if output == Output::Json {
+        return table::print_json(seen);
+    }
+    let mut stdout = anstream::stdout();
+    writeln!(stdout, "database   {}", seen.database)?;
+    writeln!(stdout, "log head   {}", seen.head)?;
+    writeln!(stdout, "instances  {}", seen.instances.values.len())?;
+    if seen.instances.values.is_empty() {
+        return Ok(());
+    }
+    writeln!(stdout)?;
+    seen.instances.print(output)
+}
+
+fn rows(instances: &[InstanceRow], head: Sequence) -> Rows<5> {
+    let values = instances.iter().map(|one| {
+        [
+            one.id.to_string().into(),
+            one.applied.get().into(),
+            head.get().saturating_sub(one.applied.get()).into(),
+            one.lease_left_ms.into(),
+            state(one).into(),
+        ]
+    });
+    Rows {
+        fields: ["id", "applied", "lag", "lease_left_ms", "state"],
+        values: values.collect(),
+    }
+}
+
+fn state(one: &InstanceRow) -> &'static str {
+    if one.evicted {
+        "evicted"
+    } else if one.lease_left_ms <= 0 {
+        "expired"
+    } else {
+        "live"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_instance_shows_how_far_it_is_behind_and_whether_it_stands() {
+        let one = |digit: &str, applied, lease_left_ms, evicted| InstanceRow {
+            id: format!("ins_{}", digit.repeat(32)).parse().unwrap(),
+            applied: Sequence::new(applied),
+            lease_left_ms,
+            evicted,
+        };
+        let all = [
+            one("a", 9, 14_000, false),
+            one("b", 4, -20, false),
+            one("c", 4, -900, true),
+        ];
+        let mut table = rows(&all, Sequence::new(9)).table();
+        insta::assert_snapshot!(table.force_no_tty().trim_fmt(), @r"
+        id                                    applied  lag  lease left ms  state
+        ins_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa  9        0    14000          live
+        ins_bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb  4        5    -20            expired
+        ins_cccccccccccccccccccccccccccccccc  4        5    -900           evicted
+        ");
+    }
+}

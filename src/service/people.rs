@@ -1,0 +1,140 @@
+//! Organisations and their members.
+
+use super::{Service, ServiceError};
+use crate::model::change::Sequence;
+use crate::model::id::{MembershipId, OrganizationId, UserId};
+use crate::model::member::{EmailAddress, Member, Name, Organization, Role};
+
+/// Whom to add, and where.
+#[derive(Debug, Clone)]
+pub struct NewMember {
+    /// The person's address.
+    pub email: EmailAddress,
+    /// The person's name.
+    pub name: Name,
+    /// What they may do.
+    pub role: Role,
+    /// Name or id of the organisation; needed where there are several.
+    pub organization: Option<String>,
+}
+
+/// What the removal of a member left behind.
+#[derive(Debug, Clone)]
+pub struct RemovedMember {
+    /// Who it was.
+    pub member: Member,
+    /// How many of their keys ended.
+    pub keys: u64,
+    /// Its place in the log, to be settled.
+    pub sequence: Sequence,
+}
+
+impl Service {
+    /// Creates an organisation. Its name must be free.
+    pub async fn create_organization(&self, name: Name) -> Result<Organization, ServiceError> {
+        let created_at = self.clock.now();
+        let organization = Organization {
+            id: OrganizationId::generate(created_at, &*self.entropy),
+            name,
+            created_at,
+        };
+        self.store.create_organization(&organization).await?;
+        Ok(organization)
+    }
+
+    /// Every organisation, oldest first.
+    pub async fn organizations(&self) -> Result<Vec<Organization>, ServiceError> {
+        Ok(self.store.organizations().await?)
+    }
+
+    /// The organisation of that name or id; without one, the only one there is.
+    pub async fn find_organization(
+        &self,
+        named: Option<&str>,
+    ) -> Result<Organization, ServiceError> {
+        let mut all = self.store.organizations().await?;
+        match named {
+            Some(text) => all
+                .into_iter()
+                .find(|one| one.name.as_str() == text || one.id.to_string() == text)
+                .ok_or_else(|| ServiceError::UnknownOrganization(text.to_owned())),
+            None if all.len() > 1 => Err(ServiceError::WhichOrganization(all)),
+            None => all.pop().ok_or(ServiceError::NoOrganization),
+        }
+    }
+
+    /// Adds a member. The first of an organisation must be an owner.
+    pub async fn add_member(&self, new: NewMember) -> Result<Member, ServiceError> {
+        let organization = self.find_organization(new.organization.as_deref()).await?;
+        let present = self.store.members(Some(organization.id)).await?;
+        if present.is_empty() && new.role != Role::Owner {
+            return Err(ServiceError::FirstMustOwn(organization.id));
+        }
+        let created_at = self.clock.now();
+        let member = Member {
+            membership_id: MembershipId::generate(created_at, &*self.entropy),
+            organization_id: organization.id,
+            user_id: UserId::generate(created_at, &*self.entropy),
+            email: new.email,
+            name: new.name,
+            role: new.role,
+            created_at,
+        };
+        Ok(self.store.add_member(&member).await?)
+    }
+
+    /// The present members, oldest first; of one organisation or of all.
+    pub async fn members(&self, organization: Option<&str>) -> Result<Vec<Member>, ServiceError> {
+        let of = match organization {
+            Some(named) => Some(self.find_organization(Some(named)).await?.id),
+            None => None,
+        };
+        Ok(self.store.members(of).await?)
+    }
+
+    /// The one stay of `email` that is meant.
+    pub async fn find_member(
+        &self,
+        email: &EmailAddress,
+        organization: Option<&str>,
+    ) -> Result<Member, ServiceError> {
+        let mut stays = self.store.members_by_email(email).await?;
+        if let Some(named) = organization {
+            let organization = self.find_organization(Some(named)).await?;
+            return stays
+                .into_iter()
+                .find(|stay| stay.organization_id == organization.id)
+                .ok_or_else(|| ServiceError::NotAMember {
+                    email: email.clone(),
+                    organization: organization.name,
+                });
+        }
+        if stays.len() > 1 {
+            let mut all = self.store.organizations().await?;
+            all.retain(|one| stays.iter().any(|stay| stay.organization_id == one.id));
+            return Err(ServiceError::WhichOrganization(all));
+        }
+        stays
+            .pop()
+            .ok_or_else(|| ServiceError::UnknownMember(email.clone()))
+    }
+
+    /// Ends a stay and every key made in it, in one transaction and with one entry in the
+    /// log. Committed when this returns; [`Service::settle`] waits until every gateway obeys.
+    pub async fn remove_member(
+        &self,
+        email: &EmailAddress,
+        organization: Option<&str>,
+    ) -> Result<RemovedMember, ServiceError> {
+        let member = self.find_member(email, organization).await?;
+        let removed = self
+            .store
+            .remove_member(member.membership_id, self.clock.now())
+            .await?;
+        Ok(RemovedMember {
+            member,
+            keys: removed.keys,
+            sequence: removed.sequence,
+        })
+    }
+}
