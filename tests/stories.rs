@@ -1,0 +1,32 @@
+//! The integration tests: real processes, real databases, real clients, told as stories and linked as
+//! one binary.
+
+#![allow(
+    unreachable_pub,
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::struct_field_names,
+    clippy::unnecessary_debug_formatting,
+    clippy::unwrap_used,
+    reason = "clippy knows functions marked as tests, not the helpers that they call"
+)]
+
+mod support;
+
+mod answers;
+mod canary;
+mod command_line;
+mod first_run;
+mod framing;
+mod graceful_end;
+mod mcp_clients;
+mod revocation;
+mod seen_from_outside;
+mod store_story;
+mod streaming;
+mod tree;
+mod upstream_tls;
+mod vendor_sequence;

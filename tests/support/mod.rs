@@ -1,0 +1,27 @@
+//! The parts that stories are told with: a real gateway process, a recording upstream, clients.
+
+#![allow(dead_code, reason = "not every story uses every part")]
+
+pub mod client;
+pub mod door;
+pub mod gateway;
+pub mod house;
+pub mod node;
+pub mod postgres;
+pub mod raw;
+pub mod scripted;
+pub mod tls;
+pub mod upstream;
+
+use std::future::Future;
+use std::time::Duration;
+
+/// Far longer than anything here takes: reaching it means that something hangs.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Waits for an event, and fails with its name when it does not come.
+pub async fn within<T>(what: &str, event: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, event)
+        .await
+        .unwrap_or_else(|_| panic!("did not happen within {DEADLINE:?}: {what}"))
+}
