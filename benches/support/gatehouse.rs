@@ -1,0 +1,121 @@
+//! The whole decision, over a real store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use genkan::auth::{Authenticator, Caller};
+use genkan::config::limits::Limits;
+use genkan::invalidation::lease::Lease;
+use genkan::model::clock::{Clock as _, SystemClock};
+use genkan::model::key::{Key, PlainKey, PresentedKey};
+use genkan::model::member::{Member, Organization, Role};
+use genkan::store::{self, Store};
+
+use crate::samples;
+
+/// An authenticator that knows one key, from a real store: what every request after the first meets.
+pub(crate) struct Gatehouse {
+    authenticator: Authenticator,
+    key: String,
+    runtime: tokio::runtime::Runtime,
+    _folder: tempfile::TempDir,
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "a benchmark that cannot be set up has nothing to say"
+)]
+impl Gatehouse {
+    pub(crate) fn open() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let folder = tempfile::tempdir().expect("a folder");
+        let place = genkan::config::Store::Sqlite {
+            path: folder.path().join("genkan.db"),
+        };
+        let lease = Arc::new(Lease::default());
+        lease.extend(SystemClock.boot(), Duration::from_hours(24));
+        let authenticator = runtime.block_on(async {
+            let store = store::open(&place, Arc::new(SystemClock))
+                .await
+                .expect("a store");
+            furnish(&*store).await.expect("one key");
+            let handle = tokio::runtime::Handle::current();
+            Authenticator::new(
+                store,
+                Arc::new(SystemClock),
+                lease,
+                &Limits::default(),
+                handle,
+            )
+        });
+        let house = Self {
+            authenticator,
+            key: samples::key_text(),
+            runtime,
+            _folder: folder,
+        };
+        house.runtime.block_on(house.look_up());
+        house
+    }
+
+    async fn look_up(&self) {
+        let key = PresentedKey::parse(self.key.as_bytes()).expect("a key");
+        self.authenticator
+            .authenticate(key)
+            .await
+            .expect("it opens");
+    }
+
+    /// The whole decision on a hit: format, checksum, hash, cache, tombstones, lease, expiry.
+    pub(crate) fn decide(&self) -> Option<Arc<Caller>> {
+        let key = PresentedKey::parse(std::hint::black_box(self.key.as_bytes()))?;
+        self.authenticator.authenticate(key).now_or_never()?.ok()
+    }
+}
+
+async fn furnish(store: &dyn Store) -> Result<(), store::StoreError> {
+    let principal = samples::principal();
+    let created_at = SystemClock.now();
+    let organization = Organization {
+        id: principal.organization_id,
+        name: name("Benchmark"),
+        created_at,
+    };
+    store.create_organization(&organization).await?;
+    let owner = Member {
+        membership_id: principal.membership_id,
+        organization_id: principal.organization_id,
+        user_id: principal.user_id,
+        email: principal.email,
+        name: name("Hana"),
+        role: Role::Owner,
+        created_at,
+    };
+    let owner = store.add_member(&owner).await?;
+    let plain = PlainKey::generate(&samples::ConstantEntropy);
+    let key = Key {
+        id: principal.key_id,
+        hash: plain.hash(),
+        hint: plain.hint(),
+        name: name("benchmark"),
+        organization_id: owner.organization_id,
+        membership_id: owner.membership_id,
+        user_id: owner.user_id,
+        email: owner.email,
+        scopes: principal.scopes,
+        created_at,
+        expires_at: Some(created_at.plus(Duration::from_hours(24))),
+        revoked_at: None,
+    };
+    store.create_key(&key).await.map(|_sequence| ())
+}
+
+#[expect(clippy::expect_used, reason = "constants of this file")]
+fn name(text: &str) -> genkan::model::member::Name {
+    text.parse().expect("a name")
+}
