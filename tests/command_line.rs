@@ -152,7 +152,7 @@ async fn a_database_of_a_newer_genkan_is_left_alone() {
     let path = folder.path().join("genkan.db");
     let written = Written::sqlite(&path);
     written.create().ok();
-    let newer = "UPDATE _sqlx_migrations SET version = 99";
+    let newer = "UPDATE _sqlx_migrations SET version = 99 WHERE version = 2";
     let mut connection = sqlite(&path).await;
     connection.execute(newer).await.unwrap();
     connection.close().await.unwrap();

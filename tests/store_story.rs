@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use genkan::config;
-use genkan::model::change::{ChangeKind, Sequence};
+use genkan::model::change::{Change, ChangeKind, Sequence};
 use genkan::model::clock::{Clock, SystemClock, Timestamp};
 use genkan::model::id::{InstanceId, KeyId, MembershipId, OrganizationId, UserId};
 use genkan::model::key::{Key, KeyHash, KeyState, PlainKey};
 use genkan::model::member::{Member, Organization, Role};
 use genkan::model::random::SystemEntropy;
 use genkan::model::scope::Scopes;
-use genkan::store::{self, KeyFilter, Lease, Store, StoreError, postgres, sqlite};
+use genkan::store::{self, KeyFilter, Lease, Report, Store, StoreError, postgres, sqlite};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, SqlSafeStr, SqliteConnection};
 use tempfile::TempDir;
 
@@ -50,9 +50,7 @@ impl Place {
     }
 
     async fn open(&self) -> Arc<dyn Store> {
-        store::open(&self.config(), Arc::new(SystemClock))
-            .await
-            .unwrap()
+        store::open(&self.config()).await.unwrap()
     }
 
     /// Plain SQL, past genkan, as somebody with a shell would.
@@ -137,7 +135,11 @@ async fn with_key(store: &dyn Store, member: &Member) -> Key {
 /// log is read until it stands still.
 async fn log_of(store: &dyn Store) -> Vec<ChangeKind> {
     let changes = loop {
-        let changes = store.changes_after(Sequence::ZERO, 100_000).await.unwrap();
+        let changes = store
+            .read_log(Sequence::ZERO, 100_000)
+            .await
+            .unwrap()
+            .changes;
         let head = store.head().await.unwrap().get();
         assert!(
             head >= changes.len() as u64,
@@ -319,8 +321,8 @@ async fn eight_revokers_at_once_leave_a_log_without_gaps() {
             revokers.spawn(async move {
                 for key in keys {
                     let revoked = own.revoke_key(key.id, now()).await.unwrap();
-                    let seen = own.changes_after(Sequence::ZERO, 1_000).await.unwrap();
-                    let entry = seen[usize::try_from(revoked.sequence.get()).unwrap() - 1];
+                    let seen = own.read_log(Sequence::ZERO, 1_000).await.unwrap();
+                    let entry = seen.changes[usize::try_from(revoked.sequence.get()).unwrap() - 1];
                     assert_eq!(entry.sequence, revoked.sequence);
                     assert_eq!(entry.kind, ChangeKind::KeyRevoked(key.hash));
                 }
@@ -397,57 +399,163 @@ async fn plain_sql_cannot_go_round_the_log() {
 }
 
 #[tokio::test]
-async fn an_instance_stands_until_its_lease_is_over_and_it_is_evicted() {
+async fn an_instance_stands_until_it_is_evicted_at_the_renewal_that_was_seen() {
     for place in Place::both().await {
         let store = place.open().await;
         let (_organization, hana) = founded(&*store).await;
         with_key(&*store, &hana).await;
         let id = InstanceId::generate(now(), &SystemEntropy);
-        assert_eq!(
-            store.renew(id, Sequence::ZERO, LEASE).await.unwrap(),
-            Lease::Lost
-        );
+        assert_eq!(store.renew(id, Sequence::ZERO).await.unwrap(), Lease::Lost);
         let head = store.register(id, LEASE).await.unwrap();
         assert_eq!(head, store.head().await.unwrap());
-        assert!(!store.evict_if_expired(id).await.unwrap(), "its lease runs");
-        assert_eq!(
-            store.acknowledge(id, head.next()).await.unwrap(),
-            Lease::Renewed
-        );
-        let rows = store.instances().await.unwrap();
-        assert_eq!(
-            (rows[0].id, rows[0].applied, rows[0].evicted),
-            (id, head.next(), false)
-        );
-        assert!((1..=3_000).contains(&rows[0].lease_left_ms), "{rows:?}");
+        let acknowledged = store.acknowledge(id, head.next(), &[]).await.unwrap();
+        assert_eq!(acknowledged, Lease::Renewed);
+        let seen = store.instances().await.unwrap();
+        let row = seen.rows[0];
+        assert_eq!(seen.head, head);
+        assert_eq!((row.id, row.applied), (id, head.next()));
+        assert_eq!((row.renewals, row.lease, row.evicted), (0, LEASE, false));
 
-        assert_eq!(
-            store.renew(id, head, Duration::ZERO).await.unwrap(),
-            Lease::Renewed
-        );
-        let evicted = async { while !store.evict_if_expired(id).await.unwrap() {} };
-        tokio::time::timeout(SOON, evicted).await.unwrap();
-        assert_eq!(store.renew(id, head, LEASE).await.unwrap(), Lease::Lost);
-        assert_eq!(store.acknowledge(id, head).await.unwrap(), Lease::Lost);
-        store.register(id, LEASE).await.unwrap();
-        assert_eq!(store.renew(id, head, LEASE).await.unwrap(), Lease::Renewed);
+        // A renewal in between defeats the eviction, and a late one takes nothing back.
+        assert_eq!(store.renew(id, head).await.unwrap(), Lease::Renewed);
+        assert!(!store.evict(id, row.renewals).await.unwrap());
+        let row = store.instances().await.unwrap().rows[0];
+        assert_eq!((row.renewals, row.applied), (1, head.next()));
+        assert!(store.evict(id, row.renewals).await.unwrap());
+        assert!(!store.evict(id, row.renewals).await.unwrap(), "only once");
+        assert_eq!(store.renew(id, head).await.unwrap(), Lease::Lost);
+        assert_eq!(store.acknowledge(id, head, &[]).await.unwrap(), Lease::Lost);
+        assert!(store.instances().await.unwrap().rows[0].evicted);
         store.deregister(id).await.unwrap();
-        assert!(store.instances().await.unwrap().is_empty());
+        assert!(store.instances().await.unwrap().rows.is_empty());
     }
 }
 
 #[tokio::test]
-async fn a_row_of_another_boot_has_expired() {
-    let place = Place::Sqlite(TempDir::new().unwrap());
-    let store = place.open().await;
-    let id = InstanceId::generate(now(), &SystemEntropy);
-    store.register(id, LEASE).await.unwrap();
-    place
-        .sql("UPDATE instances SET boot_id = 'another'")
-        .await
-        .unwrap();
-    assert!(store.instances().await.unwrap()[0].lease_left_ms < 0);
-    assert!(store.evict_if_expired(id).await.unwrap());
+async fn a_page_of_the_log_begins_with_the_entry_where_its_reader_stands() {
+    for place in Place::both().await {
+        let store = place.open().await;
+        let (_organization, hana) = founded(&*store).await;
+        let keys = [
+            with_key(&*store, &hana).await,
+            with_key(&*store, &hana).await,
+        ];
+        let page = store.read_log(Sequence::new(1), 10).await.unwrap();
+        assert_eq!(page.head, Sequence::new(2));
+        let created = ChangeKind::KeyCreated(keys[0].hash);
+        assert_eq!(page.at.map(|at| at.kind), Some(created));
+        assert_eq!(page.changes.len(), 1);
+        let from_the_start = store.read_log(Sequence::ZERO, 1).await.unwrap();
+        assert_eq!(from_the_start.at, None);
+        assert_eq!(from_the_start.changes.len(), 1);
+        let beyond = store.read_log(Sequence::new(9), 10).await.unwrap();
+        assert_eq!((beyond.head, beyond.at), (page.head, None));
+        assert_eq!(beyond.history, page.history);
+    }
+}
+
+#[tokio::test]
+async fn what_an_instance_ended_is_told_with_its_acknowledgement() {
+    for place in Place::both().await {
+        let store = place.open().await;
+        let id = InstanceId::generate(now(), &SystemEntropy);
+        store.register(id, LEASE).await.unwrap();
+        let report = |sequence, streams_cut, last_accepted_at| Report {
+            sequence: Sequence::new(sequence),
+            streams_cut,
+            last_accepted_at,
+        };
+        let reports = [report(1, 3, Some(now())), report(2, 0, None)];
+        store
+            .acknowledge(id, Sequence::new(2), &reports)
+            .await
+            .unwrap();
+        for told in reports {
+            let found = store.reports(told.sequence).await.unwrap();
+            assert_eq!(found, [(id, told)]);
+        }
+        assert!(store.reports(Sequence::new(3)).await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn everything_is_revoked_with_one_entry_of_one_organization_or_of_all() {
+    for place in Place::both().await {
+        let store = place.open().await;
+        let (ours, hana) = founded(&*store).await;
+        let theirs = organization("Theirs");
+        store.create_organization(&theirs).await.unwrap();
+        let jiro = member_of(&theirs, "jiro@example.com", Role::Owner);
+        let jiro = store.add_member(&jiro).await.unwrap();
+        for member in [&hana, &hana, &jiro] {
+            with_key(&*store, member).await;
+        }
+        let revoked = store.revoke_everything(Some(ours.id), now()).await.unwrap();
+        assert_eq!((revoked.sequence, revoked.keys), (Sequence::new(4), 2));
+        let all = store.revoke_everything(None, now()).await.unwrap();
+        assert_eq!((all.sequence, all.keys), (Sequence::new(5), 1));
+        assert!(store.keys(KeyFilter::default()).await.unwrap().is_empty());
+        let entries = [
+            ChangeKind::EverythingRevoked(Some(ours.id)),
+            ChangeKind::EverythingRevoked(None),
+        ];
+        assert_eq!(log_of(&*store).await[3..], entries);
+        // A key that is made afterwards lives, and dies alone.
+        let key = with_key(&*store, &hana).await;
+        store.revoke_key(key.id, now()).await.unwrap();
+        assert_eq!(log_of(&*store).await[6], ChangeKind::KeyRevoked(key.hash));
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_lost_revocations_is_told_them_again() {
+    for place in Place::both().await {
+        let store = place.open().await;
+        let (_organization, hana) = founded(&*store).await;
+        let [lost, kept, older] = [
+            with_key(&*store, &hana).await,
+            with_key(&*store, &hana).await,
+            with_key(&*store, &hana).await,
+        ];
+        store.revoke_key(older.id, now()).await.unwrap();
+        let known = [lost.hash, older.hash].map(|hash| Change {
+            sequence: Sequence::new(100),
+            kind: ChangeKind::KeyRevoked(hash),
+            at: now(),
+        });
+        assert_eq!(store.reassert(&known, now()).await.unwrap(), 1);
+        assert_eq!(store.reassert(&known, now()).await.unwrap(), 0);
+        let live = store.keys(KeyFilter::default()).await.unwrap();
+        let live: Vec<_> = live.iter().map(|key| key.id).collect();
+        assert_eq!(live, [kept.id]);
+    }
+}
+
+#[tokio::test]
+async fn a_database_whose_triggers_are_not_ours_is_refused() {
+    for (place, break_in) in Place::both().await.into_iter().zip([
+        [
+            "DROP TRIGGER keys_revoked",
+            "CREATE TRIGGER keys_revoked AFTER UPDATE ON keys BEGIN SELECT 1; END",
+        ],
+        [
+            "ALTER TABLE keys DISABLE TRIGGER keys_revoked",
+            "ALTER TABLE keys ENABLE TRIGGER keys_revoked; CREATE OR REPLACE FUNCTION log_key() \
+             RETURNS TRIGGER LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$",
+        ],
+    ]) {
+        place.open().await.close().await;
+        for statement in break_in {
+            place.sql(statement).await.unwrap();
+            let opened = store::open(&place.config()).await;
+            let unguarded = |error: &StoreError| matches!(error, StoreError::Unguarded(_));
+            let text = told(opened, unguarded);
+            assert!(
+                text.contains("keys_revoked") || text.contains("log_key"),
+                "{text}"
+            );
+        }
+    }
 }
 
 #[tokio::test]
@@ -458,7 +566,7 @@ async fn a_write_of_another_process_wakes_who_waits() {
         let key = with_key(&*command, &hana).await;
         let seen = gateway.head().await.unwrap();
         let follow = async {
-            while gateway.changes_after(seen, 1).await.unwrap().is_empty() {
+            while gateway.head().await.unwrap() == seen {
                 gateway.wait_for_change(SOON).await;
             }
         };
@@ -559,7 +667,7 @@ fn told(result: Result<impl Sized, StoreError>, expected: fn(&StoreError) -> boo
 }
 
 async fn open_file(path: &std::path::Path) -> Result<Arc<dyn Store>, StoreError> {
-    sqlite::open(path, Arc::new(SystemClock), Duration::from_millis(50)).await
+    sqlite::open(path, Duration::from_millis(50)).await
 }
 
 #[tokio::test]
@@ -656,16 +764,16 @@ async fn a_database_of_a_newer_genkan_is_left_alone() {
     for place in Place::both().await {
         place.open().await.close().await;
         place
-            .sql("UPDATE _sqlx_migrations SET version = 99")
+            .sql("UPDATE _sqlx_migrations SET version = 99 WHERE version = 2")
             .await
             .unwrap();
-        let opened = store::open(&place.config(), Arc::new(SystemClock)).await;
+        let opened = store::open(&place.config()).await;
         let newer = |error: &StoreError| {
             matches!(
                 error,
                 StoreError::Newer {
                     found: 99,
-                    known: 1
+                    known: 2
                 }
             )
         };

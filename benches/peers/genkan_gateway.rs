@@ -70,7 +70,7 @@ pub(crate) async fn fill(path: &Path, keys: &Keys) -> anyhow::Result<()> {
     let config = config::Store::Sqlite {
         path: path.to_owned(),
     };
-    let store = store::open(&config, clock).await?;
+    let store = store::open(&config).await?;
     let owner = found(store.as_ref()).await?;
     for text in keys.plain() {
         store.create_key(&key_of(&owner, text)?).await?;

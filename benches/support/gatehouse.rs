@@ -40,15 +40,13 @@ impl Gatehouse {
         let lease = Arc::new(Lease::default());
         lease.extend(SystemClock.boot(), Duration::from_hours(24));
         let authenticator = runtime.block_on(async {
-            let store = store::open(&place, Arc::new(SystemClock))
-                .await
-                .expect("a store");
+            let store = store::open(&place).await.expect("a store");
             furnish(&*store).await.expect("one key");
             let handle = tokio::runtime::Handle::current();
             Authenticator::new(
                 store,
                 Arc::new(SystemClock),
-                lease,
+                (lease, Arc::default()),
                 &Limits::default(),
                 handle,
             )

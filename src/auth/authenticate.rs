@@ -3,20 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use foldhash::quality::RandomState;
 use tokio::runtime::Handle;
 
 use super::caller::Caller;
 use super::lookups::Lookups;
+use super::sweeps::{SweepRequests, Sweeps};
 use super::tombstones::{Tombstones, Verdict};
 use crate::config::limits::Limits;
 use crate::invalidation::Invalidate;
 use crate::invalidation::lease::Lease;
+use crate::invalidation::progress::Progress;
 use crate::model::change::{Change, ChangeKind, Sequence};
-use crate::model::clock::Clock;
+use crate::model::clock::{BootInstant, Clock, Timestamp};
+use crate::model::id::KeyId;
 use crate::model::key::{KeyHash, PresentedKey};
+use crate::model::principal::Principal;
 use crate::model::refusal::Refusal;
-use crate::store::Store;
+use crate::store::{Report, Store};
 
 /// A look-up whose answer was overtaken by a change is repeated this often; then 503. Each time, a
 /// change of this very key must fall between the store's snapshot and our reading of it.
@@ -28,7 +33,26 @@ pub(super) enum Answer {
     /// A key that was not revoked then.
     Known(Arc<Caller>),
     /// No key, or a revoked one.
-    Dead { refusal: Refusal, as_of: Sequence },
+    Dead { refused: Refused, as_of: Sequence },
+}
+
+/// A key that does not open, and which it is, where that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused {
+    /// Why.
+    pub refusal: Refusal,
+    /// For the log, never for the caller.
+    pub key_id: Option<KeyId>,
+}
+
+impl From<Refusal> for Refused {
+    /// A refusal that says nothing about a key.
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            key_id: None,
+        }
+    }
 }
 
 /// What can be said without asking the store.
@@ -37,16 +61,29 @@ pub enum Decision {
     /// The key opens.
     Admit(Arc<Caller>),
     /// It does not.
-    Refuse(Refusal),
+    Refuse(Refused),
     /// Nothing is known, or no longer.
     Ask,
+}
+
+/// How a request that was admitted stands now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It may go on: so it was at this moment.
+    Holds(BootInstant),
+    /// The lease is out: nobody knows.
+    Fenced,
+    /// What is known of it is too old: to be asked for anew.
+    Stale,
+    /// Its key was revoked, by the log entry at this place.
+    Revoked(Sequence),
 }
 
 /// What is remembered of keys. Keyed by the whole hash through a hasher with a random seed: callers
 /// choose what they present, and could otherwise choose where it falls.
 pub(super) struct Memory {
     known: moka::sync::Cache<KeyHash, Arc<Caller>, RandomState>,
-    dead: moka::sync::Cache<KeyHash, (Refusal, Sequence), RandomState>,
+    dead: moka::sync::Cache<KeyHash, (Refused, Sequence), RandomState>,
 }
 
 impl Memory {
@@ -67,7 +104,7 @@ impl Memory {
         }
         self.dead
             .get(hash)
-            .map(|(refusal, as_of)| Answer::Dead { refusal, as_of })
+            .map(|(refused, as_of)| Answer::Dead { refused, as_of })
     }
 
     pub(super) fn insert(&self, hash: KeyHash, answer: &Answer) {
@@ -76,11 +113,20 @@ impl Memory {
                 self.dead.invalidate(&hash);
                 self.known.insert(hash, Arc::clone(caller));
             }
-            Answer::Dead { refusal, as_of } => {
+            Answer::Dead { refused, as_of } => {
                 self.known.invalidate(&hash);
-                self.dead.insert(hash, (*refusal, *as_of));
+                self.dead.insert(hash, (*refused, *as_of));
             }
         }
+    }
+
+    /// When a request was last accepted of those callers that `whose` picks.
+    fn accepted(&self, whose: impl Fn(&Principal) -> bool) -> Option<BootInstant> {
+        let theirs = self
+            .known
+            .iter()
+            .filter(|(_, caller)| whose(caller.principal()));
+        theirs.filter_map(|(_, caller)| caller.accepted()).max()
     }
 }
 
@@ -89,8 +135,10 @@ pub struct Authenticator {
     clock: Arc<dyn Clock>,
     lease: Arc<Lease>,
     memory: Arc<Memory>,
-    tombstones: Tombstones,
+    tombstones: Arc<Tombstones>,
     lookups: Lookups,
+    sweeps: Sweeps,
+    progress: Arc<Progress>,
 }
 
 impl Authenticator {
@@ -98,17 +146,22 @@ impl Authenticator {
     pub fn new(
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
-        lease: Arc<Lease>,
+        following: (Arc<Lease>, Arc<Progress>),
         limits: &Limits,
         runtime: Handle,
     ) -> Self {
+        let (lease, progress) = following;
         let memory = Arc::new(Memory::new(limits));
+        let tombstones = Arc::new(Tombstones::new(limits.tombstones_max));
+        let shared = (Arc::clone(&memory), Arc::clone(&tombstones));
         Self {
             clock,
             lease,
-            tombstones: Tombstones::new(limits.tombstones_max),
-            lookups: Lookups::new(store, Arc::clone(&memory), limits, runtime),
+            lookups: Lookups::new(store, shared, Arc::clone(&progress), limits, runtime),
             memory,
+            tombstones,
+            sweeps: Sweeps::default(),
+            progress,
         }
     }
 
@@ -117,11 +170,11 @@ impl Authenticator {
     /// # Errors
     /// The reason to refuse. [`Refusal::StoreUnavailable`], [`Refusal::LeaseExpired`] and
     /// [`Refusal::LookupsExhausted`] say nothing about the key.
-    pub async fn authenticate(&self, key: PresentedKey<'_>) -> Result<Arc<Caller>, Refusal> {
+    pub async fn authenticate(&self, key: PresentedKey<'_>) -> Result<Arc<Caller>, Refused> {
         let hash = key.hash();
         match self.decide(&hash) {
             Decision::Admit(caller) => Ok(caller),
-            Decision::Refuse(refusal) => Err(refusal),
+            Decision::Refuse(refused) => Err(refused),
             Decision::Ask => self.ask(&hash).await,
         }
     }
@@ -138,6 +191,11 @@ impl Authenticator {
         self.lease.left(self.clock.boot())
     }
 
+    /// How long ago the lease was last renewed.
+    pub fn lease_age(&self) -> Duration {
+        self.lease.age(self.clock.boot())
+    }
+
     /// How many keys are remembered, and how many hashes as unknown or revoked.
     pub fn remembered(&self) -> (u64, u64) {
         (
@@ -151,66 +209,161 @@ impl Authenticator {
         self.lookups.count()
     }
 
-    async fn ask(&self, hash: &KeyHash) -> Result<Arc<Caller>, Refusal> {
+    /// What the follower has to tell.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// What the store says now of a key, whatever is remembered.
+    pub(super) async fn ask(&self, hash: &KeyHash) -> Result<Arc<Caller>, Refused> {
         for _ in 0..ASK_ATTEMPTS_MAX {
             let answer = self.lookups.ask(*hash).await?;
             match self.check(hash, answer) {
                 Decision::Admit(caller) => return Ok(caller),
-                Decision::Refuse(refusal) => return Err(refusal),
+                Decision::Refuse(refused) => return Err(refused),
                 Decision::Ask => {}
             }
         }
-        Err(Refusal::StoreUnavailable)
+        Err(Refusal::StoreUnavailable.into())
     }
 
     /// Whether an answer may be given now: revocations first, then expiry, and the lease last, on a
     /// clock read after everything else, so that a pause in between is seen.
     fn check(&self, hash: &KeyHash, answer: Answer) -> Decision {
-        let (member, as_of) = match &answer {
-            Answer::Known(caller) => (Some(caller.principal().membership_id), caller.as_of()),
-            Answer::Dead { as_of, .. } => (None, *as_of),
-        };
-        match (self.tombstones.verdict(hash, member, as_of), answer) {
-            (Verdict::Revoked, _) => Decision::Refuse(Refusal::KeyRevoked),
-            (Verdict::Stale, _) => Decision::Ask,
-            (Verdict::Current(_), _) if !self.lease.holds(self.clock.boot()) => {
-                Decision::Refuse(Refusal::LeaseExpired)
-            }
-            (Verdict::Current(_), Answer::Dead { refusal, .. }) => Decision::Refuse(refusal),
-            (Verdict::Current(newest), Answer::Known(caller)) => {
-                if as_of < newest {
-                    caller.confirm(newest);
+        match answer {
+            Answer::Known(caller) => self.check_known(caller),
+            Answer::Dead { refused, as_of } => {
+                match self.tombstones.verdict(hash, None, as_of) {
+                    Verdict::Stale => Decision::Ask,
+                    // What is dead stays dead; only a creation ends it, and that is stale.
+                    Verdict::Current(_) | Verdict::Revoked(_) if self.lease_holds() => {
+                        Decision::Refuse(refused)
+                    }
+                    Verdict::Current(_) | Verdict::Revoked(_) => {
+                        Decision::Refuse(Refusal::LeaseExpired.into())
+                    }
                 }
-                self.unexpired(caller)
             }
         }
     }
 
-    fn unexpired(&self, caller: Arc<Caller>) -> Decision {
-        match caller.principal().expires_at {
-            Some(end) if end <= self.clock.now() => Decision::Refuse(Refusal::KeyExpired),
-            _ => Decision::Admit(caller),
+    fn check_known(&self, caller: Arc<Caller>) -> Decision {
+        let refuse = |refusal| {
+            Decision::Refuse(Refused {
+                refusal,
+                key_id: Some(caller.principal().key_id),
+            })
+        };
+        let expired = self.is_expired(caller.principal());
+        match self.standing(&caller) {
+            Standing::Revoked(_) => refuse(Refusal::KeyRevoked),
+            Standing::Stale => Decision::Ask,
+            Standing::Fenced => Decision::Refuse(Refusal::LeaseExpired.into()),
+            Standing::Holds(_) if expired => refuse(Refusal::KeyExpired),
+            Standing::Holds(now) => {
+                caller.accept(now);
+                Decision::Admit(caller)
+            }
         }
+    }
+
+    /// How a caller stands at this moment: one atomic load when nothing happened since it was looked
+    /// up, and one clock read, after it.
+    pub(super) fn standing(&self, caller: &Caller) -> Standing {
+        let as_of = caller.as_of();
+        let owner = Some(caller.principal());
+        match self.tombstones.verdict(caller.hash(), owner, as_of) {
+            Verdict::Revoked(place) => Standing::Revoked(place),
+            Verdict::Stale => Standing::Stale,
+            Verdict::Current(newest) => {
+                if as_of < newest {
+                    caller.confirm(newest);
+                }
+                let now = self.clock.boot();
+                if self.lease.holds(now) {
+                    Standing::Holds(now)
+                } else {
+                    Standing::Fenced
+                }
+            }
+        }
+    }
+
+    /// Whether a key is over by its date.
+    pub(super) fn is_expired(&self, principal: &Principal) -> bool {
+        principal
+            .expires_at
+            .is_some_and(|end| end <= self.clock.now())
+    }
+
+    /// Takes part in sweeps: one for each worker.
+    pub(super) fn attend_sweeps(&self) -> SweepRequests {
+        self.sweeps.attend()
+    }
+
+    /// What the store calls a place.
+    pub(super) fn sequence(&self, place: Sequence) -> Option<Sequence> {
+        self.tombstones.sequence(place)
+    }
+
+    pub(super) fn boot(&self) -> BootInstant {
+        self.clock.boot()
+    }
+
+    /// On the wall clock, when something was on the boot clock.
+    pub(super) fn wall(&self, then: BootInstant) -> Timestamp {
+        let ago = self.clock.boot().since(then);
+        let ago_ms = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);
+        Timestamp::from_millis(self.clock.now().as_millis().saturating_sub(ago_ms))
+    }
+
+    fn lease_holds(&self) -> bool {
+        self.lease.holds(self.clock.boot())
     }
 }
 
 /// Tombstone first, then purge: a look-up that is under way and inserts after the purge inserts an
 /// answer that the tombstone already forbids.
+#[async_trait]
 impl Invalidate for Authenticator {
-    fn apply(&self, change: &Change) {
+    fn apply(&self, change: &Change) -> Option<Timestamp> {
         self.tombstones.insert(change);
-        match change.kind {
-            ChangeKind::KeyRevoked(hash) => self.memory.known.invalidate(&hash),
-            ChangeKind::KeyCreated(hash) => self.memory.dead.invalidate(&hash),
-            ChangeKind::EverythingRevoked => self.memory.known.invalidate_all(),
+        let accepted = match change.kind {
+            ChangeKind::KeyRevoked(hash) => {
+                let purged = self.memory.known.remove(&hash);
+                purged.and_then(|caller| caller.accepted())
+            }
+            ChangeKind::KeyCreated(hash) => {
+                self.memory.dead.invalidate(&hash);
+                None
+            }
+            ChangeKind::EverythingRevoked(of) => {
+                let accepted = self
+                    .memory
+                    .accepted(|owner| of.is_none_or(|of| of == owner.organization_id));
+                self.memory.known.invalidate_all();
+                accepted
+            }
             // Their keys are found by the tombstone when they are next used.
-            ChangeKind::MemberRemoved(_) | ChangeKind::MemberChanged(_) => {}
-        }
+            ChangeKind::MemberRemoved(member) => {
+                self.memory.accepted(|owner| owner.membership_id == member)
+            }
+            ChangeKind::MemberChanged(_) => None,
+        };
+        accepted.map(|then| self.wall(then))
     }
 
     fn forget_before(&self, head: Sequence) {
-        self.tombstones.raise_floor(head);
+        self.tombstones.begin_era(head);
         self.memory.known.invalidate_all();
         self.memory.dead.invalidate_all();
+    }
+
+    async fn sweep(&self) -> Vec<Report> {
+        self.sweeps.run().await
+    }
+
+    fn revocations(&self) -> Vec<Change> {
+        self.tombstones.revocations()
     }
 }

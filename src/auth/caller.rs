@@ -8,6 +8,8 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use http::{HeaderName, HeaderValue};
 
 use crate::model::change::Sequence;
+use crate::model::clock::BootInstant;
+use crate::model::key::KeyHash;
 use crate::model::principal::Principal;
 use crate::model::refusal::Refusal;
 
@@ -22,18 +24,27 @@ const IDENTITY_HEADERS: [&str; 5] = [
 
 /// Somebody whose key opens.
 pub struct Caller {
+    /// By which revocations name the key.
+    hash: KeyHash,
     principal: Principal,
     /// Made once at the look-up: a request only counts references up.
     identity: [(HeaderName, HeaderValue); 5],
     /// The answer holds all changes up to here.
     as_of: AtomicU64,
+    /// When a request was last accepted, in nanoseconds of the boot clock; 0: never.
+    accepted: AtomicU64,
     rate: Option<DefaultDirectRateLimiter>,
 }
 
 impl Caller {
     /// From what the store said as of `as_of`; none if a field cannot be a header, which the types of
     /// `model` exclude.
-    pub(super) fn new(principal: Principal, as_of: Sequence, per_second: u32) -> Option<Self> {
+    pub(super) fn new(
+        hash: KeyHash,
+        principal: Principal,
+        as_of: Sequence,
+        per_second: u32,
+    ) -> Option<Self> {
         let [key, organization, user, email, scopes] =
             IDENTITY_HEADERS.map(HeaderName::from_static);
         let value = |text: String| HeaderValue::try_from(text).ok();
@@ -46,9 +57,11 @@ impl Caller {
         ];
         let rate = NonZeroU32::new(per_second).map(|n| RateLimiter::direct(Quota::per_second(n)));
         Some(Self {
+            hash,
             principal,
             identity,
             as_of: AtomicU64::new(as_of.get()),
+            accepted: AtomicU64::new(0),
             rate,
         })
     }
@@ -77,6 +90,21 @@ impl Caller {
                 retry_after_s: seconds,
             }
         })
+    }
+
+    pub(super) fn hash(&self) -> &KeyHash {
+        &self.hash
+    }
+
+    /// A request was accepted.
+    pub(super) fn accept(&self, now: BootInstant) {
+        self.accepted.store(now.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// When a request was last accepted.
+    pub(super) fn accepted(&self) -> Option<BootInstant> {
+        let nanos = self.accepted.load(Ordering::Relaxed);
+        (nanos > 0).then(|| BootInstant::from_nanos(nanos))
     }
 
     pub(super) fn as_of(&self) -> Sequence {

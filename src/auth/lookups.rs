@@ -12,9 +12,11 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::authenticate::{Answer, Memory};
+use super::authenticate::{Answer, Memory, Refused};
 use super::caller::Caller;
+use super::tombstones::Tombstones;
 use crate::config::limits::Limits;
+use crate::invalidation::progress::Progress;
 use crate::model::key::KeyHash;
 use crate::model::principal::Principal;
 use crate::model::refusal::Refusal;
@@ -34,6 +36,8 @@ pub(super) struct Lookups {
 struct SharedState {
     store: Arc<dyn Store>,
     memory: Arc<Memory>,
+    tombstones: Arc<Tombstones>,
+    progress: Arc<Progress>,
     /// Only misses come here, so this lock is not on the hot path.
     in_flight: Mutex<HashMap<KeyHash, Flight, RandomState>>,
     in_flight_max: usize,
@@ -46,13 +50,17 @@ struct SharedState {
 impl Lookups {
     pub(super) fn new(
         store: Arc<dyn Store>,
-        memory: Arc<Memory>,
+        memory: (Arc<Memory>, Arc<Tombstones>),
+        progress: Arc<Progress>,
         limits: &Limits,
         runtime: Handle,
     ) -> Self {
+        let (memory, tombstones) = memory;
         let shared = Arc::new(SharedState {
             store,
             memory,
+            tombstones,
+            progress,
             in_flight: Mutex::default(),
             in_flight_max: limits.lookups_max.saturating_mul(WAITING_PER_LOOKUP),
             places: Semaphore::new(limits.lookups_max),
@@ -70,6 +78,10 @@ impl Lookups {
 
     /// What the store says of `hash`, waiting at most the look-up timeout from now on.
     pub(super) async fn ask(&self, hash: KeyHash) -> Result<Answer, Refusal> {
+        // Known to be in vain: no wait, and no load on a store that is coming back.
+        if self.shared.progress.store_is_silent() {
+            return Err(Refusal::StoreUnavailable);
+        }
         let flight = self.join(hash)?;
         timeout(self.shared.timeout, flight)
             .await
@@ -118,8 +130,10 @@ impl SharedState {
             return Err(Refusal::StoreUnavailable);
         };
         self.count.fetch_add(1, Ordering::Relaxed);
+        // Before the store is asked: what it says belongs to this era at the latest.
+        let era = self.tombstones.era();
         match self.store.look_up(&hash).await {
-            Ok(found) => self.answer(found),
+            Ok(found) => self.answer(hash, era, found),
             Err(error) => {
                 tell(&error);
                 Err(Refusal::StoreUnavailable)
@@ -127,23 +141,21 @@ impl SharedState {
         }
     }
 
-    fn answer(&self, found: LookedUp) -> Result<Answer, Refusal> {
-        let LookedUp {
-            sequence: as_of,
-            key,
-        } = found;
-        match key {
-            None => Ok(Answer::Dead {
-                refusal: Refusal::KeyUnknown,
-                as_of,
-            }),
-            Some(key) if key.revoked_at.is_some() => Ok(Answer::Dead {
-                refusal: Refusal::KeyRevoked,
-                as_of,
-            }),
-            Some(key) => Caller::new(Principal::from(key), as_of, self.requests_per_second)
-                .map(|caller| Answer::Known(Arc::new(caller)))
-                .ok_or(Refusal::StoreUnavailable),
+    fn answer(&self, hash: KeyHash, era: u64, found: LookedUp) -> Result<Answer, Refusal> {
+        let as_of = Tombstones::place(era, found.sequence);
+        let dead = |refusal, key_id| Answer::Dead {
+            refused: Refused { refusal, key_id },
+            as_of,
+        };
+        match found.key {
+            None => Ok(dead(Refusal::KeyUnknown, None)),
+            Some(key) if key.revoked_at.is_some() => Ok(dead(Refusal::KeyRevoked, Some(key.id))),
+            Some(key) => {
+                let per_second = self.requests_per_second;
+                Caller::new(hash, Principal::from(key), as_of, per_second)
+                    .map(|caller| Answer::Known(Arc::new(caller)))
+                    .ok_or(Refusal::StoreUnavailable)
+            }
         }
     }
 

@@ -132,6 +132,7 @@ fn of_store(error: &StoreError) -> Exit {
         | StoreError::Locked(_)
         | StoreError::ReadOnly(_)
         | StoreError::Newer { .. }
+        | StoreError::Unguarded(_)
         | StoreError::Corrupt(_) => Exit::Store,
     }
 }

@@ -28,6 +28,8 @@ pub(super) enum Keys {
     Show(Show),
     /// End a key, and wait until every gateway obeys.
     Revoke(Revoke),
+    /// End every key at once, of one organization or of all: the red button.
+    RevokeAll(RevokeAll),
     /// Take over a key of another system by its SHA-256.
     Import(Import),
 }
@@ -96,9 +98,23 @@ pub(super) struct Show {
 pub(super) struct Revoke {
     /// The key's id.
     id: KeyId,
-    /// Return once the revocation is committed, before the gateways have confirmed it.
+    #[command(flatten)]
+    wait: settled::Wait,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Debug, Args)]
+#[group(id = "whose", required = true, multiple = false, args = ["organization", "everybody"])]
+pub(super) struct RevokeAll {
+    /// Every key of this organization.
+    #[arg(long, value_name = "NAME|ID")]
+    organization: Option<String>,
+    /// Every key of every organization.
     #[arg(long)]
-    no_wait: bool,
+    everybody: bool,
+    #[command(flatten)]
+    wait: settled::Wait,
     #[command(flatten)]
     place: Place,
 }
@@ -125,6 +141,7 @@ impl Keys {
             Self::List(list) => list.run().await,
             Self::Show(show) => show.run().await,
             Self::Revoke(revoke) => revoke.run().await,
+            Self::RevokeAll(revoke) => revoke.run().await,
             Self::Import(import) => import.run().await,
         }
     }
@@ -255,13 +272,26 @@ impl Revoke {
         } else {
             "revoked"
         };
-        if self.no_wait {
-            return Ok(writeln!(
-                anstream::stderr(),
-                "{done}; committed, not waited for"
-            )?);
-        }
-        settled::settle(service, revoked.sequence, done).await
+        self.wait.settle(service, revoked.sequence, done).await
+    }
+}
+
+impl RevokeAll {
+    async fn run(&self) -> Result<(), Failure> {
+        self.place
+            .with_service(async |service| self.revoke(&service).await)
+            .await
+    }
+
+    async fn revoke(&self, service: &Service) -> Result<(), Failure> {
+        let organization = self.organization.as_deref();
+        let revoked = service.revoke_everything(organization).await?;
+        let done = match revoked.keys {
+            0 => "there was no live key".to_owned(),
+            1 => "revoked 1 key".to_owned(),
+            many => format!("revoked {many} keys"),
+        };
+        self.wait.settle(service, revoked.sequence, &done).await
     }
 }
 

@@ -61,9 +61,8 @@ pub(super) struct Remove {
     /// From which organization, by name or id; needed where they are in several.
     #[arg(long, value_name = "NAME|ID")]
     organization: Option<String>,
-    /// Return once the removal is committed, before the gateways have confirmed it.
-    #[arg(long)]
-    no_wait: bool,
+    #[command(flatten)]
+    wait: settled::Wait,
     #[command(flatten)]
     place: Place,
 }
@@ -123,13 +122,7 @@ impl Remove {
         let organization = self.organization.as_deref();
         let removed = service.remove_member(&self.email, organization).await?;
         let done = sentence(&removed);
-        if self.no_wait {
-            return Ok(writeln!(
-                anstream::stderr(),
-                "{done}; committed, not waited for"
-            )?);
-        }
-        settled::settle(service, removed.sequence, &done).await
+        self.wait.settle(service, removed.sequence, &done).await
     }
 }
 

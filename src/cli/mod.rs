@@ -18,11 +18,8 @@ mod settled;
 mod status;
 mod table;
 
-use std::sync::Arc;
-
 use clap::{Parser, Subcommand};
 
-use crate::model::clock::SystemClock;
 use crate::store;
 use exit::{Exit, Failure};
 
@@ -84,7 +81,7 @@ impl Cli {
 async fn run_config(command: config::ConfigCommand) -> Result<(), Failure> {
     command
         .run(async |store| {
-            let opened = store::open(store, Arc::new(SystemClock)).await;
+            let opened = store::open(store).await;
             let store = opened.map_err(|error| error.to_string())?;
             let description = store.describe().await.map_err(|error| error.to_string());
             store.close().await;

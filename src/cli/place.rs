@@ -40,7 +40,7 @@ impl Place {
                 path: self.existing()?,
             },
         };
-        Ok(store::open(&place, Arc::new(SystemClock)).await?)
+        Ok(store::open(&place).await?)
     }
 
     /// Opens the database and runs a command over its rules.

@@ -27,7 +27,7 @@ impl Serve {
         let _log = logging::init(&config.log, config.limits.log_lines_max);
         let mut signals = Signals::listen()?;
         let clock = Arc::new(SystemClock);
-        let store = store::open(&config.store, Arc::clone(&clock) as _).await?;
+        let store = store::open(&config.store).await?;
         let server = Server::bind(config, Arc::clone(&store), clock).await?;
         announce(server.addresses());
         let ended = signals.serve(server).await?;

@@ -1,12 +1,51 @@
-//! Waiting until every gateway obeys a change, and saying so on standard error.
+//! Waiting until every gateway obeys a change, and saying so: words on standard error, or the receipt as
+//! JSON on standard output.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
 
+use clap::Args;
+
 use super::exit::Failure;
-use crate::invalidation::receipt::Receipt;
+use super::table::{self, Output};
+use crate::invalidation::receipt::{InstanceReceipt, Receipt};
 use crate::model::change::Sequence;
 use crate::service::{Service, ServiceError};
+
+/// Whether to wait, and how to say what came of it.
+#[derive(Debug, Args)]
+pub(super) struct Wait {
+    /// Return once the change is committed, before the gateways have confirmed it.
+    #[arg(long)]
+    no_wait: bool,
+    /// How to tell: words on standard error, or the receipt as JSON on standard output.
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+impl Wait {
+    /// Waits, unless that is not wanted; then says what `done` did, and how each gateway came to obey.
+    pub(super) async fn settle(
+        &self,
+        service: &Service,
+        sequence: Sequence,
+        done: &str,
+    ) -> Result<(), Failure> {
+        match (self.no_wait, self.output) {
+            (true, Output::Table) => Ok(writeln!(
+                anstream::stderr(),
+                "{done}; committed, not waited for"
+            )?),
+            (true, Output::Json) => table::print_json(&serde_json::json!({
+                "sequence": sequence.get(),
+                "committed": true,
+                "settled_at": null,
+            })),
+            (false, Output::Table) => settle(service, sequence, done).await,
+            (false, Output::Json) => table::print_json(&wait(service, sequence).await?),
+        }
+    }
+}
 
 /// Waits, then says what `done` did, and how each gateway came to obey.
 pub(super) async fn settle(
@@ -37,22 +76,29 @@ fn words(done: &str, receipt: &Receipt) -> String {
         .unwrap_or_default();
     let mut text = format!("{done}; {gateways}; settled after {last} ms\n");
     for one in &receipt.instances {
+        text += &line(one);
+    }
+    if let Some(time) = receipt.last_accepted_at {
         // Writing to a String does not fail.
-        let _written = writeln!(
-            text,
-            "  {}  {} after {} ms",
-            one.id,
-            one.outcome.as_str(),
-            one.after_ms
-        );
+        let _written = writeln!(text, "  last request accepted at {}", time.with_millis());
     }
     text
+}
+
+fn line(one: &InstanceReceipt) -> String {
+    let cut = match one.streams_cut {
+        0 => String::new(),
+        1 => ", 1 open request cut".to_owned(),
+        many => format!(", {many} open requests cut"),
+    };
+    let outcome = one.outcome.as_str();
+    format!("  {}  {outcome} after {} ms{cut}\n", one.id, one.after_ms)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::invalidation::receipt::{InstanceReceipt, Outcome};
+    use crate::invalidation::receipt::Outcome;
     use crate::model::clock::Timestamp;
 
     fn receipt(instances: Vec<InstanceReceipt>) -> Receipt {
@@ -60,6 +106,11 @@ mod tests {
             sequence: Sequence::new(7),
             committed_at: Timestamp::from_millis(0),
             settled_at: Timestamp::from_millis(9),
+            streams_cut: instances.iter().map(|one| one.streams_cut).sum(),
+            last_accepted_at: instances
+                .iter()
+                .filter_map(|one| one.last_accepted_at)
+                .max(),
             instances,
         }
     }
@@ -70,15 +121,18 @@ mod tests {
             id: format!("ins_{}", digit.repeat(32)).parse().unwrap(),
             outcome,
             after_ms,
+            streams_cut: after_ms % 3,
+            last_accepted_at: Some(Timestamp::from_millis(-1)),
         };
         let receipt = receipt(vec![
-            one("a", Outcome::Acknowledged, 3),
+            one("a", Outcome::Acknowledged, 4),
             one("b", Outcome::Fenced, 812),
         ]);
         insta::assert_snapshot!(words("revoked", &receipt), @r"
         revoked; 2 gateways obey; settled after 812 ms
-          ins_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa  acknowledged after 3 ms
-          ins_bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb  fenced after 812 ms
+          ins_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa  acknowledged after 4 ms, 1 open request cut
+          ins_bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb  fenced after 812 ms, 2 open requests cut
+          last request accepted at 1969-12-31T23:59:59.999Z
         ");
     }
 

@@ -44,13 +44,11 @@ impl Status {
 
 async fn look(store: &dyn Store) -> Result<Seen, StoreError> {
     let database = store.describe().await?;
-    // The instances first: one that applies a newer entry between the two is not ahead of the head.
     let instances = store.instances().await?;
-    let head = store.head().await?;
     Ok(Seen {
         database,
-        head: head.get(),
-        instances: rows(&instances, head),
+        head: instances.head.get(),
+        instances: rows(&instances.rows, instances.head),
     })
 }
 
@@ -75,7 +73,7 @@ fn rows(instances: &[InstanceRow], head: Sequence) -> Rows<5> {
             one.id.to_string().into(),
             one.applied.get().into(),
             head.get().saturating_sub(one.applied.get()).into(),
-            one.lease_left_ms.into(),
+            lease_left_ms(one).into(),
             state(one).into(),
         ]
     });
@@ -85,10 +83,16 @@ fn rows(instances: &[InstanceRow], head: Sequence) -> Rows<5> {
     }
 }
 
+/// By the store's clock, which may jump: a picture for people. Nothing is decided by it.
+fn lease_left_ms(one: &InstanceRow) -> i64 {
+    let lease_ms = i64::try_from(one.lease.as_millis()).unwrap_or(i64::MAX);
+    lease_ms.saturating_sub(one.renewed_ago_ms)
+}
+
 fn state(one: &InstanceRow) -> &'static str {
     if one.evicted {
         "evicted"
-    } else if one.lease_left_ms <= 0 {
+    } else if lease_left_ms(one) <= 0 {
         "expired"
     } else {
         "live"
@@ -97,14 +101,18 @@ fn state(one: &InstanceRow) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
     fn each_instance_shows_how_far_it_is_behind_and_whether_it_stands() {
-        let one = |digit: &str, applied, lease_left_ms, evicted| InstanceRow {
+        let one = |digit: &str, applied, lease_left_ms: i64, evicted| InstanceRow {
             id: format!("ins_{}", digit.repeat(32)).parse().unwrap(),
             applied: Sequence::new(applied),
-            lease_left_ms,
+            renewals: 1,
+            lease: Duration::from_secs(20),
+            renewed_ago_ms: 20_000 - lease_left_ms,
             evicted,
         };
         let all = [

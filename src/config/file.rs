@@ -178,7 +178,7 @@ section! {
         Instead postgres: Given<Secret> = r#""postgres://genkan:password@127.0.0.1:5432/genkan""#,
         /// Connections to PostgreSQL at most, for this process. The server's own limit, often 100,
         /// is shared by all.
-        Default connections_max: Within<2, 1_000> = "10",
+        Default connections_max: Within<3, 1_000> = "10",
     }
 }
 

@@ -96,6 +96,9 @@ limits! {
     /// How long an instance may answer from its cache without having renewed its lease. Both the
     /// outage of the database that cached keys survive and the worst wait of a revocation.
     lease_ms: u64 = 3_000 in 300..=60_000,
+    /// How long an open request may stand still because the lease is out; then it is cut. Longer than a
+    /// restart of the database takes.
+    freeze_timeout_ms: u64 = 30_000 in 100..=3_600_000,
     /// Revocations remembered one by one. Older cache entries are looked up anew.
     tombstones_max: usize = 65_536 in 1..=10_000_000,
     /// MCP sessions whose key is remembered; above, the oldest are bound anew by their next request.

@@ -2,7 +2,7 @@
 //!
 //! The order is the safety. *Write the lease, then read the log*: a revocation that committed before
 //! the lease was written is read; one that committed after it finds the row and waits for it. And
-//! *apply, then extend, then acknowledge*: nobody is told that a change is known before it is.
+//! *apply, cut, then extend, then acknowledge*: nobody is told that a change is known before it is.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +12,13 @@ use tokio::time::{Instant, timeout};
 
 use super::Invalidate;
 use super::lease::Lease;
-use crate::model::change::Sequence;
+use super::observer::Observer;
+use super::progress::Progress;
+use crate::model::change::{Change, Sequence};
 use crate::model::clock::Clock;
 use crate::model::id::InstanceId;
-use crate::store::{Lease as StoreLease, Store, StoreError};
+use crate::model::random::Entropy;
+use crate::store::{Lease as StoreLease, LogPage, Report, Store, StoreError};
 
 /// The lease is renewed this many times in its duration, so that one lost renewal loses nothing.
 const RENEWALS_PER_LEASE: u32 = 3;
@@ -24,29 +27,51 @@ const CHANGES_PER_READ: u32 = 1_024;
 /// After a failed call to the store: how long until the next try. Bounds the load on a store that
 /// is coming back, and the time until this instance is back after it (recovery within 1 s).
 const RETRY_AFTER: Duration = Duration::from_millis(100);
+/// Lost revocations told to a database in one transaction, which holds the log's lock.
+const REASSERTED_PER_TRANSACTION: usize = 256;
 
 /// What the follower works with.
 pub struct Follower {
-    /// This process.
-    pub id: InstanceId,
     /// Where the log is.
     pub store: Arc<dyn Store>,
     /// The boot clock, for the lease.
     pub clock: Arc<dyn Clock>,
+    /// For the ids of registrations.
+    pub entropy: Arc<dyn Entropy>,
     /// What forgets.
     pub target: Arc<dyn Invalidate>,
     /// What every request asks.
     pub lease: Arc<Lease>,
+    /// What others want to know.
+    pub progress: Arc<Progress>,
     /// How long a lease is.
     pub duration: Duration,
 }
 
-/// Why a round ended early.
+/// How this instance stands in the store: one registration, and how far it has followed.
+#[derive(Debug)]
+pub struct Standing {
+    /// Its row. Every registration has an id of its own: a message that was sent under an earlier one
+    /// and arrives late touches nothing.
+    id: InstanceId,
+    /// Entries up to here are in force for whoever asks.
+    applied: Sequence,
+    /// And what was open against those up to here is cut: this is what others are told.
+    swept: Sequence,
+    /// The entry at `applied`, as it was read: another one there is another history.
+    last: Option<Change>,
+    /// See [`LogPage::history`].
+    history: Option<String>,
+}
+
+/// Why following ended.
 enum Setback {
     /// The store did not answer.
     Store(StoreError),
-    /// This instance is no longer registered, or the log has a gap: begin anew.
-    Lost(&'static str),
+    /// This instance is no longer registered: begin anew.
+    Lost,
+    /// The log is not the one that was applied: the database was failed over or restored.
+    Rewritten(&'static str),
 }
 
 impl From<StoreError> for Setback {
@@ -56,67 +81,128 @@ impl From<StoreError> for Setback {
 }
 
 impl Follower {
-    /// Registers for the first time, so that a store that is away is an error at start.
-    pub async fn register(&self) -> Result<Sequence, StoreError> {
+    /// Registers, and catches up with what was committed meanwhile; only then the lease counts. A
+    /// look-up that is still under way and saw the database before a revocation that the new row's
+    /// own statement did not see would be believed otherwise.
+    ///
+    /// # Errors
+    /// The store's: at start nothing is served then.
+    pub async fn register(&self) -> Result<Standing, StoreError> {
         let asked_at = self.clock.boot();
-        let head = self
-            .bounded(self.store.register(self.id, self.duration))
-            .await?;
+        let id = InstanceId::generate(self.clock.now(), &*self.entropy);
+        let registering = self.store.register(id, self.duration);
+        let head = self.bounded(registering).await?;
         self.target.forget_before(head);
+        let mut standing = Standing {
+            id,
+            applied: head,
+            swept: head,
+            last: None,
+            history: None,
+        };
+        match self.catch_up(&mut standing).await {
+            Ok(()) => {}
+            Err(Setback::Store(error)) => return Err(error),
+            Err(Setback::Lost | Setback::Rewritten(_)) => {
+                return Err(StoreError::Unavailable(
+                    "it changed under this instance's registration".to_owned(),
+                ));
+            }
+        }
         self.lease.extend(asked_at, self.duration);
-        Ok(head)
+        self.progress.registered();
+        // What froze goes on, or is looked up anew.
+        drop(self.target.sweep().await);
+        Ok(standing)
     }
 
-    /// Follows from `applied` on until `stop` says so, then deregisters.
-    pub async fn run(self, applied: Sequence, mut stop: watch::Receiver<bool>) {
-        let mut applied = applied;
+    /// Follows until `stop` says so, then deregisters.
+    pub async fn run(self, standing: Standing, mut stop: watch::Receiver<bool>) {
+        let mut standing = standing;
         let mut healthy = true;
         while !*stop.borrow() {
             let setback = tokio::select! {
-                setback = self.follow(&mut applied) => setback,
+                setback = self.follow(&mut standing) => setback,
                 _ = stop.wait_for(|stop| *stop) => break,
             };
             if healthy {
                 tell(&setback);
             }
             healthy = false;
-            if let Ok(head) = self.recover(setback, applied).await {
-                applied = head;
+            self.progress
+                .store_answered(!matches!(setback, Setback::Store(_)));
+            let recovered = tokio::select! {
+                recovered = self.recover(&setback, &mut standing) => recovered,
+                _ = stop.wait_for(|stop| *stop) => break,
+            };
+            if recovered.is_ok() {
                 healthy = true;
-                tracing::info!(%applied, "following the revocation log again");
+                self.progress.store_answered(true);
+                let Standing { id, applied, .. } = standing;
+                tracing::info!(%id, %applied, "following the revocation log again");
             }
         }
         self.lease.end();
-        if let Err(error) = self.bounded(self.store.deregister(self.id)).await {
+        if let Err(error) = self.bounded(self.store.deregister(standing.id)).await {
             tracing::warn!(%error, "could not deregister; revocations wait for the lease to end");
         }
     }
 
-    /// Goes on from where it was after a store error; registers anew after a loss.
-    async fn recover(&self, setback: Setback, applied: Sequence) -> Result<Sequence, StoreError> {
+    /// Goes on from where it was after a store error; begins anew after a loss.
+    async fn recover(&self, setback: &Setback, standing: &mut Standing) -> Result<(), StoreError> {
         match setback {
             Setback::Store(_) => {
                 tokio::time::sleep(RETRY_AFTER).await;
                 // The row may be gone by now; the next renewal says so.
-                self.bounded(self.store.head()).await.map(|_head| applied)
+                self.bounded(self.store.read_log(standing.applied, 1))
+                    .await
+                    .map(drop)
             }
-            Setback::Lost(_) => {
+            Setback::Lost => {
                 self.lease.end();
-                self.register().await
+                *standing = self.register().await?;
+                Ok(())
+            }
+            Setback::Rewritten(_) => {
+                self.lease.end();
+                self.progress.history_lost();
+                tokio::time::sleep(RETRY_AFTER).await;
+                self.reassert().await?;
+                self.bounded(self.store.deregister(standing.id)).await?;
+                *standing = self.register().await?;
+                Ok(())
             }
         }
     }
 
+    /// Revokes again what the database may have lost.
+    async fn reassert(&self) -> Result<(), StoreError> {
+        let revocations = self.target.revocations();
+        let mut again = 0;
+        for some in revocations.chunks(REASSERTED_PER_TRANSACTION) {
+            let reasserting = self.store.reassert(some, self.clock.now());
+            again += self.bounded(reasserting).await?;
+        }
+        if again > 0 {
+            tracing::error!(again, "revoked again what the database had lost");
+        }
+        Ok(())
+    }
+
     /// Renews and follows until something fails.
-    async fn follow(&self, applied: &mut Sequence) -> Setback {
+    async fn follow(&self, standing: &mut Standing) -> Setback {
+        let mut peers = Observer::default();
         loop {
-            if let Err(setback) = self.renew(applied).await {
+            if let Err(setback) = self.renew(standing).await {
                 return setback;
             }
             let next_renewal = Instant::now() + self.duration / RENEWALS_PER_LEASE;
+            if let Err(error) = self.evict_overdue(standing.id, &mut peers).await {
+                return error.into();
+            }
             while let Some(left) = next_renewal.checked_duration_since(Instant::now()) {
                 self.store.wait_for_change(left).await;
-                if let Err(setback) = self.catch_up(applied).await {
+                if let Err(setback) = self.catch_up(standing).await {
                     return setback;
                 }
             }
@@ -124,37 +210,76 @@ impl Follower {
     }
 
     /// Writes the lease, then reads and applies the log, and only then counts on the lease.
-    async fn renew(&self, applied: &mut Sequence) -> Result<(), Setback> {
+    async fn renew(&self, standing: &mut Standing) -> Result<(), Setback> {
         let asked_at = self.clock.boot();
-        self.standing(self.store.renew(self.id, *applied, self.duration))
-            .await?;
-        self.catch_up(applied).await?;
+        let renewing = self.store.renew(standing.id, standing.swept);
+        self.standing(renewing).await?;
+        self.catch_up(standing).await?;
+        let was_out = !self.lease.holds(self.clock.boot());
         self.lease.extend(asked_at, self.duration);
+        self.progress.store_answered(true);
+        if was_out {
+            drop(self.target.sweep().await);
+        }
         Ok(())
     }
 
-    /// Applies all that is new in the log, then acknowledges it.
-    async fn catch_up(&self, applied: &mut Sequence) -> Result<(), Setback> {
-        let before = *applied;
-        loop {
-            let read = self.store.changes_after(*applied, CHANGES_PER_READ);
-            let changes = self.bounded(read).await?;
-            for change in &changes {
-                if change.sequence != applied.next() {
-                    return Err(Setback::Lost("the revocation log has a gap"));
-                }
-                self.target.apply(change);
-                *applied = change.sequence;
+    /// Declares peers gone that have not renewed for their whole lease, so that the next revocation
+    /// does not have to wait for that.
+    async fn evict_overdue(&self, own: InstanceId, peers: &mut Observer) -> Result<(), StoreError> {
+        let seen = self.bounded(self.store.instances()).await?;
+        for (id, renewals) in peers.overdue(&seen.rows, self.clock.boot()) {
+            if id != own && self.bounded(self.store.evict(id, renewals)).await? {
+                tracing::warn!(instance = %id, "evicted an instance that does not renew its lease");
             }
-            if changes.len() < CHANGES_PER_READ as usize {
+        }
+        Ok(())
+    }
+
+    /// Applies all that is new in the log and cuts what it ends; then acknowledges.
+    async fn catch_up(&self, standing: &mut Standing) -> Result<(), Setback> {
+        let mut reports = Vec::new();
+        loop {
+            let reading = self.store.read_log(standing.applied, CHANGES_PER_READ);
+            let page = self.bounded(reading).await?;
+            standing.compare(&page)?;
+            for change in &page.changes {
+                if change.sequence != standing.applied.next() {
+                    return Err(Setback::Rewritten("the revocation log has a gap"));
+                }
+                self.apply(change, &page, &mut reports);
+                standing.applied = change.sequence;
+                standing.last = Some(*change);
+            }
+            if page.changes.len() < CHANGES_PER_READ as usize {
                 break;
             }
         }
-        if *applied > before {
-            self.standing(self.store.acknowledge(self.id, *applied))
-                .await?;
+        if standing.applied > standing.swept {
+            merge(&mut reports, self.target.sweep().await);
+            standing.swept = standing.applied;
+            self.progress.applied_to(standing.applied);
+            let acknowledging = self
+                .store
+                .acknowledge(standing.id, standing.swept, &reports);
+            self.standing(acknowledging).await?;
         }
         Ok(())
+    }
+
+    fn apply(&self, change: &Change, page: &LogPage, reports: &mut Vec<Report>) {
+        self.progress.saw_head(page.head);
+        let last_accepted_at = self.target.apply(change);
+        let age_ms = page.now.as_millis().saturating_sub(change.at.as_millis());
+        self.progress
+            .applied_after(Duration::from_millis(u64::try_from(age_ms).unwrap_or(0)));
+        if last_accepted_at.is_some() {
+            reports.push(Report {
+                sequence: change.sequence,
+                streams_cut: 0,
+                last_accepted_at,
+            });
+        }
     }
 
     /// A call that says whether this instance still stands.
@@ -164,7 +289,7 @@ impl Follower {
     ) -> Result<(), Setback> {
         match self.bounded(call).await? {
             StoreLease::Renewed => Ok(()),
-            StoreLease::Lost => Err(Setback::Lost("this instance was evicted")),
+            StoreLease::Lost => Err(Setback::Lost),
         }
     }
 
@@ -183,12 +308,65 @@ impl Follower {
     }
 }
 
+impl Standing {
+    /// Its row.
+    pub fn id(&self) -> InstanceId {
+        self.id
+    }
+
+    /// Whether a page continues what was applied. A standby that was promoted without the newest
+    /// entries, or a restored backup, does not.
+    fn compare(&mut self, page: &LogPage) -> Result<(), Setback> {
+        if page.head < self.applied {
+            return Err(Setback::Rewritten(
+                "the revocation log lost its newest entries",
+            ));
+        }
+        let history = self.history.get_or_insert_with(|| page.history.clone());
+        if *history != page.history {
+            return Err(Setback::Rewritten("a standby was promoted"));
+        }
+        match (&self.last, page.at) {
+            (Some(own), Some(theirs)) if *own != theirs => Err(Setback::Rewritten(
+                "the revocation log has another entry where this instance stands",
+            )),
+            (None, theirs) => {
+                self.last = theirs;
+                Ok(())
+            }
+            (Some(_), _) => Ok(()),
+        }
+    }
+}
+
+/// Adds what a sweep cut to what is known of the same entries.
+fn merge(reports: &mut Vec<Report>, cut: Vec<Report>) {
+    for more in cut {
+        match reports.iter_mut().find(|it| it.sequence == more.sequence) {
+            Some(known) => {
+                known.streams_cut += more.streams_cut;
+                known.last_accepted_at = known.last_accepted_at.max(more.last_accepted_at);
+            }
+            None => reports.push(more),
+        }
+    }
+}
+
 fn tell(setback: &Setback) {
     match setback {
         Setback::Store(error) => {
             tracing::warn!(%error, "cannot follow the revocation log; cached keys work until the \
                  lease ends, then requests are answered 503");
         }
-        Setback::Lost(why) => tracing::warn!(why, "registering anew, with nothing remembered"),
+        Setback::Lost => {
+            tracing::warn!("this instance was evicted; registering anew, with nothing remembered");
+        }
+        Setback::Rewritten(why) => tracing::error!(
+            why,
+            "the database has another history than the one this instance followed: revocations may \
+             have been lost. Answering 503, telling the database what is known here, and beginning \
+             anew. Require a synchronous standby (`synchronous_standby_names`) so that this cannot \
+             happen"
+        ),
     }
 }

@@ -14,6 +14,8 @@ const CLOCK_DRIFT_PER_MILLE: u32 = 1;
 pub struct Lease {
     /// Nanoseconds since boot; 0: never held.
     until: AtomicU64,
+    /// Nanoseconds since boot; 0: never.
+    renewed: AtomicU64,
 }
 
 impl Lease {
@@ -23,6 +25,7 @@ impl Lease {
         let margin = duration * 2 * CLOCK_DRIFT_PER_MILLE / 1_000;
         let until = asked_at.plus(duration.saturating_sub(margin));
         self.until.fetch_max(until.as_nanos(), Ordering::AcqRel);
+        self.renewed.store(asked_at.as_nanos(), Ordering::Relaxed);
     }
 
     /// Ends now: nothing may be answered until it is extended.
@@ -33,6 +36,13 @@ impl Lease {
     /// Whether it still holds at `now`, which must be read after everything else was checked.
     pub fn holds(&self, now: BootInstant) -> bool {
         now.as_nanos() < self.until.load(Ordering::Acquire)
+    }
+
+    /// How long ago it was last extended, from before the store was asked.
+    pub fn age(&self, now: BootInstant) -> Duration {
+        now.since(BootInstant::from_nanos(
+            self.renewed.load(Ordering::Relaxed),
+        ))
     }
 
     /// How long it still holds.

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use super::observer::Observer;
 use crate::model::change::Sequence;
 use crate::model::clock::{BootInstant, Clock, Timestamp};
 use crate::model::id::InstanceId;
 use crate::store::{InstanceRow, Store, StoreError};
 
 /// The first pause between two looks at the instances: a healthy one answers within milliseconds.
-const POLL_MIN: Duration = Duration::from_millis(2);
+const POLL_MIN: Duration = Duration::from_millis(1);
 /// The longest pause: one that is silent is waited for until its lease ends, without hurry.
 const POLL_MAX: Duration = Duration::from_millis(20);
 
@@ -49,9 +50,16 @@ pub struct InstanceReceipt {
     #[serde(serialize_with = "text")]
     pub id: InstanceId,
     /// How it came to obey.
+    #[serde(rename = "result")]
     pub outcome: Outcome,
     /// Milliseconds after the wait began.
     pub after_ms: u64,
+    /// How many of its open requests and streams the change ended.
+    pub streams_cut: u64,
+    /// When it last accepted a request with what was revoked; none: not that it remembers.
+    /// RFC 3339 in UTC, with milliseconds.
+    #[serde(serialize_with = "optional_millis")]
+    pub last_accepted_at: Option<Timestamp>,
 }
 
 /// Which instances obey a change, and since when: no request that begins after `settled_at` is
@@ -61,14 +69,20 @@ pub struct Receipt {
     /// The change's place in the log.
     #[serde(serialize_with = "number")]
     pub sequence: Sequence,
-    /// When the wait began, which is right after the commit. Milliseconds since 1970, UTC.
+    /// When the wait began, which is right after the commit. RFC 3339 in UTC, with milliseconds.
     #[serde(serialize_with = "millis")]
     pub committed_at: Timestamp,
-    /// When the last instance obeyed. Milliseconds since 1970, UTC.
+    /// When the last instance obeyed. RFC 3339 in UTC, with milliseconds.
     #[serde(serialize_with = "millis")]
     pub settled_at: Timestamp,
     /// The instances that were waited for, in the order in which they obeyed.
     pub instances: Vec<InstanceReceipt>,
+    /// How many open requests and streams the change ended, on all instances that told.
+    pub streams_cut: u64,
+    /// When the last request was accepted with what was revoked, on any instance that remembers.
+    /// RFC 3339 in UTC, with milliseconds.
+    #[serde(serialize_with = "optional_millis")]
+    pub last_accepted_at: Option<Timestamp>,
 }
 
 /// Why there is no complete receipt. The change itself is committed all the same.
@@ -87,6 +101,13 @@ pub enum SettleError {
         /// Who did not.
         waiting: Vec<InstanceId>,
     },
+    /// The database no longer has the change: it was failed over to a standby that is behind, or
+    /// restored.
+    #[error(
+        "the database lost the change after committing it: it was failed over, or restored from a \
+         backup. Do it again; gateways that knew of it tell the database, see their logs"
+    )]
+    HistoryLost,
     /// The store could not say who obeys.
     #[error(
         "the change is committed, but the store cannot say whether every gateway obeys it: {0}. \
@@ -95,8 +116,8 @@ pub enum SettleError {
     Store(#[from] StoreError),
 }
 
-/// Waits until every registered instance has applied `sequence`, has ended, or is evicted because its
-/// lease is over; at most `at_most`.
+/// Waits until every registered instance has applied `sequence`, has ended, or is evicted because it
+/// has not renewed its lease for as long as that lasts; at most `at_most`.
 ///
 /// Who registers after the commit begins at a head that holds the change: its row shows an applied
 /// position of at least `sequence` from the start, and is never waited for.
@@ -114,19 +135,22 @@ pub async fn settle(
             committed_at: clock.now(),
             settled_at: clock.now(),
             instances: Vec::new(),
+            streams_cut: 0,
+            last_accepted_at: None,
         },
+        observer: Observer::default(),
+        history: None,
     };
     let deadline = tokio::time::Instant::now() + at_most;
     let mut answered_at = tokio::time::Instant::now();
     let mut pause = POLL_MIN;
     loop {
         match wait.look(store, clock).await {
-            Ok(()) if wait.waiting.is_empty() => return Ok(wait.receipt),
+            Ok(()) if wait.waiting.is_empty() => return Ok(wait.told(store).await),
             Ok(()) => answered_at = tokio::time::Instant::now(),
-            Err(error) if !may_pass(&error) || answered_at.elapsed() > STORE_SILENCE_MAX => {
-                return Err(error.into());
-            }
-            Err(_may_pass) => {}
+            Err(SettleError::Store(error))
+                if may_pass(&error) && answered_at.elapsed() <= STORE_SILENCE_MAX => {}
+            Err(error) => return Err(error),
         }
         if tokio::time::Instant::now() >= deadline {
             return Err(SettleError::Unsettled {
@@ -150,14 +174,29 @@ struct Wait {
     begun: BootInstant,
     waiting: BTreeSet<InstanceId>,
     receipt: Receipt,
+    observer: Observer,
+    /// The database's history at the first look.
+    history: Option<String>,
 }
 
 impl Wait {
     /// One look at every row.
-    async fn look(&mut self, store: &dyn Store, clock: &dyn Clock) -> Result<(), StoreError> {
-        let rows = store.instances().await?;
-        for row in &rows {
-            match self.judge(row, store).await? {
+    async fn look(&mut self, store: &dyn Store, clock: &dyn Clock) -> Result<(), SettleError> {
+        let seen = store.instances().await?;
+        let now = clock.boot();
+        let history = self.history.get_or_insert_with(|| seen.history.clone());
+        // Rows of another history say nothing about who knows this change.
+        if seen.head < self.receipt.sequence || *history != seen.history {
+            return Err(SettleError::HistoryLost);
+        }
+        let mut evicted = Vec::new();
+        for (id, renewals) in self.observer.overdue(&seen.rows, now) {
+            if self.waiting.contains(&id) && store.evict(id, renewals).await? {
+                evicted.push(id);
+            }
+        }
+        for row in &seen.rows {
+            match self.judge(row, evicted.contains(&row.id)) {
                 None => {
                     self.waiting.insert(row.id);
                 }
@@ -167,7 +206,7 @@ impl Wait {
         let gone: Vec<_> = self
             .waiting
             .iter()
-            .filter(|id| rows.iter().all(|row| row.id != **id))
+            .filter(|id| seen.rows.iter().all(|row| row.id != **id))
             .copied()
             .collect();
         for id in gone {
@@ -177,19 +216,30 @@ impl Wait {
     }
 
     /// Whether an instance that has a row obeys; none: not yet.
-    async fn judge(
-        &self,
-        row: &InstanceRow,
-        store: &dyn Store,
-    ) -> Result<Option<Outcome>, StoreError> {
-        if row.evicted {
-            return Ok(Some(Outcome::Fenced));
+    fn judge(&self, row: &InstanceRow, evicted_now: bool) -> Option<Outcome> {
+        if row.evicted || evicted_now {
+            Some(Outcome::Fenced)
+        } else if row.applied >= self.receipt.sequence {
+            Some(Outcome::Acknowledged)
+        } else {
+            None
         }
-        if row.applied >= self.receipt.sequence {
-            return Ok(Some(Outcome::Acknowledged));
+    }
+
+    /// The receipt, with what the instances told. It stands without that too: what they told is for
+    /// people, not for safety.
+    async fn told(self, store: &dyn Store) -> Receipt {
+        let mut receipt = self.receipt;
+        let reports = store.reports(receipt.sequence).await.unwrap_or_default();
+        for (id, report) in reports {
+            receipt.streams_cut += report.streams_cut;
+            receipt.last_accepted_at = receipt.last_accepted_at.max(report.last_accepted_at);
+            if let Some(known) = receipt.instances.iter_mut().find(|it| it.id == id) {
+                known.streams_cut = report.streams_cut;
+                known.last_accepted_at = report.last_accepted_at;
+            }
         }
-        let expired = row.lease_left_ms <= 0 && store.evict_if_expired(row.id).await?;
-        Ok(expired.then_some(Outcome::Fenced))
+        receipt
     }
 
     fn obeyed(&mut self, id: InstanceId, outcome: Outcome, clock: &dyn Clock) {
@@ -203,6 +253,8 @@ impl Wait {
             id,
             outcome,
             after_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+            streams_cut: 0,
+            last_accepted_at: None,
         });
     }
 }
@@ -231,5 +283,16 @@ fn number<S: Serializer>(sequence: &Sequence, serializer: S) -> Result<S::Ok, S:
     reason = "serde asks for a reference"
 )]
 fn millis<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_i64(time.as_millis())
+    serializer.serialize_str(&time.with_millis())
+}
+
+#[expect(clippy::ref_option, reason = "serde asks for a reference to the field")]
+fn optional_millis<S: Serializer>(
+    time: &Option<Timestamp>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => serializer.serialize_some(&time.with_millis()),
+        None => serializer.serialize_none(),
+    }
 }

@@ -4,7 +4,9 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -55,6 +57,20 @@ impl Stream {
             (Transport::Plain(socket), protocol)
         };
         Ok((Self { transport, watch }, protocol))
+    }
+}
+
+impl Drop for Stream {
+    /// A socket without linger is reset by its close: what the kernel holds for the client is dropped.
+    fn drop(&mut self) {
+        if self.watch.is_reset_at_end() {
+            let socket = match &self.transport {
+                Transport::Plain(socket) => socket,
+                Transport::Tls(stream) => stream.get_ref().0,
+            };
+            // One that is gone already needs no reset.
+            drop(SockRef::from(socket).set_linger(Some(Duration::ZERO)));
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 //! the timer wheel. A deadline is therefore met up to [`SWEEP_EVERY`] late.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -74,6 +74,9 @@ pub struct Watch {
     since: AtomicU32,
     in_flight: AtomicU32,
     expired: Notify,
+    /// What the kernel still holds for the client is not to be delivered.
+    is_reset_at_end: AtomicBool,
+    reset: Notify,
 }
 
 impl Watch {
@@ -86,6 +89,8 @@ impl Watch {
             since,
             in_flight: AtomicU32::new(0),
             expired: Notify::new(),
+            is_reset_at_end: AtomicBool::new(false),
+            reset: Notify::new(),
         }
     }
 
@@ -127,6 +132,27 @@ impl Watch {
     /// Returns when the sweep found the connection over its time.
     pub async fn expired(&self) {
         self.expired.notified().await;
+    }
+
+    /// When the connection ends, it is reset rather than closed.
+    pub fn reset_at_end(&self) {
+        self.is_reset_at_end.store(true, Ordering::Relaxed);
+    }
+
+    /// The connection ends now, by a reset, whatever it is doing.
+    pub fn reset_now(&self) {
+        self.reset_at_end();
+        self.reset.notify_one();
+    }
+
+    /// Returns when the connection is to be reset now.
+    pub async fn reset(&self) {
+        self.reset.notified().await;
+    }
+
+    /// Whether its end is to be a reset.
+    pub fn is_reset_at_end(&self) -> bool {
+        self.is_reset_at_end.load(Ordering::Relaxed)
     }
 
     /// Tells the connection's task if its time is over.

@@ -1,6 +1,7 @@
 //! The log by which every instance learns what no longer holds.
 
-use super::id::MembershipId;
+use super::clock::Timestamp;
+use super::id::{MembershipId, OrganizationId};
 use super::key::KeyHash;
 
 /// A position in the log: gapless, in commit order, counted inside the transaction that changes.
@@ -41,8 +42,8 @@ pub enum ChangeKind {
     KeyRevoked(KeyHash),
     /// This stay ended, and with it every key made in it: one entry, however many keys.
     MemberRemoved(MembershipId),
-    /// Every key was revoked.
-    EverythingRevoked,
+    /// Every key that existed was revoked: of one organisation, or of all. One entry, however many keys.
+    EverythingRevoked(Option<OrganizationId>),
     /// This key was created: whoever remembers it as unknown must forget that.
     KeyCreated(KeyHash),
     /// Something about this member changed (address, role): look their keys up anew.
@@ -56,4 +57,16 @@ pub struct Change {
     pub sequence: Sequence,
     /// What it says.
     pub kind: ChangeKind,
+    /// When it was written, on the store's wall clock: for people, and for nothing else.
+    pub at: Timestamp,
+}
+
+impl ChangeKind {
+    /// Whether it takes a right away. The others only make memories stale.
+    pub const fn revokes(&self) -> bool {
+        match self {
+            Self::KeyRevoked(_) | Self::MemberRemoved(_) | Self::EverythingRevoked(_) => true,
+            Self::KeyCreated(_) | Self::MemberChanged(_) => false,
+        }
+    }
 }

@@ -33,6 +33,14 @@ impl Timestamp {
                 .saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)),
         )
     }
+
+    /// RFC 3339 in UTC with milliseconds, where the order of moments matters.
+    pub fn with_millis(self) -> String {
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(time) => time.strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string(),
+            Err(_) => format!("{} ms", self.0),
+        }
+    }
 }
 
 /// RFC 3339 in UTC with whole seconds, as people read it in tables and receipts.
@@ -119,6 +127,10 @@ mod tests {
         assert_eq!(
             Timestamp::from_millis(1_795_000_000_123).to_string(),
             "2026-11-18T11:06:40Z"
+        );
+        assert_eq!(
+            Timestamp::from_millis(1_795_000_000_123).with_millis(),
+            "2026-11-18T11:06:40.123Z"
         );
     }
 

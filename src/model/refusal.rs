@@ -102,6 +102,11 @@ impl BadRequest {
 }
 
 impl Refusal {
+    /// Whether it says that the key does not open; else asking again may help.
+    pub const fn is_about_the_key(self) -> bool {
+        matches!(self, Self::KeyUnknown | Self::KeyRevoked | Self::KeyExpired)
+    }
+
     /// The word under which it is logged and counted. For people who operate genkan: unlike what the
     /// caller is told, it tells an unknown key from a revoked one.
     pub const fn reason(self) -> &'static str {

@@ -13,6 +13,8 @@ use crate::listen::watch::Watch;
 /// requests, so they are made once.
 #[derive(Debug)]
 pub struct Client {
+    /// Its other end.
+    pub peer: SocketAddr,
     /// Its deadlines.
     pub watch: Arc<Watch>,
     /// Whether the peer is a proxy whose word on earlier hops is believed.
@@ -32,6 +34,7 @@ impl Client {
         let address = peer.ip().to_canonical();
         let scheme = if tls { "https" } else { "http" };
         Self {
+            peer,
             watch,
             trusted: trusted_proxies
                 .iter()

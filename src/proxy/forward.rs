@@ -1,6 +1,9 @@
 //! Forwarding: with a permit, once.
 
+use std::future::poll_fn;
 use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::{HeaderValue, Request, Response};
@@ -11,6 +14,7 @@ use super::body::{RequestBody, Upload};
 use super::tunnel::Upgrade;
 use super::upstream::{Returning, Sent};
 use super::{Proxy, headers};
+use crate::auth::{Direction, OpenRequest};
 use crate::model::refusal::Refusal;
 use crate::route::Permit;
 
@@ -31,6 +35,7 @@ impl Proxy {
         permit: Permit<'_>,
         request: Request<Incoming>,
         upgrade: Option<Upgrade>,
+        open: Option<Rc<OpenRequest>>,
     ) -> Result<Answer, Refusal> {
         let limits = &self.shared.limits;
         if request.body().size_hint().lower() > limits.body_bytes_max {
@@ -42,11 +47,16 @@ impl Proxy {
             .get(route.config.upstream)
             .ok_or(Refusal::NoRoute)?;
         let idle = Duration::from_millis(limits.body_idle_timeout_ms);
-        let mut request = request.map(|body| RequestBody::new(body, limits.body_bytes_max, idle));
+        let mut request = request.map(|body| {
+            let body = RequestBody::new(body, limits.body_bytes_max, idle);
+            body.gated_by(open.clone())
+        });
         if let Some(upgrade) = &upgrade {
             headers::set_upgrade(request.headers_mut(), upgrade.protocol.clone());
         }
-        let sent = upstream.send(request, upgrade.is_some()).await?;
+        let open = open.as_deref();
+        let sending = upstream.send(request, upgrade.is_some(), open);
+        let sent = until_ended(open, sending).await?;
         let answer = accept(sent, upgrade)?;
         if route.config.mcp {
             self.shared
@@ -55,6 +65,31 @@ impl Proxy {
         }
         Ok(answer)
     }
+}
+
+/// Waits for an answer's head, unless the request is ended before: its key revoked, say. A head that
+/// comes while the lease is out waits until it is back.
+async fn until_ended<T>(
+    open: Option<&OpenRequest>,
+    work: impl Future<Output = Result<T, Refusal>>,
+) -> Result<T, Refusal> {
+    let Some(open) = open else {
+        return work.await;
+    };
+    let mut work = pin!(work);
+    let done = poll_fn(|cx| {
+        if let Some(refusal) = open.ended() {
+            return Poll::Ready(Err(refusal));
+        }
+        let polled = work.as_mut().poll(cx);
+        if polled.is_pending() {
+            open.watch(Direction::Head, cx);
+        }
+        polled
+    });
+    let done = done.await?;
+    poll_fn(|cx| open.poll_pass(Direction::Head, cx)).await?;
+    Ok(done)
 }
 
 /// Takes up an answer, or finds that it is none.

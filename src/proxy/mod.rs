@@ -9,6 +9,7 @@ mod client;
 mod forward;
 mod headers;
 mod identify;
+mod last_words;
 mod mcp;
 mod respond;
 mod target;
@@ -18,10 +19,11 @@ pub mod upstream;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, Uri};
+use http::{HeaderValue, Method, Request, Response, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 use tokio_util::task::TaskTracker;
 
@@ -29,7 +31,7 @@ pub use body::{RequestBody, ResponseBody};
 pub use client::Client;
 pub use mcp::Sessions;
 
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, OpenRequest, OpenRequests};
 use crate::config::LogRequests;
 use crate::config::limits::Limits;
 use crate::model::random::Entropy;
@@ -63,6 +65,7 @@ pub struct Proxy {
     upstreams: Vec<Upstream>,
     metrics: Rc<WorkerMetrics>,
     ids: RefCell<RequestIds>,
+    open: Rc<OpenRequests>,
     tunnels: TaskTracker,
 }
 
@@ -74,6 +77,8 @@ struct Trail<'a> {
     route: Option<&'a Route>,
     /// The origin of a page that may read the answer.
     cors_origin: Option<HeaderValue>,
+    /// Its place among the open requests, from its admission on.
+    open: Option<Rc<OpenRequest>>,
     /// A body is on its way. If nobody reads it, the connection cannot be used again.
     body_expected: bool,
 }
@@ -88,7 +93,10 @@ impl Proxy {
         tunnels: TaskTracker,
     ) -> Self {
         let ids = RefCell::new(RequestIds::new(entropy));
+        let freeze = Duration::from_millis(shared.limits.freeze_timeout_ms);
+        let open = OpenRequests::new(Arc::clone(&shared.authenticator), freeze);
         Self {
+            open,
             shared,
             upstreams,
             metrics,
@@ -97,8 +105,15 @@ impl Proxy {
         }
     }
 
-    /// A turn of the worker's clock: idle upstream connections that are over their time are closed.
+    /// Looks after open requests when something was revoked, for as long as the worker lives.
+    pub fn answer_sweeps(&self) -> impl Future<Output = ()> + use<> {
+        Rc::clone(&self.open).answer_sweeps()
+    }
+
+    /// A turn of the worker's clock: requests and idle upstream connections that are over their time
+    /// are ended.
     pub fn sweep(&self) {
+        self.open.tick();
         self.upstreams.iter().for_each(Upstream::sweep);
     }
 
@@ -109,7 +124,7 @@ impl Proxy {
         request: Request<Incoming>,
     ) -> Response<ResponseBody> {
         let in_flight = client.watch.begin();
-        let mut trail = self.begin(&request);
+        let mut trail = self.begin(&client, &request);
         match self.walk(&client, request, &mut trail).await {
             Ok(answer) => self.relay(answer, trail, in_flight),
             Err(refusal) => respond::refuse(refusal, trail, in_flight),
@@ -135,6 +150,11 @@ impl Proxy {
             return Err(Refusal::OriginRefused);
         }
         let permit = self.permit(route, &target, &parts, trail).await?;
+        if let Some(caller) = permit.admitted() {
+            let is_alone = parts.version != Version::HTTP_2;
+            let watch = Arc::clone(&client.watch);
+            trail.open = Some(self.open.open(caller, watch, is_alone));
+        }
         if route.config.mcp {
             self.shared.sessions.check(&permit, &parts.headers)?;
         }
@@ -143,7 +163,8 @@ impl Proxy {
         // First the headers: of an HTTP/2 request only the URI still knows the host.
         headers::prepare(&mut parts, client, &permit, trail.record.id());
         target::settle(&mut parts.uri, changed_path);
-        self.forward(permit, Request::from_parts(parts, body), upgrade)
+        let request = Request::from_parts(parts, body);
+        self.forward(permit, request, upgrade, trail.open.clone())
             .await
     }
 
@@ -163,20 +184,34 @@ impl Proxy {
             return Ok(permit);
         }
         let key = identify::identify(&parts.headers, route)?;
-        let caller = self.shared.authenticator.authenticate(key).await?;
-        trail.record.set_key(caller.principal().key_id);
-        route.authorize(caller)
+        match self.shared.authenticator.authenticate(key).await {
+            Ok(caller) => {
+                trail.record.set_key(caller.principal().key_id);
+                route.authorize(caller)
+            }
+            Err(refused) => {
+                refused.key_id.map(|id| trail.record.set_key(id));
+                Err(refused.refusal)
+            }
+        }
     }
 
-    fn begin(&self, request: &Request<Incoming>) -> Trail<'static> {
+    fn begin(&self, client: &Client, request: &Request<Incoming>) -> Trail<'static> {
         let id = self.ids.borrow_mut().issue();
         let method = request.method().clone();
         Trail {
-            record: Record::begin(&self.metrics, self.shared.log, id, method.clone()),
+            record: Record::begin(
+                &self.metrics,
+                self.shared.log,
+                id,
+                method.clone(),
+                client.peer,
+            ),
             uri: request.uri().clone(),
             method,
             route: None,
             cors_origin: None,
+            open: None,
             body_expected: !request.body().is_end_stream(),
         }
     }

@@ -5,14 +5,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW, CACHE_CONTROL, CONNECTION,
-    CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
+    CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
 };
 use http::{HeaderValue, Method, Response, StatusCode};
 
-use super::body::ResponseBody;
+use super::body::{Passing, ResponseBody};
 use super::forward::Answer;
 use super::headers::REQUEST_ID;
-use super::{Proxy, Trail, tunnel};
+use super::tunnel::Tunnel;
+use super::{Proxy, Trail};
 use crate::listen::watch::InFlight;
 use crate::model::refusal::Refusal;
 use crate::model::scope::Scope;
@@ -39,13 +40,24 @@ impl Proxy {
         *response.version_mut() = http::Version::HTTP_11;
         if let Some(upgrade) = upgrade {
             let upstream = hyper::upgrade::on(&mut response);
-            let tunnel = tunnel::run(upgrade.client, upstream, record, in_flight);
-            drop(self.tunnels.spawn_local(tunnel));
+            let tunnel = Tunnel::new(&upgrade.protocol, trail.open, record, in_flight);
+            drop(
+                self.tunnels
+                    .spawn_local(tunnel.run(upgrade.client, upstream)),
+            );
             return response.map(|_no_body| ResponseBody::nothing());
         }
-        let idle = (!is_event_stream(&response))
-            .then(|| Duration::from_millis(self.shared.limits.body_idle_timeout_ms));
-        response.map(|body| ResponseBody::relay(body, idle, connection, record, in_flight))
+        let is_event_stream = is_event_stream(&response);
+        let is_plain = !response.headers().contains_key(CONTENT_ENCODING);
+        let speaks_mcp = trail.route.is_some_and(|route| route.config.mcp);
+        let passing = Passing {
+            idle: (!is_event_stream)
+                .then(|| Duration::from_millis(self.shared.limits.body_idle_timeout_ms)),
+            connection,
+            open: trail.open,
+            is_mcp_events: is_event_stream && is_plain && speaks_mcp,
+        };
+        response.map(|body| ResponseBody::relay(body, passing, record, in_flight))
     }
 }
 

@@ -1,15 +1,33 @@
 //! Connections that change their protocol: WebSocket and other upgrades over HTTP/1.1.
 
+use std::future::poll_fn;
+use std::io::{self, Cursor};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
 use http::header::{CONNECTION, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Version};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
+use tokio::time::timeout;
+use tungstenite::protocol::CloseFrame;
+use tungstenite::protocol::frame::coding::CloseCode;
+use tungstenite::protocol::frame::{Frame, FrameHeader};
 
+use crate::auth::{Direction, OpenRequest};
 use crate::listen::watch::InFlight;
 use crate::model::refusal::{BadRequest, Refusal};
 use crate::record::request::Record;
+
+/// What one direction holds in memory.
+const BUFFER_BYTES: usize = 8 * 1024;
+/// How long a client has to take the last frame, well within the 100 ms in which a revoked key's
+/// streams end.
+const CLOSE_TIME: Duration = Duration::from_millis(40);
 
 /// A client's wish to change the protocol.
 #[derive(Debug)]
@@ -58,24 +76,258 @@ fn protocol(headers: &HeaderMap) -> Option<HeaderValue> {
     (nominated && !is_h2c).then(|| only.clone())
 }
 
-/// Carries bytes both ways until both sides have ended, or one breaks off.
-pub(super) async fn run(
-    client: OnUpgrade,
-    upstream: OnUpgrade,
+/// An upgraded connection, while it is carried.
+pub(super) struct Tunnel {
+    open: Option<Rc<OpenRequest>>,
+    /// Where the upstream's frames end, of a WebSocket.
+    frames: Option<Frames>,
     record: Record,
-    in_flight: InFlight,
-) {
-    let (client, upstream) = match tokio::try_join!(client, upstream) {
-        Ok(both) => both,
-        Err(error) => {
-            tracing::debug!(%error, "an upgrade was agreed on but not carried out");
-            return;
-        }
-    };
-    let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
-    if let Err(error) = copy_bidirectional(&mut client, &mut upstream).await {
-        tracing::debug!(%error, request_id = %record.id(), "a tunnel broke off");
+    _in_flight: InFlight,
+}
+
+/// Why a direction of a tunnel ended before both sides had closed it.
+enum Broken {
+    /// One side broke off.
+    Io(io::Error),
+    /// The request may not go on.
+    Cut(Refusal),
+}
+
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
     }
-    record.finish();
-    drop(in_flight);
+}
+
+impl Tunnel {
+    pub(super) fn new(
+        protocol: &HeaderValue,
+        open: Option<Rc<OpenRequest>>,
+        record: Record,
+        in_flight: InFlight,
+    ) -> Self {
+        let is_web_socket = protocol.as_bytes().eq_ignore_ascii_case(b"websocket");
+        Self {
+            open,
+            frames: is_web_socket.then(Frames::default),
+            record,
+            _in_flight: in_flight,
+        }
+    }
+
+    /// Carries bytes both ways until both sides have ended, one breaks off, or the request may not go
+    /// on.
+    pub(super) async fn run(mut self, client: OnUpgrade, upstream: OnUpgrade) {
+        let (client, upstream) = match tokio::try_join!(client, upstream) {
+            Ok((client, upstream)) => (TokioIo::new(client), TokioIo::new(upstream)),
+            Err(error) => {
+                tracing::debug!(%error, "an upgrade was agreed on but not carried out");
+                return;
+            }
+        };
+        let (mut from_client, mut to_client) = split(client);
+        let (from_upstream, to_upstream) = split(upstream);
+        let open = self.open.clone();
+        let down = carry(
+            open.as_deref(),
+            from_upstream,
+            &mut to_client,
+            self.frames.as_mut(),
+        );
+        let up = carry(open.as_deref(), &mut from_client, to_upstream, None);
+        match tokio::try_join!(down, up) {
+            Ok(_both_ended) => self.record.finish(),
+            Err(Broken::Io(error)) => {
+                tracing::debug!(%error, request_id = %self.record.id(), "a tunnel broke off");
+                self.record.finish();
+            }
+            Err(Broken::Cut(refusal)) => {
+                self.record.cut(refusal);
+                let closed = self.close_web_socket(&mut from_client, &mut to_client);
+                if timeout(CLOSE_TIME, closed).await.is_err()
+                    && let Some(open) = &self.open
+                {
+                    open.reset_connection_at_end();
+                }
+            }
+        }
+    }
+
+    /// Tells a WebSocket's client why it ends, if the upstream's last frame is whole; else there is no
+    /// place where a frame could begin. What the client still sends is read: a socket that is closed
+    /// with unread bytes is reset, and the frame lost.
+    async fn close_web_socket(
+        &self,
+        from_client: &mut (impl AsyncRead + Unpin),
+        to_client: &mut (impl AsyncWrite + Unpin),
+    ) -> io::Result<()> {
+        if self.frames.as_ref().is_some_and(Frames::is_between_frames) {
+            to_client.write_all(&close_frame()).await?;
+            to_client.shutdown().await?;
+            let mut buffer = [0; 1_024];
+            while from_client.read(&mut buffer).await? > 0 {}
+        } else if let Some(open) = &self.open {
+            open.reset_connection_at_end();
+        }
+        Ok(())
+    }
+}
+
+/// Carries one direction to its end.
+async fn carry(
+    open: Option<&OpenRequest>,
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    mut frames: Option<&mut Frames>,
+) -> Result<(), Broken> {
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        let read = passing(open, from.read(&mut buffer)).await?;
+        let Some(chunk) = buffer.get(..read).filter(|chunk| !chunk.is_empty()) else {
+            return Ok(to.shutdown().await?);
+        };
+        if let Some(open) = open {
+            let passes = poll_fn(|cx| open.poll_pass(Direction::Download, cx)).await;
+            passes.map_err(Broken::Cut)?;
+        }
+        if let Some(frames) = &mut frames {
+            frames.begin(chunk);
+        }
+        passing(open, to.write_all(chunk)).await?;
+        passing(open, to.flush()).await?;
+        if let Some(frames) = &mut frames {
+            frames.written();
+        }
+    }
+}
+
+/// Waits for one step, unless the request is ended before.
+async fn passing<T>(
+    open: Option<&OpenRequest>,
+    step: impl Future<Output = io::Result<T>>,
+) -> Result<T, Broken> {
+    let Some(open) = open else {
+        return Ok(step.await?);
+    };
+    let mut step = pin!(step);
+    poll_fn(|cx| {
+        if let Some(refusal) = open.ended() {
+            return Poll::Ready(Err(Broken::Cut(refusal)));
+        }
+        let polled = step.as_mut().poll(cx).map_err(Broken::Io);
+        if polled.is_pending() {
+            open.watch(Direction::Download, cx);
+        }
+        polled
+    })
+    .await
+}
+
+/// Close, code 1008 (RFC 6455 §7.4.1): a policy was violated.
+fn close_frame() -> Vec<u8> {
+    let close = Frame::close(Some(CloseFrame {
+        code: CloseCode::Policy,
+        reason: "the API key was revoked".into(),
+    }));
+    let mut bytes = Vec::new();
+    // Writing to a Vec does not fail.
+    let _written = close.format(&mut bytes);
+    bytes
+}
+
+/// Finds where WebSocket frames end, without looking into them (RFC 6455 §5.2).
+#[derive(Debug, Default)]
+struct Frames {
+    /// A header of which not all bytes have come.
+    header: Vec<u8>,
+    /// Bytes of the present frame's payload that have not come.
+    payload_left: u64,
+    /// Something that is no frame came: no end is to be found any more.
+    is_lost: bool,
+    /// A chunk was begun and not written whole.
+    is_writing: bool,
+}
+
+impl Frames {
+    /// These bytes are about to be written.
+    fn begin(&mut self, mut chunk: &[u8]) {
+        self.is_writing = true;
+        while !chunk.is_empty() && !self.is_lost {
+            if self.payload_left > 0 {
+                let length = usize::try_from(self.payload_left).unwrap_or(usize::MAX);
+                let (payload, rest) = chunk.split_at(length.min(chunk.len()));
+                self.payload_left -= payload.len() as u64;
+                chunk = rest;
+            } else {
+                let (byte, rest) = chunk.split_at(1);
+                self.header.extend_from_slice(byte);
+                chunk = rest;
+                self.read_header();
+            }
+        }
+    }
+
+    fn read_header(&mut self) {
+        match FrameHeader::parse(&mut Cursor::new(&self.header)) {
+            Ok(Some((_header, length))) => {
+                self.payload_left = length;
+                self.header.clear();
+            }
+            Ok(None) => {}
+            Err(_no_frame) => self.is_lost = true,
+        }
+    }
+
+    /// All that was begun is written.
+    fn written(&mut self) {
+        self.is_writing = false;
+    }
+
+    fn is_between_frames(&self) -> bool {
+        !self.is_lost && !self.is_writing && self.payload_left == 0 && self.header.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn between_after(chunks: &[&[u8]]) -> bool {
+        let mut frames = Frames::default();
+        for chunk in chunks {
+            frames.begin(chunk);
+            frames.written();
+        }
+        frames.is_between_frames()
+    }
+
+    #[test]
+    fn the_end_of_a_frame_is_found_however_it_is_chunked() {
+        let hello = b"\x81\x05hello";
+        assert!(between_after(&[]));
+        assert!(between_after(&[hello, hello]));
+        assert!(between_after(&[b"\x81", b"\x05he", b"llo"]));
+        assert!(!between_after(&[b"\x81\x05hell"]));
+        assert!(!between_after(&[hello, b"\x81"]));
+        let mut long = vec![0x82, 126, 1, 0];
+        long.extend([0; 256]);
+        assert!(between_after(&[&long]));
+        assert!(!between_after(&[&long[..200]]));
+        // What is no frame is never taken for one.
+        assert!(!between_after(&[b"\x83\x00", hello]));
+    }
+
+    #[test]
+    fn a_close_frame_says_policy() {
+        let frame = close_frame();
+        assert_eq!(frame[..4], [0x88, 25, 0x03, 0xf0]);
+        assert_eq!(&frame[4..], b"the API key was revoked");
+    }
+
+    #[test]
+    fn a_frame_that_is_not_written_whole_has_no_end() {
+        let mut frames = Frames::default();
+        frames.begin(b"\x81\x05hello");
+        assert!(!frames.is_between_frames());
+    }
 }

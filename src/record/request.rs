@@ -1,5 +1,6 @@
 //! One request, from its head to the end of its answer.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ pub struct Record {
     begun: Instant,
     id: RequestId,
     method: Method,
+    client: SocketAddr,
     /// Canonical, without query, and without anything that looks like a key. Kept only to be logged.
     path: Option<Box<str>>,
     route: Option<usize>,
@@ -36,6 +38,7 @@ impl Record {
         log: LogRequests,
         id: RequestId,
         method: Method,
+        client: SocketAddr,
     ) -> Self {
         metrics.begun();
         Self {
@@ -44,6 +47,7 @@ impl Record {
             begun: Instant::now(),
             id,
             method,
+            client,
             path: None,
             route: None,
             key: None,
@@ -80,6 +84,12 @@ impl Record {
         }
     }
 
+    /// It was ended in the middle: the answer had begun, and does not come to its end.
+    pub fn cut(&mut self, refusal: Refusal) {
+        self.refusal = Some(refusal);
+        self.tell("request cut", self.begun.elapsed());
+    }
+
     /// The head of the answer has been chosen.
     pub fn set_status(&mut self, status: u16) {
         self.status = Some(status);
@@ -108,6 +118,7 @@ impl Record {
         tracing::info!(
             request_id = %self.id,
             method = %self.method,
+            client = %self.client,
             path = self.path.as_deref(),
             route = self.route.and_then(|route| self.metrics.route_name(route)),
             key_id = self.key.map(tracing::field::display),

@@ -24,6 +24,11 @@ impl<'a> Permit<'a> {
     pub fn caller(&self) -> Option<&Caller> {
         self.caller.as_deref()
     }
+
+    /// Who was admitted by a key, to be counted among the open requests.
+    pub fn admitted(&self) -> Option<Arc<Caller>> {
+        self.caller.clone()
+    }
 }
 
 impl Route {

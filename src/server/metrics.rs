@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::DescriptorEncoder;
-use prometheus_client::registry::Registry;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::{Registry, Unit};
 
 use crate::auth::Authenticator;
 use crate::listen::accept::{ConnectionCount, Handover};
@@ -59,9 +60,42 @@ impl Collector for House {
             help,
             self.authenticator.lookups(),
         )?;
+        self.encode_following(encoder)
+    }
+}
+
+impl House {
+    /// How this instance follows revocations.
+    fn encode_following(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
+        let progress = self.authenticator.progress();
         let help = "Seconds for which this instance may still answer from its cache";
         let left = self.authenticator.lease_left().as_secs_f64();
-        encode_gauge(encoder, "genkan_lease_left_seconds", help, left)
+        encode_gauge(encoder, "genkan_lease_left_seconds", help, left)?;
+        let help = "Seconds since the lease was last renewed";
+        let age = self.authenticator.lease_age().as_secs_f64();
+        encode_gauge(encoder, "genkan_lease_age_seconds", help, age)?;
+        let help = "Entry of the revocation log up to which it is applied here";
+        let applied = as_f64(progress.applied());
+        encode_gauge(encoder, "genkan_revocation_log_applied", help, applied)?;
+        let help = "Entries of the revocation log that are known and not applied here";
+        let lag = as_f64(progress.lag());
+        encode_gauge(encoder, "genkan_revocation_log_lag", help, lag)?;
+        let help = "Open requests and streams that were cut because their key was revoked";
+        let cut = progress.streams_cut();
+        encode_counter(encoder, "genkan_streams_cut", help, cut)?;
+        let help = "Registrations with the store: more than one says that the lease was lost";
+        let registrations = progress.registrations();
+        encode_counter(encoder, "genkan_registrations", help, registrations)?;
+        let help =
+            "Times that the database was found with another history: failed over, or restored";
+        let lost = progress.histories_lost();
+        encode_counter(encoder, "genkan_histories_lost", help, lost)?;
+        let help = "Time from an entry of the revocation log to its application here";
+        let name = "genkan_revocation_delay";
+        let delay = progress.delay();
+        let described =
+            encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
+        delay.encode(described)
     }
 }
 

@@ -24,14 +24,13 @@ use tokio_rustls::TlsAcceptor;
 use crate::auth::Authenticator;
 use crate::config::Config;
 use crate::invalidation::Invalidate;
-use crate::invalidation::follower::Follower;
+use crate::invalidation::follower::{Follower, Standing};
 use crate::invalidation::lease::Lease;
+use crate::invalidation::progress::Progress;
 use crate::listen::accept::{Accepted, Acceptor, Handover};
 use crate::listen::socket::{BindError, bind};
 use crate::listen::tls::{TlsError, server_config};
-use crate::model::change::Sequence;
 use crate::model::clock::Clock;
-use crate::model::id::InstanceId;
 use crate::model::random::SystemEntropy;
 use crate::proxy::upstream::tls::Connectors;
 use crate::proxy::{Sessions, Shared};
@@ -80,7 +79,7 @@ pub struct Server {
     config: Config,
     store: Arc<dyn Store>,
     follower: Follower,
-    head: Sequence,
+    standing: Standing,
     authenticator: Arc<Authenticator>,
     sockets: Vec<TcpListener>,
     tls: Vec<Option<TlsAcceptor>>,
@@ -118,12 +117,12 @@ impl Server {
             .map(Connectors::new)
             .collect::<Result<_, TlsError>>()?;
         let (follower, authenticator) = identify_with(&config, &store, clock);
-        let head = follower.register().await?;
+        let standing = follower.register().await?;
         Ok(Self {
             config,
             store,
             follower,
-            head,
+            standing,
             authenticator,
             sockets,
             tls,
@@ -162,7 +161,7 @@ impl Server {
             stages.end.subscribe(),
         );
         let admin = tokio::spawn(admin);
-        let follower = tokio::spawn(self.follower.run(self.head, stages.end.subscribe()));
+        let follower = tokio::spawn(self.follower.run(self.standing, stages.end.subscribe()));
         let acceptors = accept(self.sockets, &self.config, &handovers, &stages);
         // The acceptors alone keep the ways to the workers open: when they end, the workers' queues do.
         drop(handovers);
@@ -239,19 +238,21 @@ fn identify_with(
     clock: Arc<dyn Clock>,
 ) -> (Follower, Arc<Authenticator>) {
     let lease = Arc::new(Lease::default());
+    let progress = Arc::new(Progress::default());
     let authenticator = Arc::new(Authenticator::new(
         Arc::clone(store),
         Arc::clone(&clock),
-        Arc::clone(&lease),
+        (Arc::clone(&lease), Arc::clone(&progress)),
         &config.limits,
         tokio::runtime::Handle::current(),
     ));
     let follower = Follower {
-        id: InstanceId::generate(clock.now(), &SystemEntropy),
         store: Arc::clone(store),
         clock,
+        entropy: Arc::new(SystemEntropy),
         target: Arc::clone(&authenticator) as Arc<dyn Invalidate>,
         lease,
+        progress,
         duration: Duration::from_millis(config.limits.lease_ms),
     };
     (follower, authenticator)

@@ -18,6 +18,7 @@ use ipnet::IpNet;
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::spawn_local;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
@@ -171,6 +172,8 @@ impl Floor {
     /// Takes connections up until no more can come, then waits for them to end, for as long as they
     /// may. Returns how many requests were cut.
     async fn work(self: Rc<Self>, mut queue: mpsc::Receiver<Accepted>) -> u64 {
+        // Not among the tasks that the end waits for: it goes on until the worker does.
+        drop(spawn_local(self.proxy.answer_sweeps()));
         let mut sweep = tokio::time::interval(SWEEP_EVERY);
         loop {
             tokio::select! {
@@ -304,6 +307,7 @@ impl Floor {
                     told = true;
                     shut_down(connection.as_mut());
                 }
+                () = watch.reset() => return,
                 () = watch.expired() => {
                     // A head that does not come is not waited for; between requests both sides agree.
                     if watch.phase() != Phase::Idle {

@@ -8,7 +8,7 @@ use crate::model::id::KeyId;
 use crate::model::key::{Key, KeyHash, PlainKey};
 use crate::model::member::{EmailAddress, Name};
 use crate::model::scope::Scopes;
-use crate::store::{KeyFilter, StoreError};
+use crate::store::{KeyFilter, Revoked, StoreError};
 
 /// What the hint of an imported key says: its text was never seen.
 const IMPORTED_HINT: &str = "imported";
@@ -138,5 +138,19 @@ impl Service {
             Err(StoreError::NotFound(_)) => Err(ServiceError::UnknownKey(id)),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Ends every live key, of one organisation or, without one, of all, in one transaction and with one
+    /// entry in the log. Committed when this returns; [`Service::settle`] waits until every gateway
+    /// obeys.
+    pub async fn revoke_everything(
+        &self,
+        organization: Option<&str>,
+    ) -> Result<Revoked, ServiceError> {
+        let of = match organization {
+            Some(named) => Some(self.find_organization(Some(named)).await?.id),
+            None => None,
+        };
+        Ok(self.store.revoke_everything(of, self.clock.now()).await?)
     }
 }

@@ -6,7 +6,8 @@ use async_trait::async_trait;
 
 use super::engine::{Engine, Value};
 use super::{
-    InstanceRow, KeyFilter, Lease, LookedUp, Revoked, Store, StoreError, keys, log, members, sql,
+    Instances, KeyFilter, Lease, LogPage, LookedUp, Report, Revoked, Store, StoreError, keys, log,
+    members, sql,
 };
 use crate::model::change::{Change, Sequence};
 use crate::model::clock::Timestamp;
@@ -37,26 +38,25 @@ impl<E: Engine> Store for Database<E> {
         log::head(&mut self.0.reader().await?).await
     }
 
-    async fn changes_after(&self, after: Sequence, limit: u32) -> Result<Vec<Change>, StoreError> {
-        log::changes_after(&mut self.0.reader().await?, after, limit).await
+    async fn read_log(&self, from: Sequence, limit: u32) -> Result<LogPage, StoreError> {
+        self.0.read_log(from, limit).await
     }
 
     async fn register(&self, id: InstanceId, lease: Duration) -> Result<Sequence, StoreError> {
         self.0.register(id, lease).await
     }
 
-    async fn renew(
+    async fn renew(&self, id: InstanceId, applied: Sequence) -> Result<Lease, StoreError> {
+        self.0.renew(id, applied).await
+    }
+
+    async fn acknowledge(
         &self,
         id: InstanceId,
         applied: Sequence,
-        lease: Duration,
+        reports: &[Report],
     ) -> Result<Lease, StoreError> {
-        self.0.renew(id, applied, lease).await
-    }
-
-    async fn acknowledge(&self, id: InstanceId, applied: Sequence) -> Result<Lease, StoreError> {
-        let (sql, values) = log::acknowledgement(id, applied);
-        self.0.write_instance(sql, values).await.map(Lease::of_rows)
+        self.0.acknowledge(id, applied, reports).await
     }
 
     async fn deregister(&self, id: InstanceId) -> Result<(), StoreError> {
@@ -65,12 +65,22 @@ impl<E: Engine> Store for Database<E> {
         Ok(())
     }
 
-    async fn instances(&self) -> Result<Vec<InstanceRow>, StoreError> {
+    async fn instances(&self) -> Result<Instances, StoreError> {
         self.0.instances().await
     }
 
-    async fn evict_if_expired(&self, id: InstanceId) -> Result<bool, StoreError> {
-        self.0.evict_if_expired(id).await
+    async fn evict(&self, id: InstanceId, renewals: i64) -> Result<bool, StoreError> {
+        let values = vec![Value::text(id), renewals.into()];
+        let evicted = self.0.write_instance(sql::EVICT, values).await?;
+        Ok(evicted > 0)
+    }
+
+    async fn reports(&self, sequence: Sequence) -> Result<Vec<(InstanceId, Report)>, StoreError> {
+        log::reports(&mut self.0.reader().await?, sequence).await
+    }
+
+    async fn reassert(&self, changes: &[Change], now: Timestamp) -> Result<u64, StoreError> {
+        write!(self.0, log::reassert, changes, now)
     }
 
     async fn wait_for_change(&self, at_most: Duration) {
@@ -119,6 +129,14 @@ impl<E: Engine> Store for Database<E> {
 
     async fn revoke_key(&self, id: KeyId, now: Timestamp) -> Result<Revoked, StoreError> {
         write!(self.0, keys::revoke, id, now)
+    }
+
+    async fn revoke_everything(
+        &self,
+        of: Option<OrganizationId>,
+        now: Timestamp,
+    ) -> Result<Revoked, StoreError> {
+        write!(self.0, log::revoke_everything, of, now)
     }
 
     async fn describe(&self) -> Result<String, StoreError> {

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use super::rows::Columns;
-use super::{InstanceRow, Lease, StoreError};
+use super::{Instances, Lease, LogPage, Report, StoreError};
 use crate::model::change::Sequence;
 use crate::model::clock::Timestamp;
 use crate::model::id::InstanceId;
@@ -128,7 +128,21 @@ pub(super) trait Engine: Send + Sync {
         &self,
         id: InstanceId,
         applied: Sequence,
-        lease: Duration,
+    ) -> impl Future<Output = Result<Lease, StoreError>> + Send;
+
+    /// See [`super::Store::read_log`].
+    fn read_log(
+        &self,
+        from: Sequence,
+        limit: u32,
+    ) -> impl Future<Output = Result<LogPage, StoreError>> + Send;
+
+    /// See [`super::Store::acknowledge`].
+    fn acknowledge(
+        &self,
+        id: InstanceId,
+        applied: Sequence,
+        reports: &[Report],
     ) -> impl Future<Output = Result<Lease, StoreError>> + Send;
 
     /// Writes one row of `instances`: committed when it returns.
@@ -139,13 +153,7 @@ pub(super) trait Engine: Send + Sync {
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
     /// See [`super::Store::instances`].
-    fn instances(&self) -> impl Future<Output = Result<Vec<InstanceRow>, StoreError>> + Send;
-
-    /// See [`super::Store::evict_if_expired`].
-    fn evict_if_expired(
-        &self,
-        id: InstanceId,
-    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    fn instances(&self) -> impl Future<Output = Result<Instances, StoreError>> + Send;
 
     /// See [`super::Store::wait_for_change`].
     fn wait_for_change(&self, at_most: Duration) -> impl Future<Output = ()> + Send;

@@ -2,8 +2,10 @@
 
 use super::engine::{Session, Value};
 use super::rows::{self, Columns};
-use super::{LookedUp, StoreError, sql};
-use crate::model::change::{Change, Sequence};
+use super::{LookedUp, Report, StoreError, sql};
+use crate::model::change::{Change, ChangeKind, Sequence};
+use crate::model::clock::Timestamp;
+use crate::model::id::{InstanceId, OrganizationId};
 use crate::model::key::KeyHash;
 
 pub(super) async fn look_up(
@@ -11,33 +13,85 @@ pub(super) async fn look_up(
     hash: &KeyHash,
 ) -> Result<LookedUp, StoreError> {
     let row = session.first(sql::LOOK_UP, vec![hash.into()]).await?;
-    rows::looked_up(&row.ok_or_else(headless)?)
+    rows::looked_up(&row.ok_or_else(rows::headless)?)
 }
 
 pub(super) async fn head(session: &mut impl Session) -> Result<Sequence, StoreError> {
     let row = session.first(sql::HEAD, vec![]).await?;
-    row.ok_or_else(headless)?.sequence("seq")
+    row.ok_or_else(rows::headless)?.sequence("seq")
 }
 
-pub(super) async fn changes_after(
+/// For a page of at most `limit` entries after `from`, and the one at `from`.
+pub(super) fn page_values(from: Sequence, limit: u32) -> Vec<Value> {
+    vec![
+        rows::stored(from).into(),
+        i64::from(limit).saturating_add(1).into(),
+    ]
+}
+
+/// What the instances told of one entry.
+pub(super) async fn reports(
     session: &mut impl Session,
-    after: Sequence,
-    limit: u32,
-) -> Result<Vec<Change>, StoreError> {
-    let values = vec![rows::stored(after).into(), i64::from(limit).into()];
-    let found = session.fetch(sql::CHANGES_AFTER, values).await?;
-    found.iter().map(rows::change).collect()
+    sequence: Sequence,
+) -> Result<Vec<(InstanceId, Report)>, StoreError> {
+    let values = vec![rows::stored(sequence).into()];
+    let found = session.fetch(sql::REPORTS, values).await?;
+    found
+        .iter()
+        .map(|row| rows::report(row, sequence))
+        .collect()
 }
 
-/// How far an instance has applied the log, without touching its lease.
-pub(super) fn acknowledgement(
-    id: crate::model::id::InstanceId,
-    applied: Sequence,
-) -> (&'static str, Vec<Value>) {
-    let values = vec![Value::text(id), rows::stored(applied).into()];
-    (sql::ACKNOWLEDGE, values)
+/// Reports as one value, for the statement that stores them all.
+pub(super) fn reports_as_json(reports: &[Report]) -> Value {
+    let list: Vec<_> = reports
+        .iter()
+        .map(|report| {
+            serde_json::json!({
+                "seq": report.sequence.get(),
+                "cut": report.streams_cut,
+                "last": report.last_accepted_at.map(Timestamp::as_millis),
+            })
+        })
+        .collect();
+    Value::text(serde_json::Value::from(list))
 }
 
-fn headless() -> StoreError {
-    StoreError::Corrupt("`revocation_head` has no row; restore it from a backup".to_owned())
+/// Revokes again what a database that lost its newest history has alive. Of what is revoked it changes
+/// nothing; revoked keys never come back, so to say it twice is always right.
+pub(super) async fn reassert(
+    transaction: &mut impl Session,
+    changes: &[Change],
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let mut again = 0;
+    for change in changes {
+        let (sql, values) = match change.kind {
+            ChangeKind::KeyRevoked(hash) => (sql::REVOKE_HASH, vec![(&hash).into(), now.into()]),
+            ChangeKind::MemberRemoved(member) => {
+                (sql::END_MEMBERSHIP, vec![Value::text(member), now.into()])
+            }
+            ChangeKind::EverythingRevoked(of) => (
+                sql::REVOKE_OLDER,
+                vec![Value::optional_text(of), now.into(), change.at.into()],
+            ),
+            ChangeKind::KeyCreated(_) | ChangeKind::MemberChanged(_) => continue,
+        };
+        again += transaction.execute(sql, values).await?;
+    }
+    Ok(again)
+}
+
+/// Revokes every key, with one log entry.
+pub(super) async fn revoke_everything(
+    transaction: &mut impl Session,
+    of: Option<OrganizationId>,
+    now: Timestamp,
+) -> Result<super::Revoked, StoreError> {
+    let live = vec![Value::optional_text(of)];
+    let keys = transaction.count(sql::UNREVOKED_KEYS_OF_ALL, live).await?;
+    let values = vec![Value::optional_text(of), now.into()];
+    transaction.execute(sql::REVOKE_EVERYTHING, values).await?;
+    let sequence = head(transaction).await?;
+    Ok(super::Revoked { sequence, keys })
 }

@@ -3,9 +3,8 @@
 //! Every promise of the trait holds on both, and one story in the tests runs over both. What only
 //! one engine knows (NOTIFY, WAL, sockets) stays in its room.
 //!
-//! **Time.** A method that writes takes `now`; only leases are in a clock of the store's own
-//! (PostgreSQL: the server's; SQLite: the host's boot clock), because they are compared across
-//! processes.
+//! **Time.** A method that writes takes `now`. Leases are in no clock of the store: who waits for an
+//! instance counts on its own clock how long that instance's row has not been renewed.
 //!
 //! **The log.** Triggers write it, not this code: plain SQL on the database cannot revoke a key
 //! without telling every instance. Its counter is one row, whose lock a transaction holds to its
@@ -29,7 +28,7 @@ use async_trait::async_trait;
 
 use crate::config;
 use crate::model::change::{Change, Sequence};
-use crate::model::clock::{Clock, Timestamp};
+use crate::model::clock::Timestamp;
 use crate::model::id::{InstanceId, KeyId, MembershipId, OrganizationId};
 use crate::model::key::{Key, KeyHash};
 use crate::model::member::{EmailAddress, Member, Organization};
@@ -67,6 +66,13 @@ pub enum StoreError {
     /// A rule of the house forbids it.
     #[error("{0}")]
     Forbidden(String),
+    /// A trigger that writes the revocation log is missing, disabled or altered: a revocation would
+    /// be committed and reach nobody.
+    #[error(
+        "the database's {0}: revocations would reach no gateway. Restore the schema from a backup, or \
+         put the trigger back as genkan's migrations create it"
+    )]
+    Unguarded(String),
     /// The store holds what genkan never writes.
     #[error("the database holds a value that genkan did not write: {0}")]
     Corrupt(String),
@@ -104,20 +110,63 @@ pub struct Revoked {
 /// An instance's standing with the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InstanceRow {
-    /// The process.
+    /// The process, since it last registered.
     pub id: InstanceId,
     /// How far it has applied the log.
     pub applied: Sequence,
-    /// Milliseconds until its lease ends in the store's clock; negative: it ended.
-    pub lease_left_ms: i64,
+    /// How often it has renewed its lease. A row whose number stays the same for longer than `lease`
+    /// is one that may be evicted.
+    pub renewals: i64,
+    /// For how long each renewal holds.
+    pub lease: Duration,
+    /// Milliseconds since the last renewal, by the store's clock, which may jump: for people.
+    pub renewed_ago_ms: i64,
     /// Somebody declared it gone; it must register anew.
     pub evicted: bool,
+}
+
+/// Every instance that is registered, in one snapshot with the head of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instances {
+    /// The head of the log.
+    pub head: Sequence,
+    /// See [`LogPage::history`].
+    pub history: String,
+    /// The instances.
+    pub rows: Vec<InstanceRow>,
+}
+
+/// A part of the log, read in one snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogPage {
+    /// The head of the log.
+    pub head: Sequence,
+    /// Which history of the database this is: PostgreSQL's timeline, which a standby that is promoted
+    /// begins anew. Empty on SQLite.
+    pub history: String,
+    /// The store's wall clock.
+    pub now: Timestamp,
+    /// The entry at the position that was asked from, if the log has it.
+    pub at: Option<Change>,
+    /// The entries after it, in order.
+    pub changes: Vec<Change>,
+}
+
+/// What applying one entry ended on one instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Report {
+    /// The entry.
+    pub sequence: Sequence,
+    /// How many open requests and streams were cut.
+    pub streams_cut: u64,
+    /// When this instance last accepted a request with what was revoked, if it remembers.
+    pub last_accepted_at: Option<Timestamp>,
 }
 
 /// Whether an instance still stands in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lease {
-    /// Renewed: valid for the duration asked for, from before the call.
+    /// Renewed: valid for its duration, from before the call.
     Renewed,
     /// The row is evicted or absent: register anew, with nothing remembered.
     Lost,
@@ -136,34 +185,42 @@ pub trait Store: Send + Sync {
     /// The head of the log.
     async fn head(&self) -> Result<Sequence, StoreError>;
 
-    /// The entries after `after`, in order, at most `limit` of them, in a fresh snapshot.
-    async fn changes_after(&self, after: Sequence, limit: u32) -> Result<Vec<Change>, StoreError>;
+    /// The head and the entries from `from` on, at most `limit` after it, in a fresh snapshot.
+    async fn read_log(&self, from: Sequence, limit: u32) -> Result<LogPage, StoreError>;
 
-    /// Writes this instance's row with a lease of `lease` from now (the store's clock). Committed
-    /// when it returns. Returns the head: the instance begins there with nothing cached.
+    /// Writes the row of an instance that begins, under an id that was never used. Committed when it
+    /// returns. Returns the head: the instance begins there with nothing remembered, and reads the
+    /// log *after* this call before it answers anybody.
     async fn register(&self, id: InstanceId, lease: Duration) -> Result<Sequence, StoreError>;
 
     /// Renews the lease and says how far the log is applied, unless the row is evicted or absent.
     /// Committed when it returns; the log is read *after* it.
-    async fn renew(
+    async fn renew(&self, id: InstanceId, applied: Sequence) -> Result<Lease, StoreError>;
+
+    /// Says how far the log is applied, and what that ended, without touching the lease.
+    async fn acknowledge(
         &self,
         id: InstanceId,
         applied: Sequence,
-        lease: Duration,
+        reports: &[Report],
     ) -> Result<Lease, StoreError>;
-
-    /// Says how far the log is applied, without touching the lease.
-    async fn acknowledge(&self, id: InstanceId, applied: Sequence) -> Result<Lease, StoreError>;
 
     /// Removes the row: a clean end. Nobody waits for this instance any more.
     async fn deregister(&self, id: InstanceId) -> Result<(), StoreError>;
 
-    /// Every instance that is registered.
-    async fn instances(&self) -> Result<Vec<InstanceRow>, StoreError>;
+    /// Every instance that is registered, and the head.
+    async fn instances(&self) -> Result<Instances, StoreError>;
 
-    /// Declares an instance gone, if its lease is over by the store's clock at that moment.
-    /// True: it is evicted now (or was before). False: its lease runs, or its row is gone.
-    async fn evict_if_expired(&self, id: InstanceId) -> Result<bool, StoreError>;
+    /// Declares an instance gone that has renewed exactly `renewals` times. True: it is evicted now,
+    /// by this call. False: it has renewed since, is evicted already, or its row is gone.
+    async fn evict(&self, id: InstanceId, renewals: i64) -> Result<bool, StoreError>;
+
+    /// What the instances told of the entry at `sequence`.
+    async fn reports(&self, sequence: Sequence) -> Result<Vec<(InstanceId, Report)>, StoreError>;
+
+    /// Revokes again what these entries revoked, where the database has it alive: it has lost them.
+    /// Returns how many rows it changed.
+    async fn reassert(&self, changes: &[Change], now: Timestamp) -> Result<u64, StoreError>;
 
     /// Returns when something may have been appended to the log since the last return, or after
     /// `at_most`. A hint: it may come late, early or twice, never as the only means. The first call
@@ -212,6 +269,14 @@ pub trait Store: Send + Sync {
     /// unknown id; nothing is changed then.
     async fn revoke_key(&self, id: KeyId, now: Timestamp) -> Result<Revoked, StoreError>;
 
+    /// Revokes every live key, of one organisation or of all, with one log entry in the same
+    /// transaction, also where there was none: so the wait can be repeated.
+    async fn revoke_everything(
+        &self,
+        of: Option<OrganizationId>,
+        now: Timestamp,
+    ) -> Result<Revoked, StoreError>;
+
     /// Whether the store answers at all, with what it calls itself (for people).
     async fn describe(&self) -> Result<String, StoreError>;
 
@@ -221,16 +286,14 @@ pub trait Store: Send + Sync {
 
 /// Opens the database, creates what is absent, and brings its schema up to date.
 ///
-/// Several processes may do so at the same time. The clock tells leases apart on SQLite; PostgreSQL
-/// has its own.
-pub async fn open(
-    config: &config::Store,
-    clock: Arc<dyn Clock>,
-) -> Result<Arc<dyn Store>, StoreError> {
+/// Several processes may do so at the same time.
+///
+/// # Errors
+/// What does not work, with what to do about it; [`StoreError::Unguarded`] where the triggers that
+/// write the log are not those that genkan made.
+pub async fn open(config: &config::Store) -> Result<Arc<dyn Store>, StoreError> {
     match config {
-        config::Store::Sqlite { path } => {
-            sqlite::open(path, clock, sqlite::BUSY_TIMEOUT_DEFAULT).await
-        }
+        config::Store::Sqlite { path } => sqlite::open(path, sqlite::BUSY_TIMEOUT_DEFAULT).await,
         config::Store::Postgres {
             url,
             connections_max,

@@ -4,13 +4,15 @@
 //! column and not by its content.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 
-use super::{InstanceRow, StoreError};
+use super::{InstanceRow, Instances, LogPage, Report, StoreError};
 use crate::model::change::{Change, ChangeKind, Sequence};
 use crate::model::clock::Timestamp;
+use crate::model::id::{InstanceId, OrganizationId};
 use crate::model::key::{Key, KeyHash};
 use crate::model::member::{Member, Organization};
 
@@ -89,7 +91,7 @@ pub(super) fn stored(sequence: Sequence) -> i64 {
 }
 
 /// A lease in whole milliseconds.
-pub(super) fn lease_ms(lease: std::time::Duration) -> i64 {
+pub(super) fn lease_ms(lease: Duration) -> i64 {
     i64::try_from(lease.as_millis()).unwrap_or(i64::MAX)
 }
 
@@ -146,11 +148,45 @@ pub(super) fn member(row: &impl Columns) -> Result<Member, StoreError> {
     })
 }
 
-pub(super) fn change(row: &impl Columns) -> Result<Change, StoreError> {
+/// The rows of one page, the first of them the entry at `from` itself, if the log has it.
+pub(super) fn log_page(
+    found: &[impl Columns],
+    from: Sequence,
+    limit: u32,
+) -> Result<LogPage, StoreError> {
+    let first = found.first().ok_or_else(headless)?;
+    let mut page = LogPage {
+        head: first.sequence("head")?,
+        history: first.present("history", first.text("history")?)?,
+        now: first.time("now")?,
+        at: None,
+        changes: Vec::with_capacity(found.len()),
+    };
+    for row in found {
+        if row.number("seq")?.is_none() {
+            break;
+        }
+        let change = change(row)?;
+        if change.sequence == from {
+            page.at = Some(change);
+        } else {
+            page.changes.push(change);
+        }
+    }
+    // One more was read, for the entry at `from`; the log may not have that.
+    page.changes.truncate(limit as usize);
+    Ok(page)
+}
+
+pub(super) fn headless() -> StoreError {
+    StoreError::Corrupt("`revocation_head` has no row; restore it from a backup".to_owned())
+}
+
+fn change(row: &impl Columns) -> Result<Change, StoreError> {
     let kind = match row.present("kind", row.text("kind")?)?.as_str() {
         "key_revoked" => ChangeKind::KeyRevoked(row.parsed("subject")?),
         "member_removed" => ChangeKind::MemberRemoved(row.parsed("subject")?),
-        "everything_revoked" => ChangeKind::EverythingRevoked,
+        "everything_revoked" => ChangeKind::EverythingRevoked(everything(row)?),
         "key_created" => ChangeKind::KeyCreated(row.parsed("subject")?),
         "member_changed" => ChangeKind::MemberChanged(row.parsed("subject")?),
         _unknown => return Err(unreadable("kind")),
@@ -158,14 +194,55 @@ pub(super) fn change(row: &impl Columns) -> Result<Change, StoreError> {
     Ok(Change {
         sequence: row.sequence("seq")?,
         kind,
+        at: row.time("at")?,
     })
 }
 
-pub(super) fn instance(row: &impl Columns) -> Result<InstanceRow, StoreError> {
+/// The organisation, or none for all of them.
+fn everything(row: &impl Columns) -> Result<Option<OrganizationId>, StoreError> {
+    match row.text("subject")?.as_deref() {
+        Some("") => Ok(None),
+        _named => row.parsed("subject").map(Some),
+    }
+}
+
+pub(super) fn instances(found: &[impl Columns]) -> Result<Instances, StoreError> {
+    let first = found.first().ok_or_else(headless)?;
+    let present = |row: &_| Columns::text(row, "id").map(|id| id.is_some());
+    let mut rows = Vec::with_capacity(found.len());
+    for row in found {
+        if present(row)? {
+            rows.push(instance(row)?);
+        }
+    }
+    Ok(Instances {
+        head: first.sequence("head")?,
+        history: first.present("history", first.text("history")?)?,
+        rows,
+    })
+}
+
+fn instance(row: &impl Columns) -> Result<InstanceRow, StoreError> {
+    let lease_ms = u64::try_from(row.integer("lease_ms")?);
     Ok(InstanceRow {
         id: row.parsed("id")?,
         applied: row.sequence("applied")?,
-        lease_left_ms: row.integer("lease_left_ms")?,
+        renewals: row.integer("renewals")?,
+        lease: Duration::from_millis(lease_ms.map_err(|_negative| unreadable("lease_ms"))?),
+        renewed_ago_ms: row.integer("renewed_ago_ms")?,
         evicted: row.flag("evicted")?,
     })
+}
+
+pub(super) fn report(
+    row: &impl Columns,
+    sequence: Sequence,
+) -> Result<(InstanceId, Report), StoreError> {
+    let report = Report {
+        sequence,
+        streams_cut: u64::try_from(row.integer("streams_cut")?)
+            .map_err(|_negative| unreadable("streams_cut"))?,
+        last_accepted_at: row.optional_time("last_accepted_at")?,
+    };
+    Ok((row.parsed("instance_id")?, report))
 }

@@ -40,7 +40,71 @@ macro_rules! present_members {
     };
 }
 
-pub(super) use statements;
+/// What [`super::rows::log_page`] reads: the head, and with it, in one snapshot, the log from a position
+/// on. `$history`: which history of the database this is; `$now`: its clock, in milliseconds.
+macro_rules! log_page {
+    ($history:literal, $now:literal) => {
+        concat!(
+            "SELECT h.seq AS head, ",
+            $history,
+            " AS history, ",
+            $now,
+            " AS now, l.seq, l.kind, l.subject, l.at FROM revocation_head h \
+             LEFT JOIN revocation_log l ON l.seq >= $1 ORDER BY l.seq LIMIT $2"
+        )
+    };
+}
+
+/// What [`super::rows::instances`] reads: the head, and with it, in one snapshot, every instance.
+macro_rules! instances {
+    ($history:literal, $now:literal) => {
+        concat!(
+            "SELECT h.seq AS head, ",
+            $history,
+            " AS history, i.id, i.renewals, i.lease_ms, i.applied, i.evicted, ",
+            $now,
+            " - i.renewed_at AS renewed_ago_ms FROM revocation_head h \
+             LEFT JOIN instances i ON TRUE ORDER BY i.id"
+        )
+    };
+}
+
+/// A new row, at the head of the log.
+macro_rules! register {
+    ($now:literal) => {
+        concat!(
+            "INSERT INTO instances (id, renewals, lease_ms, applied, evicted, renewed_at) \
+             SELECT $1, 0, $2, seq, FALSE, ",
+            $now,
+            " FROM revocation_head WHERE TRUE RETURNING applied AS seq"
+        )
+    };
+}
+
+/// A renewal that comes late or twice never takes back what was applied.
+macro_rules! renew {
+    ($now:literal) => {
+        concat!(
+            "UPDATE instances SET renewals = renewals + 1, \
+             applied = CASE WHEN applied > $2 THEN applied ELSE $2 END, renewed_at = ",
+            $now,
+            " WHERE id = $1 AND NOT evicted"
+        )
+    };
+}
+
+/// Evicted rows are kept for a while, for people who look; nobody waits for them any more.
+macro_rules! forget {
+    ($now:literal) => {
+        concat!(
+            "DELETE FROM instances WHERE evicted AND renewed_at < ",
+            $now,
+            " - 600000"
+        )
+    };
+}
+
+pub(super) use {forget, instances, log_page, register, renew, statements};
 
 statements! {
     /// Head and key in one statement, hence in one snapshot. Left joins all the way: a key whose
@@ -54,10 +118,15 @@ statements! {
     );
 
     HEAD = "SELECT seq FROM revocation_head";
-    CHANGES_AFTER =
-        "SELECT seq, kind, subject FROM revocation_log WHERE seq > $1 ORDER BY seq LIMIT $2";
     DEREGISTER = "DELETE FROM instances WHERE id = $1";
-    ACKNOWLEDGE = "UPDATE instances SET applied = $2 WHERE id = $1 AND NOT evicted";
+    ACKNOWLEDGE = "UPDATE instances SET applied = CASE WHEN applied > $2 THEN applied ELSE $2 END \
+        WHERE id = $1 AND NOT evicted";
+    /// A renewal that is under way holds the row: the condition is tried anew when it has committed.
+    EVICT = "UPDATE instances SET evicted = TRUE WHERE id = $1 AND renewals = $2 AND NOT evicted";
+    REPORTS = "SELECT instance_id, streams_cut, last_accepted_at FROM revocation_reports \
+        WHERE seq = $1 ORDER BY instance_id";
+    FORGET_REPORTS = "DELETE FROM revocation_reports \
+        WHERE seq < (SELECT seq FROM revocation_head) - 100000";
 
     INSERT_ORGANIZATION = "INSERT INTO organizations (id, name, created_at) VALUES ($1, $2, $3) \
         ON CONFLICT (name) DO NOTHING";
@@ -97,5 +166,11 @@ statements! {
     );
     KEY_EXISTS = "SELECT COUNT(*) AS n FROM keys WHERE id = $1";
     REVOKE_KEY = "UPDATE keys SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL";
+    REVOKE_HASH = "UPDATE keys SET revoked_at = $2 WHERE hash = $1 AND revoked_at IS NULL";
+    REVOKE_OLDER = "UPDATE keys SET revoked_at = $2 WHERE revoked_at IS NULL AND created_at <= $3 \
+        AND (CAST($1 AS TEXT) IS NULL OR organization_id = $1)";
+    REVOKE_EVERYTHING = "INSERT INTO everything (organization_id, at) VALUES ($1, $2)";
+    UNREVOKED_KEYS_OF_ALL = "SELECT COUNT(*) AS n FROM keys WHERE revoked_at IS NULL \
+        AND (CAST($1 AS TEXT) IS NULL OR organization_id = $1)";
     UNREVOKED_KEYS = "SELECT COUNT(*) AS n FROM keys WHERE membership_id = $1 AND revoked_at IS NULL";
 }

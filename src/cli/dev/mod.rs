@@ -92,7 +92,7 @@ impl Dev {
         let config = self.config(&upstream)?;
         let _log = logging::init(&config.log, config.limits.log_lines_max);
         let clock = Arc::new(SystemClock);
-        let store = store::open(&config.store, Arc::clone(&clock) as _).await?;
+        let store = store::open(&config.store).await?;
         let service = Service::new(
             Arc::clone(&store),
             Arc::clone(&clock) as _,

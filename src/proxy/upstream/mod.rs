@@ -20,6 +20,7 @@ pub use endpoint::Returning;
 
 use super::body::RequestBody;
 use super::forward::await_head;
+use crate::auth::OpenRequest;
 use crate::config;
 use crate::config::limits::Limits;
 use crate::model::refusal::Refusal;
@@ -66,17 +67,19 @@ impl Upstream {
     }
 
     /// Sends a request and waits for the head of its answer. `exclusive`: on a connection that can
-    /// become a tunnel, so HTTP/1.1.
+    /// become a tunnel, so HTTP/1.1. `open` is asked right before: connecting may have taken a while.
     pub(super) async fn send(
         &self,
         mut request: Request<RequestBody>,
         exclusive: bool,
+        open: Option<&OpenRequest>,
     ) -> Result<Sent, Refusal> {
         let upload = request.body().upload();
         let first_byte = Duration::from_millis(self.config.first_byte_timeout_ms);
         for attempt in 0..=RESENDS_MAX {
             let (endpoint, connection) = self.connection(exclusive, attempt > 0).await?;
             self.address(&mut request, &endpoint, &connection);
+            open.map_or(Ok(()), OpenRequest::check)?;
             match await_head(endpoint.send(connection, request), &upload, first_byte).await? {
                 Ok(sent) => return Ok(sent),
                 Err(SendError::Unsent(returned)) => request = *returned,

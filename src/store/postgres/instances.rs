@@ -1,31 +1,40 @@
-//! Instances and their leases, in the server's clock; and what else only PostgreSQL understands.
+//! Instances and their leases; and what else only PostgreSQL understands.
 
 use std::time::Duration;
 
 use super::PostgresEngine;
 use crate::model::change::Sequence;
 use crate::model::id::InstanceId;
-use crate::store::engine::{Engine, Session, Value};
+use crate::store::engine::Value;
 use crate::store::rows::{self, Columns};
-use crate::store::sql::statements;
-use crate::store::{InstanceRow, Lease, StoreError};
+use crate::store::sql::{self, forget, instances, log_page, register, renew, statements};
+use crate::store::{Instances, Lease, LogPage, Report, StoreError, log};
 
 statements! {
     VERSION = "SELECT current_setting('server_version') AS version";
     LOCK_HEAD = "SELECT seq FROM revocation_head FOR UPDATE";
-    /// Rows of processes that ended without a word are kept for an hour, for people who look.
-    FORGET = "DELETE FROM instances WHERE lease_expires_at < clock_ms() - 3600000";
-    REGISTER = "INSERT INTO instances (id, lease_expires_at, applied, evicted) \
-        SELECT $1, clock_ms() + $2, seq, FALSE FROM revocation_head \
-        ON CONFLICT (id) DO UPDATE SET lease_expires_at = excluded.lease_expires_at, \
-        applied = excluded.applied, evicted = FALSE RETURNING applied";
-    RENEW = "UPDATE instances SET lease_expires_at = clock_ms() + $2, applied = $3 \
-        WHERE id = $1 AND NOT evicted";
-    INSTANCES = "SELECT id, applied, evicted, lease_expires_at - clock_ms() AS lease_left_ms \
-        FROM instances ORDER BY id";
-    /// A renewal that is under way holds the row: the condition is tried anew when it has committed.
-    EVICT_IF_EXPIRED = "UPDATE instances SET evicted = TRUE \
-        WHERE id = $1 AND (evicted OR lease_expires_at < clock_ms())";
+    FORGET = forget!("clock_ms()");
+    REGISTER = register!("clock_ms()");
+    RENEW = renew!("clock_ms()");
+    /// The history is the timeline, which a standby that is promoted begins anew: the first eight
+    /// digits of the name of the file that is written now.
+    LOG_PAGE = log_page!(
+        "CASE WHEN pg_is_in_recovery() THEN 'standby' \
+         ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END",
+        "clock_ms()"
+    );
+    INSTANCES = instances!(
+        "CASE WHEN pg_is_in_recovery() THEN 'standby' \
+         ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END",
+        "clock_ms()"
+    );
+    /// One statement, so that whoever sees the acknowledgement sees the reports.
+    ACKNOWLEDGE_WITH_REPORTS = "WITH told AS (INSERT INTO revocation_reports \
+            (seq, instance_id, streams_cut, last_accepted_at) \
+            SELECT r.seq, $1, r.cut, r.last \
+            FROM json_to_recordset(CAST($3 AS json)) AS r (seq BIGINT, cut BIGINT, last BIGINT) \
+            ON CONFLICT DO NOTHING) \
+        UPDATE instances SET applied = GREATEST(applied, $2) WHERE id = $1 AND NOT evicted";
 }
 
 pub(super) async fn register(
@@ -33,33 +42,57 @@ pub(super) async fn register(
     id: InstanceId,
     lease: Duration,
 ) -> Result<Sequence, StoreError> {
-    let mut reader = engine.reader().await?;
-    reader.execute(FORGET, vec![]).await?;
+    engine.heartbeat.execute(FORGET, vec![]).await?;
+    engine
+        .heartbeat
+        .execute(sql::FORGET_REPORTS, vec![])
+        .await?;
     let values = vec![Value::text(id), rows::lease_ms(lease).into()];
-    match reader.first(REGISTER, values).await? {
-        Some(row) => row.sequence("applied"),
-        None => Err(StoreError::Corrupt(
-            "`revocation_head` has no row".to_owned(),
-        )),
-    }
+    let registered = engine.heartbeat.fetch(REGISTER, values).await?;
+    let row = registered.first().ok_or_else(rows::headless)?;
+    row.sequence("seq")
 }
 
 pub(super) async fn renew(
     engine: &PostgresEngine,
     id: InstanceId,
     applied: Sequence,
-    lease: Duration,
 ) -> Result<Lease, StoreError> {
-    let values = vec![
-        Value::text(id),
-        rows::lease_ms(lease).into(),
-        rows::stored(applied).into(),
-    ];
-    let changed = engine.write_instance(RENEW, values).await?;
-    Ok(Lease::of_rows(changed))
+    let values = vec![Value::text(id), rows::stored(applied).into()];
+    let renewed = engine.heartbeat.execute(RENEW, values).await;
+    renewed.map(Lease::of_rows)
 }
 
-pub(super) async fn list(engine: &PostgresEngine) -> Result<Vec<InstanceRow>, StoreError> {
-    let found = engine.reader().await?.fetch(INSTANCES, vec![]).await?;
-    found.iter().map(rows::instance).collect()
+pub(super) async fn read_log(
+    engine: &PostgresEngine,
+    from: Sequence,
+    limit: u32,
+) -> Result<LogPage, StoreError> {
+    let values = log::page_values(from, limit);
+    rows::log_page(
+        &engine.heartbeat.fetch(LOG_PAGE, values).await?,
+        from,
+        limit,
+    )
+}
+
+pub(super) async fn acknowledge(
+    engine: &PostgresEngine,
+    id: InstanceId,
+    applied: Sequence,
+    reports: &[Report],
+) -> Result<Lease, StoreError> {
+    let mut values = vec![Value::text(id), rows::stored(applied).into()];
+    let statement = if reports.is_empty() {
+        sql::ACKNOWLEDGE
+    } else {
+        values.push(log::reports_as_json(reports));
+        ACKNOWLEDGE_WITH_REPORTS
+    };
+    let acknowledged = engine.heartbeat.execute(statement, values).await;
+    acknowledged.map(Lease::of_rows)
+}
+
+pub(super) async fn list(engine: &PostgresEngine) -> Result<Instances, StoreError> {
+    rows::instances(&engine.heartbeat.fetch(INSTANCES, vec![]).await?)
 }

@@ -6,6 +6,8 @@
 //! caller seconds, never a thread or a lock for ever.
 
 mod errors;
+mod guards;
+mod heartbeat;
 mod instances;
 mod open;
 mod session;
@@ -16,18 +18,19 @@ use std::time::Duration;
 
 use sqlx::{PgPool, Postgres, Transaction};
 
-use self::session::{Link, answered};
+use self::session::{Lent, Link, answered};
 use super::database::Database;
 use super::engine::{Engine, Session, Value};
 use super::rows::Columns;
-use super::{InstanceRow, Lease, Store, StoreError, sql};
+use super::{Instances, Lease, LogPage, Report, Store, StoreError, sql};
 use crate::model::change::Sequence;
 use crate::model::id::InstanceId;
 
 /// Every statement that is run here, by name.
-pub const STATEMENTS: &[&[(&str, &str)]] = &[sql::ALL, instances::ALL];
+pub const STATEMENTS: &[&[(&str, &str)]] = &[sql::ALL, instances::ALL, guards::ALL];
 
-/// Connects and brings the schema up to date. Of `connections_max` one listens for changes.
+/// Connects and brings the schema up to date. Of `connections_max` one listens for
+/// changes and one is the follower's.
 ///
 /// # Errors
 ///
@@ -40,15 +43,16 @@ pub async fn open(url: &str, connections_max: u32) -> Result<Arc<dyn Store>, Sto
 /// One database.
 struct PostgresEngine {
     pool: PgPool,
+    heartbeat: heartbeat::Heartbeat,
     watch: wait::Watch,
 }
 
 impl Engine for PostgresEngine {
-    type Reader = Link<sqlx::pool::PoolConnection<Postgres>>;
+    type Reader = Lent;
     type Transaction = Link<Transaction<'static, Postgres>>;
 
     async fn reader(&self) -> Result<Self::Reader, StoreError> {
-        answered(self.pool.acquire()).await.map(Link)
+        answered(self.pool.acquire()).await.map(Lent::new)
     }
 
     async fn begin(&self) -> Result<Self::Transaction, StoreError> {
@@ -65,13 +69,21 @@ impl Engine for PostgresEngine {
         instances::register(self, id, lease).await
     }
 
-    async fn renew(
+    async fn renew(&self, id: InstanceId, applied: Sequence) -> Result<Lease, StoreError> {
+        instances::renew(self, id, applied).await
+    }
+
+    async fn read_log(&self, from: Sequence, limit: u32) -> Result<LogPage, StoreError> {
+        instances::read_log(self, from, limit).await
+    }
+
+    async fn acknowledge(
         &self,
         id: InstanceId,
         applied: Sequence,
-        lease: Duration,
+        reports: &[Report],
     ) -> Result<Lease, StoreError> {
-        instances::renew(self, id, applied, lease).await
+        instances::acknowledge(self, id, applied, reports).await
     }
 
     /// One statement is a transaction, and takes no lock but its row's.
@@ -80,17 +92,11 @@ impl Engine for PostgresEngine {
         sql: &'static str,
         values: Vec<Value>,
     ) -> Result<u64, StoreError> {
-        self.reader().await?.execute(sql, values).await
+        self.heartbeat.execute(sql, values).await
     }
 
-    async fn instances(&self) -> Result<Vec<InstanceRow>, StoreError> {
+    async fn instances(&self) -> Result<Instances, StoreError> {
         instances::list(self).await
-    }
-
-    async fn evict_if_expired(&self, id: InstanceId) -> Result<bool, StoreError> {
-        let values = vec![Value::text(id)];
-        let evicted = self.write_instance(instances::EVICT_IF_EXPIRED, values);
-        Ok(evicted.await? > 0)
     }
 
     async fn wait_for_change(&self, at_most: Duration) {
@@ -113,6 +119,7 @@ impl Engine for PostgresEngine {
 
     async fn close(&self) {
         self.watch.close().await;
+        self.heartbeat.close().await;
         self.pool.close().await;
     }
 }

@@ -10,6 +10,8 @@ use tokio::time::timeout;
 
 use super::PostgresEngine;
 use super::errors::explain;
+use super::guards;
+use super::heartbeat::Heartbeat;
 use super::session::{ANSWER_TIMEOUT, answered};
 use super::wait::Watch;
 use crate::store::StoreError;
@@ -21,7 +23,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest wait for the schema, another process's migration included.
 const MIGRATE_TIMEOUT: Duration = Duration::from_mins(1);
 /// The schema, version by version. Text that was released is never edited.
-const MIGRATIONS: &[(&str, &str)] = &[("ground", include_str!("migrations/0001_ground.sql"))];
+pub(super) const MIGRATIONS: &[(&str, &str)] = &[
+    ("ground", include_str!("migrations/0001_ground.sql")),
+    (
+        "observed leases",
+        include_str!("migrations/0002_observed_leases.sql"),
+    ),
+];
 
 /// Settings of every connection. A process that is stopped in the middle of a transaction holds the
 /// log's lock: the server ends it. A commit that is not on disk is no promise, whatever the server's
@@ -51,7 +59,8 @@ pub(super) async fn engine(url: &str, connections_max: u32) -> Result<PostgresEn
         ))
     })??;
     Ok(PostgresEngine {
-        pool: pool(&options, connections_max.saturating_sub(1).max(1)),
+        pool: pool(&options, connections_max.saturating_sub(2).max(1)),
+        heartbeat: Heartbeat::new(options.clone()),
         watch: Watch::new(pool(&options, 1)),
     })
 }
@@ -66,7 +75,7 @@ fn pool(options: &PgConnectOptions, connections_max: u32) -> PgPool {
         .connect_lazy_with(options.clone())
 }
 
-async fn configure(connection: &mut PgConnection) -> sqlx::Result<()> {
+pub(super) async fn configure(connection: &mut PgConnection) -> sqlx::Result<()> {
     let settings = sqlx::query(SETTINGS).bind(format!("{}ms", ANSWER_TIMEOUT.as_millis()));
     settings.execute(connection).await.map(drop)
 }
@@ -83,6 +92,7 @@ async fn bring_up(options: &PgConnectOptions) -> Result<(), StoreError> {
     if schema::judge(&applied, &migrator)? == Schema::Behind {
         migrate(&mut connection, &migrator).await?;
     }
+    guards::verify(&mut connection).await?;
     answered(connection.close()).await
 }
 

@@ -3,6 +3,7 @@
 use std::ops::DerefMut;
 use std::time::Duration;
 
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::{PgConnection, Postgres};
@@ -45,6 +46,79 @@ impl<C: DerefMut<Target = PgConnection> + Send> Session for Link<C> {
 
     async fn execute(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, StoreError> {
         let done = answered(bind(sql, values).execute(&mut *self.0)).await?;
+        Ok(done.rows_affected())
+    }
+}
+
+/// A connection that a pool lent. One that still owes an answer when its user stops waiting is closed,
+/// not given back: the pool would wait for that answer before it lends it again, and with a server
+/// that hangs soon have none left.
+pub(super) struct Lent(Option<PoolConnection<Postgres>>);
+
+impl Lent {
+    pub(super) const fn new(connection: PoolConnection<Postgres>) -> Self {
+        Self(Some(connection))
+    }
+
+    fn take(&mut self) -> Result<Owing, StoreError> {
+        let connection = self.0.take().map(|connection| Owing(Some(connection)));
+        connection.ok_or_else(|| {
+            StoreError::Unavailable("the connection broke off at an earlier statement".to_owned())
+        })
+    }
+}
+
+/// A connection in the middle of a statement; dropped, it is closed.
+struct Owing(Option<PoolConnection<Postgres>>);
+
+impl Owing {
+    async fn run<T>(
+        &mut self,
+        run: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>,
+    ) -> Result<T, StoreError> {
+        match &mut self.0 {
+            Some(connection) => answered(run(connection)).await,
+            None => Err(StoreError::Unavailable("no connection".to_owned())),
+        }
+    }
+
+    fn paid(mut self) -> Option<PoolConnection<Postgres>> {
+        self.0.take()
+    }
+}
+
+impl Drop for Owing {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            drop(connection.detach());
+        }
+    }
+}
+
+impl Session for Lent {
+    type Row = PgRow;
+
+    async fn fetch(
+        &mut self,
+        sql: &'static str,
+        values: Vec<Value>,
+    ) -> Result<Vec<PgRow>, StoreError> {
+        let mut owing = self.take()?;
+        let query = bind(sql, values);
+        let rows = owing
+            .run(async |connection| query.fetch_all(connection).await)
+            .await?;
+        self.0 = owing.paid();
+        Ok(rows)
+    }
+
+    async fn execute(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, StoreError> {
+        let mut owing = self.take()?;
+        let query = bind(sql, values);
+        let done = owing
+            .run(async |connection| query.execute(connection).await)
+            .await?;
+        self.0 = owing.paid();
         Ok(done.rows_affected())
     }
 }

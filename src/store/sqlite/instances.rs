@@ -1,5 +1,4 @@
-//! Instances and their leases. A lease is in the host's boot clock: setting the wall clock breaks
-//! none. A row of another boot has expired, whatever its number.
+//! Instances and their leases; and what else only SQLite understands.
 
 use std::time::Duration;
 
@@ -7,92 +6,52 @@ use super::SqliteEngine;
 use crate::model::change::Sequence;
 use crate::model::id::InstanceId;
 use crate::store::engine::{Engine, Session, Value};
-use crate::store::sql::statements;
-use crate::store::{InstanceRow, Lease, StoreError, log, rows};
-
-/// Rows of processes that ended without a word are kept this long, for people who look.
-const FORGET_AFTER_MS: i64 = 3_600_000;
+use crate::store::rows::{self, Columns};
+use crate::store::sql::{self, forget, instances, log_page, register, renew, statements};
+use crate::store::{Lease, Report, StoreError, log};
 
 statements! {
     VERSION = "SELECT sqlite_version() AS version";
-    FORGET = "DELETE FROM instances WHERE boot_id <> $1 OR lease_expires_at < $2";
-    REGISTER = "INSERT INTO instances (id, boot_id, lease_expires_at, applied, evicted) \
-        SELECT $1, $2, $3, seq, 0 FROM revocation_head WHERE TRUE \
-        ON CONFLICT (id) DO UPDATE SET boot_id = excluded.boot_id, \
-        lease_expires_at = excluded.lease_expires_at, applied = excluded.applied, evicted = 0";
-    RENEW = "UPDATE instances SET boot_id = $2, lease_expires_at = $3, applied = $4 \
-        WHERE id = $1 AND NOT evicted";
-    INSTANCES = "SELECT id, applied, evicted, \
-        CASE WHEN boot_id = $1 THEN lease_expires_at - $2 ELSE -1 END AS lease_left_ms \
-        FROM instances ORDER BY id";
-    EVICT_IF_EXPIRED = "UPDATE instances SET evicted = 1 \
-        WHERE id = $1 AND (evicted OR boot_id <> $2 OR lease_expires_at < $3)";
+    FORGET = forget!("CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)");
+    REGISTER = register!("CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)");
+    RENEW = renew!("CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)");
+    LOG_PAGE = log_page!("''", "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)");
+    INSTANCES = instances!("''", "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)");
+    REPORT = "INSERT OR IGNORE INTO revocation_reports \
+            (seq, instance_id, streams_cut, last_accepted_at) \
+        SELECT json_extract(value, '$.seq'), $1, json_extract(value, '$.cut'), \
+            json_extract(value, '$.last') FROM json_each($2)";
 }
 
-impl SqliteEngine {
-    fn boot_id(&self) -> Value {
-        Value::text(&self.boot_id)
-    }
-
-    fn boot_ms(&self) -> i64 {
-        self.clock.boot().as_millis()
-    }
-
-    fn lease_end(&self, lease: Duration) -> Value {
-        self.boot_ms().saturating_add(rows::lease_ms(lease)).into()
-    }
-}
-
-/// The clock is read with the write lock held: what waited for the lock is not lost to the lease.
 pub(super) async fn register(
     engine: &SqliteEngine,
     id: InstanceId,
     lease: Duration,
 ) -> Result<Sequence, StoreError> {
     let mut transaction = engine.begin().await?;
-    let long_ago = engine.boot_ms().saturating_sub(FORGET_AFTER_MS);
-    let forgotten = vec![engine.boot_id(), long_ago.into()];
-    transaction.execute(FORGET, forgotten).await?;
-    let row = vec![Value::text(id), engine.boot_id(), engine.lease_end(lease)];
-    transaction.execute(REGISTER, row).await?;
-    let head = log::head(&mut transaction).await?;
+    transaction.execute(FORGET, vec![]).await?;
+    transaction.execute(sql::FORGET_REPORTS, vec![]).await?;
+    let row = vec![Value::text(id), rows::lease_ms(lease).into()];
+    let registered = transaction.first(REGISTER, row).await?;
+    let head = registered.ok_or_else(rows::headless)?.sequence("seq")?;
     engine.commit(transaction).await?;
     Ok(head)
 }
 
-pub(super) async fn renew(
+/// In one transaction, so that whoever sees the acknowledgement sees the reports.
+pub(super) async fn acknowledge(
     engine: &SqliteEngine,
     id: InstanceId,
     applied: Sequence,
-    lease: Duration,
+    reports: &[Report],
 ) -> Result<Lease, StoreError> {
     let mut transaction = engine.begin().await?;
-    let values = vec![
-        Value::text(id),
-        engine.boot_id(),
-        engine.lease_end(lease),
-        rows::stored(applied).into(),
-    ];
-    let changed = transaction.execute(RENEW, values).await?;
-    engine.commit(transaction).await?;
+    if !reports.is_empty() {
+        let values = vec![Value::text(id), log::reports_as_json(reports)];
+        transaction.execute(REPORT, values).await?;
+    }
+    let values = vec![Value::text(id), rows::stored(applied).into()];
+    let changed = transaction.execute(sql::ACKNOWLEDGE, values).await?;
+    engine.commit_quietly(transaction).await?;
     Ok(Lease::of_rows(changed))
-}
-
-pub(super) async fn list(engine: &SqliteEngine) -> Result<Vec<InstanceRow>, StoreError> {
-    let mut reader = engine.reader().await?;
-    let values = vec![engine.boot_id(), engine.boot_ms().into()];
-    let found = reader.fetch(INSTANCES, values).await?;
-    found.iter().map(rows::instance).collect()
-}
-
-/// The clock is read with the write lock held: a renewal before it has been seen.
-pub(super) async fn evict_if_expired(
-    engine: &SqliteEngine,
-    id: InstanceId,
-) -> Result<bool, StoreError> {
-    let mut transaction = engine.begin().await?;
-    let values = vec![Value::text(id), engine.boot_id(), engine.boot_ms().into()];
-    let evicted = transaction.execute(EVICT_IF_EXPIRED, values).await?;
-    engine.commit(transaction).await?;
-    Ok(evicted > 0)
 }

@@ -5,6 +5,7 @@
 //! that begins by reading cannot wait for the lock, whatever the busy timeout.
 
 mod errors;
+mod guards;
 mod instances;
 mod open;
 mod session;
@@ -21,9 +22,8 @@ use self::session::Link;
 use super::database::Database;
 use super::engine::{Engine, Session, Value};
 use super::rows::Columns;
-use super::{InstanceRow, Lease, Store, StoreError, sql};
+use super::{Instances, Lease, LogPage, Report, Store, StoreError, log, rows, sql};
 use crate::model::change::Sequence;
-use crate::model::clock::Clock;
 use crate::model::id::InstanceId;
 
 /// How long a writer waits for another process's transaction. Ours take milliseconds; a backup tool
@@ -36,25 +36,28 @@ pub const STATEMENTS: &[&[(&str, &str)]] = &[sql::ALL, instances::ALL];
 /// Opens the file, creating it (mode 0600) and its folder when absent, and brings its schema up to
 /// date. `busy_timeout`: how long a writer waits for other processes before
 /// [`StoreError::Locked`].
-pub async fn open(
-    path: &Path,
-    clock: Arc<dyn Clock>,
-    busy_timeout: Duration,
-) -> Result<Arc<dyn Store>, StoreError> {
-    let engine = open::engine(path, clock, busy_timeout).await?;
+pub async fn open(path: &Path, busy_timeout: Duration) -> Result<Arc<dyn Store>, StoreError> {
+    let engine = open::engine(path, busy_timeout).await?;
     Ok(Arc::new(Database(engine)))
 }
 
 /// One open file.
 struct SqliteEngine {
     path: PathBuf,
-    clock: Arc<dyn Clock>,
-    /// Names the boot whose clock leases are in.
-    boot_id: String,
     /// One connection.
     writer: SqlitePool,
     readers: SqlitePool,
     watch: wait::Watch,
+}
+
+impl SqliteEngine {
+    /// Commits what no follower has to be woken for.
+    async fn commit_quietly(
+        &self,
+        transaction: Link<Transaction<'static, Sqlite>>,
+    ) -> Result<(), StoreError> {
+        transaction.0.commit().await.map_err(explain)
+    }
 }
 
 impl Engine for SqliteEngine {
@@ -80,13 +83,26 @@ impl Engine for SqliteEngine {
         instances::register(self, id, lease).await
     }
 
-    async fn renew(
+    async fn renew(&self, id: InstanceId, applied: Sequence) -> Result<Lease, StoreError> {
+        let values = vec![Value::text(id), rows::stored(applied).into()];
+        let renewed = self.write_instance(instances::RENEW, values).await;
+        renewed.map(Lease::of_rows)
+    }
+
+    async fn read_log(&self, from: Sequence, limit: u32) -> Result<LogPage, StoreError> {
+        let values = log::page_values(from, limit);
+        let mut reader = self.reader().await?;
+        let found = reader.fetch(instances::LOG_PAGE, values).await?;
+        rows::log_page(&found, from, limit)
+    }
+
+    async fn acknowledge(
         &self,
         id: InstanceId,
         applied: Sequence,
-        lease: Duration,
+        reports: &[Report],
     ) -> Result<Lease, StoreError> {
-        instances::renew(self, id, applied, lease).await
+        instances::acknowledge(self, id, applied, reports).await
     }
 
     async fn write_instance(
@@ -96,16 +112,13 @@ impl Engine for SqliteEngine {
     ) -> Result<u64, StoreError> {
         let mut transaction = self.begin().await?;
         let changed = transaction.execute(sql, values).await?;
-        transaction.0.commit().await.map_err(explain)?;
+        self.commit_quietly(transaction).await?;
         Ok(changed)
     }
 
-    async fn instances(&self) -> Result<Vec<InstanceRow>, StoreError> {
-        instances::list(self).await
-    }
-
-    async fn evict_if_expired(&self, id: InstanceId) -> Result<bool, StoreError> {
-        instances::evict_if_expired(self, id).await
+    async fn instances(&self) -> Result<Instances, StoreError> {
+        let mut reader = self.reader().await?;
+        rows::instances(&reader.fetch(instances::INSTANCES, vec![]).await?)
     }
 
     async fn wait_for_change(&self, at_most: Duration) {

@@ -4,7 +4,6 @@ use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::{AppliedMigration, Migrate, MigrateError, Migrator};
@@ -14,8 +13,8 @@ use tokio::time::{Instant, sleep};
 
 use super::SqliteEngine;
 use super::errors::explain;
+use super::guards;
 use super::wait::Watch;
-use crate::model::clock::Clock;
 use crate::store::StoreError;
 use crate::store::schema::{self, Schema};
 
@@ -23,14 +22,17 @@ use crate::store::schema::{self, Schema};
 const READERS_MAX: u32 = 4;
 /// Between two tries to open a file that another process is just creating.
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
-/// Where Linux names the present boot.
-const BOOT_ID_FILE: &str = "/proc/sys/kernel/random/boot_id";
 /// The schema, version by version. Text that was released is never edited.
-const MIGRATIONS: &[(&str, &str)] = &[("ground", include_str!("migrations/0001_ground.sql"))];
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("ground", include_str!("migrations/0001_ground.sql")),
+    (
+        "observed leases",
+        include_str!("migrations/0002_observed_leases.sql"),
+    ),
+];
 
 pub(super) async fn engine(
     path: &Path,
-    clock: Arc<dyn Clock>,
     busy_timeout: Duration,
 ) -> Result<SqliteEngine, StoreError> {
     create_if_absent(path).map_err(|error| unusable(path, &error))?;
@@ -50,8 +52,6 @@ pub(super) async fn engine(
         .max_lifetime(None);
     Ok(SqliteEngine {
         path: path.to_owned(),
-        clock,
-        boot_id: boot_id()?,
         writer: pool
             .clone()
             .max_connections(1)
@@ -117,6 +117,7 @@ fn name_file(path: &Path, error: StoreError) -> StoreError {
         StoreError::ReadOnly(text) => StoreError::ReadOnly(named(text)),
         StoreError::Corrupt(text) => StoreError::Corrupt(named(text)),
         other @ (StoreError::Newer { .. }
+        | StoreError::Unguarded(_)
         | StoreError::NotFound(_)
         | StoreError::Exists(_)
         | StoreError::Forbidden(_)) => other,
@@ -142,6 +143,7 @@ async fn bring_up_once(options: &SqliteConnectOptions) -> Result<(), StoreError>
     if schema::judge(&applied(&mut connection).await?, &migrator)? == Schema::Behind {
         migrate(&mut connection, &migrator).await?;
     }
+    guards::verify(&mut connection, &migrator).await?;
     connection.close().await.map_err(explain)
 }
 
@@ -170,18 +172,9 @@ async fn migrate(connection: &mut SqliteConnection, migrator: &Migrator) -> Resu
     clippy::wildcard_enum_match_arm,
     reason = "sqlx's errors are an open set"
 )]
-fn explain_migration(error: MigrateError) -> StoreError {
+pub(super) fn explain_migration(error: MigrateError) -> StoreError {
     match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => explain(error),
         other => StoreError::Corrupt(format!("its schema cannot be brought up to date: {other}")),
     }
-}
-
-fn boot_id() -> Result<String, StoreError> {
-    let read = fs::read_to_string(BOOT_ID_FILE);
-    read.map(|text| text.trim().to_owned()).map_err(|error| {
-        StoreError::Unavailable(format!(
-            "{BOOT_ID_FILE} cannot be read ({error}); leases need it: mount /proc"
-        ))
-    })
 }

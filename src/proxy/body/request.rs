@@ -1,0 +1,140 @@
+//! A client's body on its way to an upstream.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+
+use super::{BodyError, Patience, filter_trailers};
+use crate::auth::{Direction, OpenRequest};
+use crate::model::refusal::{BadRequest, Refusal};
+
+/// How the client's body is getting on, for the one who waits for the answer.
+#[derive(Debug, Default)]
+pub(in crate::proxy) struct Upload {
+    moved: Cell<u64>,
+    failure: Cell<Option<Refusal>>,
+}
+
+impl Upload {
+    /// Bytes that were passed on so far.
+    pub(in crate::proxy) fn moved(&self) -> u64 {
+        self.moved.get()
+    }
+
+    /// Why it will not come to its end, if that is the client's doing.
+    pub(in crate::proxy) fn failure(&self) -> Option<Refusal> {
+        self.failure.get()
+    }
+}
+
+/// A client's body on its way to an upstream.
+pub struct RequestBody {
+    inner: Incoming,
+    bytes_left: u64,
+    patience: Patience,
+    upload: Rc<Upload>,
+    open: Option<Rc<OpenRequest>>,
+}
+
+impl RequestBody {
+    pub(in crate::proxy) fn new(inner: Incoming, bytes_max: u64, idle: Duration) -> Self {
+        let patience = Patience::new(idle);
+        Self {
+            inner,
+            bytes_left: bytes_max,
+            patience,
+            upload: Rc::default(),
+            open: None,
+        }
+    }
+
+    /// Every chunk passes only while the request may go on.
+    pub(in crate::proxy) fn gated_by(self, open: Option<Rc<OpenRequest>>) -> Self {
+        Self { open, ..self }
+    }
+
+    pub(in crate::proxy) fn upload(&self) -> Rc<Upload> {
+        Rc::clone(&self.upload)
+    }
+
+    fn fail(&self, refusal: Refusal, error: BodyError) -> BodyError {
+        self.upload.failure.set(Some(refusal));
+        error
+    }
+
+    /// Ready when a chunk may pass.
+    fn poll_gate(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyError>> {
+        let Some(open) = &self.open else {
+            return Poll::Ready(Ok(()));
+        };
+        match open.poll_pass(Direction::Upload, cx) {
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
+            Poll::Ready(Err(refusal)) => {
+                Poll::Ready(Err(self.fail(refusal, BodyError::Cut(refusal))))
+            }
+            Poll::Pending => {
+                self.patience.renew();
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Counts a chunk against the limit.
+    fn pass(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyError> {
+        let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+        match self.bytes_left.checked_sub(length) {
+            Some(left) => {
+                self.bytes_left = left;
+                self.upload.moved.set(self.upload.moved.get() + length);
+                Ok(filter_trailers(frame))
+            }
+            None => Err(self.fail(Refusal::BodyTooLarge, BodyError::TooLarge)),
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Err(error) = ready!(self.poll_gate(cx)) {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        Poll::Ready(match polled {
+            Poll::Ready(None) => None,
+            Poll::Ready(Some(Err(error))) => {
+                let malformed = Refusal::BadRequest(BadRequest::Body);
+                Some(Err(self.fail(malformed, error.into())))
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                self.patience.renew();
+                Some(self.pass(frame))
+            }
+            Poll::Pending => {
+                if let Some(open) = &self.open {
+                    open.watch(Direction::Upload, cx);
+                }
+                ready!(self.patience.poll_over(cx));
+                Some(Err(self.fail(Refusal::BodyTimeout, BodyError::Idle)))
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
