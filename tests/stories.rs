@@ -24,6 +24,8 @@ mod first_run;
 mod framing;
 mod graceful_end;
 mod mcp_clients;
+mod model;
+mod race;
 mod revocation;
 mod seen_from_outside;
 mod store_story;

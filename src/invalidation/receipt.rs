@@ -16,6 +16,10 @@ const POLL_MIN: Duration = Duration::from_millis(1);
 /// The longest pause: one that is silent is waited for until its lease ends, without hurry.
 const POLL_MAX: Duration = Duration::from_millis(20);
 
+/// How much longer than its lease an instance is waited for that renews it and does not acknowledge:
+/// time for one that is dead to be seen without a renewal for its whole lease, and evicted.
+const FENCE_MARGIN: Duration = Duration::from_millis(50);
+
 /// A store that does not answer is asked again for this long before the wait is given up: a moment
 /// without a connection must not cost a receipt.
 const STORE_SILENCE_MAX: Duration = Duration::from_secs(5);
@@ -196,7 +200,7 @@ impl Wait {
             }
         }
         for row in &seen.rows {
-            match self.judge(row, evicted.contains(&row.id)) {
+            match self.judge(row, evicted.contains(&row.id), now) {
                 None => {
                     self.waiting.insert(row.id);
                 }
@@ -216,11 +220,18 @@ impl Wait {
     }
 
     /// Whether an instance that has a row obeys; none: not yet.
-    fn judge(&self, row: &InstanceRow, evicted_now: bool) -> Option<Outcome> {
+    ///
+    /// After its lease, counted from the commit, it does in any case: an instance reads the log after each
+    /// renewal and before it counts on it, so a lease that was granted after the commit is one of an
+    /// instance that knows of the change, and one that was granted before is over.
+    fn judge(&self, row: &InstanceRow, evicted_now: bool, now: BootInstant) -> Option<Outcome> {
+        let is_out_of_time = now.since(self.begun) >= row.lease.saturating_add(FENCE_MARGIN);
         if row.evicted || evicted_now {
             Some(Outcome::Fenced)
         } else if row.applied >= self.receipt.sequence {
             Some(Outcome::Acknowledged)
+        } else if is_out_of_time {
+            Some(Outcome::Fenced)
         } else {
             None
         }

@@ -64,6 +64,12 @@ impl Heartbeat {
         Ok(Link(Box::new(connection)))
     }
 
+    /// Whether it is connected, as it is in a process that follows the log. A command does not make a
+    /// connection more for the few looks that it takes.
+    pub(super) async fn beats(&self) -> bool {
+        self.connection.lock().await.is_some()
+    }
+
     pub(super) async fn close(&self) {
         drop(self.connection.lock().await.take());
     }

@@ -92,7 +92,10 @@ impl Engine for PostgresEngine {
         sql: &'static str,
         values: Vec<Value>,
     ) -> Result<u64, StoreError> {
-        self.heartbeat.execute(sql, values).await
+        if self.heartbeat.beats().await {
+            return self.heartbeat.execute(sql, values).await;
+        }
+        self.reader().await?.execute(sql, values).await
     }
 
     async fn instances(&self) -> Result<Instances, StoreError> {
