@@ -19,6 +19,7 @@ mod support;
 mod answers;
 mod canary;
 mod command_line;
+mod fault_proxy;
 mod first_run;
 mod framing;
 mod graceful_end;
