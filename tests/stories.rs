@@ -17,6 +17,7 @@
 mod support;
 
 mod answers;
+mod blackbox;
 mod canary;
 mod command_line;
 mod fault_proxy;
