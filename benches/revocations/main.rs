@@ -12,6 +12,7 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::print_stderr,
+    clippy::struct_field_names,
     clippy::unnecessary_debug_formatting,
     clippy::unwrap_used,
     reason = "the parts of the integration tests: whatever surprises them ends the run"
@@ -43,7 +44,7 @@ struct Options {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// The lease of every gateway, in milliseconds.
-    #[arg(long, default_value_t = 3_000, value_parser = RangedU64ValueParser::<u64>::new().range(300..=60_000))]
+    #[arg(long, default_value_t = 3_000, value_parser = RangedU64ValueParser::<u64>::new().range(300..=10_000))]
     lease_ms: u64,
     /// Only the load: the latency of receipts from healthy gateways.
     #[arg(long)]

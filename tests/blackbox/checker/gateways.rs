@@ -24,6 +24,7 @@ pub struct Gateway {
     process: tokio::sync::Mutex<Process>,
     /// Where it listens: elsewhere after each start.
     target: Mutex<Target>,
+    panics: Mutex<Vec<String>>,
 }
 
 impl Gateway {
@@ -45,6 +46,7 @@ impl Gateway {
             config,
             target: Mutex::new(house.target(&process, None)),
             process: tokio::sync::Mutex::new(process),
+            panics: Mutex::default(),
         }
     }
 
@@ -63,6 +65,7 @@ impl Gateway {
         let mut process = self.process.lock().await;
         process.signal(Signal::KILL);
         process.ended().await;
+        self.note_panics(&process);
     }
 
     pub async fn start_again(&self, house: &House) {
@@ -71,14 +74,15 @@ impl Gateway {
         *self.target.lock().unwrap() = house.target(&process, None);
     }
 
-    /// What it said that an operator would look at; the same words are told once.
-    pub async fn complaints(&self) -> Vec<String> {
-        let mut told = Vec::new();
-        for line in self.process.lock().await.stderr() {
-            if line.contains("panicked") && told.len() < 10 {
-                told.push(line);
-            }
-        }
-        told
+    /// Every panic of this gateway, of its earlier processes too.
+    pub async fn panics(&self) -> Vec<String> {
+        self.note_panics(&*self.process.lock().await);
+        self.panics.lock().unwrap().clone()
+    }
+
+    fn note_panics(&self, process: &Process) {
+        let lines = process.stderr().into_iter();
+        let panics = lines.filter(|line| line.contains("panicked"));
+        self.panics.lock().unwrap().extend(panics);
     }
 }

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::Plan;
 use super::faults::Fault;
 use super::gateways::Gateway;
 use super::keys::CheckedKey;
-use super::time::{Dice, Nanos, Stopwatch, Weather};
+use super::time::{Dice, Nanos, Stopwatch, Weather, nanos};
+use super::upstream::sent_at;
 use super::verdict::{Breach, Verdict};
+use super::{CUT_WITHIN, Plan};
 use crate::support::house::House;
 
 /// Keys that are never revoked: the first ones.
@@ -164,6 +165,30 @@ impl Ground {
         }
     }
 
+    /// Judges bytes of an open stream, either way, by what they say of themselves: how late they are,
+    /// and whether they were sent too late for any excuse.
+    pub fn judge_bytes(&self, key: usize, bytes: &[u8]) {
+        let now = self.now();
+        let Some(returned) = self.keys[key].returned.get() else {
+            return;
+        };
+        let late = now.saturating_sub(returned);
+        let mut histogram = self.verdict.late_bytes.lock().unwrap();
+        histogram.saturating_record(late.max(1));
+        drop(histogram);
+        let told = || format!("key {key}, {late} ns after the receipt");
+        if sent_at(bytes).is_some_and(|sent| sent > returned + CUT_WITHIN) {
+            self.verdict.breach(Breach::StreamedAfterReceipt, told);
+        } else if late > self.late_max() {
+            self.verdict.breach(Breach::StreamLate, told);
+        }
+    }
+
+    /// What the plan allows, and what the checker itself was late by.
+    pub fn late_max(&self) -> Nanos {
+        nanos(self.plan.late_max) + self.verdict.own_delay.get()
+    }
+
     /// Judges what reached the upstream.
     pub fn judge_relayed(&self, key: usize, begun: Nanos) {
         self.verdict.relayed.add(1);
@@ -174,7 +199,7 @@ impl Ground {
         let told = || format!("key {key}, begun {begun}, receipt at {returned}, now {now}");
         if begun > returned {
             self.verdict.breach(Breach::RelayedAfterReceipt, told);
-        } else if now > returned + super::CUT_WITHIN {
+        } else if now > returned + self.late_max() {
             self.verdict.breach(Breach::RelayedLate, told);
         }
     }

@@ -8,6 +8,7 @@ pub mod ground;
 pub mod keys;
 pub mod report;
 pub mod revoker;
+pub mod sockets;
 pub mod streams;
 pub mod time;
 pub mod traffic;
@@ -88,7 +89,7 @@ pub async fn run(plan: Plan) -> Report {
     }
     let mut panics = Vec::new();
     for gateway in &ground.gateways {
-        panics.extend(gateway.complaints().await);
+        panics.extend(gateway.panics().await);
     }
     report::of(&ground, begun.elapsed(), half_load, &panics)
 }

@@ -93,8 +93,9 @@ fn seen(ground: &Ground, took: Duration, half_load: u64) -> String {
         ("relayed to the upstream", verdict.relayed.get()),
         ("event streams opened", verdict.streams.get()),
         ("long polls opened", verdict.polls.get()),
+        ("WebSockets opened", verdict.sockets.get()),
         (
-            "streams and polls ended after their key was revoked",
+            "of these three, ended after their key was revoked",
             verdict.ended.get(),
         ),
     ];

@@ -69,7 +69,9 @@ pub async fn revoke_all(ground: Arc<Ground>, service: Service, mut dice: Dice) {
             break;
         }
         open_streams(&ground, key + STREAMS_AHEAD, &mut streams);
-        while streams.try_join_next().is_some_and(|ended| ended.is_ok()) {}
+        while let Some(ended) = streams.try_join_next() {
+            ended.unwrap();
+        }
         ground.hot.store(key, Ordering::SeqCst);
         ground.tried(|| ground.keys[key].accepted()).await;
         tokio::time::sleep(dice.between(Duration::ZERO, PAUSE_MAX)).await;
@@ -93,12 +95,17 @@ fn open_streams(ground: &Arc<Ground>, key: usize, streams: &mut JoinSet<()>) {
         key,
         mode: mode(key / gateways),
     };
-    let elsewhere = Opened {
+    let second = Opened {
         gateway: (key + 1) % gateways,
         ..opened.clone()
     };
+    let third = Opened {
+        gateway: (key + 2) % gateways,
+        ..opened.clone()
+    };
     streams.spawn(opened.events());
-    streams.spawn(elsewhere.poll());
+    streams.spawn(third.socket());
+    streams.spawn(second.poll());
 }
 
 /// Every third speaks HTTP/2 over TLS.

@@ -9,10 +9,9 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::CUT_WITHIN;
-use super::ground::{Asked, Ground, RECOVERY};
+use super::ground::{Asked, Ground, PERMANENT, RECOVERY};
 use super::time::{Nanos, nanos};
-use super::upstream::{CHECKED, EVENTS, POLL, sent_at};
+use super::upstream::{CHECKED, EVENTS, POLL};
 use super::verdict::Breach;
 use crate::support::client::{self, BoxError, Connection, Mode};
 
@@ -42,7 +41,7 @@ impl Opened {
     pub async fn events(self) {
         let begun = self.ground.now();
         // While its gateway is down there is nothing to check.
-        let Ok((_connection, response)) = self.open(EVENTS).await else {
+        let Ok((_connection, response)) = self.open(EVENTS, &[]).await else {
             return;
         };
         let status = response.status().as_u16();
@@ -66,7 +65,7 @@ impl Opened {
     pub async fn poll(self) {
         self.ground.verdict.polls.add(1);
         let begun = self.ground.now();
-        let answer = self.open(POLL);
+        let answer = self.open(POLL, &[]);
         tokio::pin!(answer);
         let mut looks = looks();
         loop {
@@ -84,19 +83,25 @@ impl Opened {
         }
     }
 
-    async fn open(&self, path: &str) -> Result<(Connection, Response<Incoming>), BoxError> {
+    pub async fn open(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<(Connection, Response<Incoming>), BoxError> {
         let ground = &self.ground;
         let target = ground.gateways[self.gateway].target(&ground.keys[self.key].plain);
         let mut connection = target.try_connect(self.mode).await?;
-        let request = target
+        let mut request = target
             .request(self.mode, "GET", path)
-            .header(CHECKED, format!("{} {}", self.key, ground.now()))
-            .body(client::empty())?;
-        let response = connection.try_send(request).await?;
+            .header(CHECKED, format!("{} {}", self.key, ground.now()));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = connection.try_send(request.body(client::empty())?).await?;
         Ok((connection, response))
     }
 
-    fn judge(&self, begun: Nanos, status: Option<u16>) {
+    pub fn judge(&self, begun: Nanos, status: Option<u16>) {
         let asked = Asked {
             gateway: self.gateway,
             key: self.key,
@@ -120,7 +125,7 @@ impl Opened {
             match step {
                 Step::Chunk(chunk) => {
                     last = self.ground.now();
-                    self.arrived(&chunk, last);
+                    self.ground.judge_bytes(self.key, &chunk);
                 }
                 Step::Ended => return self.ended(opened),
                 Step::Look => {
@@ -132,31 +137,13 @@ impl Opened {
         }
     }
 
-    /// Bytes of a stream whose key was revoked: how late, and whether the upstream sent them too late
-    /// for any excuse.
-    fn arrived(&self, chunk: &[u8], now: Nanos) {
-        let ground = &self.ground;
-        let Some(returned) = ground.keys[self.key].returned.get() else {
-            return;
-        };
-        let late = now.saturating_sub(returned);
-        let mut histogram = ground.verdict.late_bytes.lock().unwrap();
-        histogram.saturating_record(late.max(1));
-        drop(histogram);
-        let told = || format!("key {} on {}, {late} ns", self.key, self.gateway);
-        if sent_at(chunk).is_some_and(|sent| sent > returned + CUT_WITHIN) {
-            ground.verdict.breach(Breach::StreamedAfterReceipt, told);
-        } else if late > nanos(ground.plan.late_max) {
-            ground.verdict.breach(Breach::StreamLate, told);
-        }
-    }
-
-    fn ended(&self, opened: Nanos) {
+    /// Its end: right for a key that is being revoked.
+    pub fn ended(&self, opened: Nanos) {
         let ground = &self.ground;
         let now = ground.now();
         let key = &ground.keys[self.key];
         let Some(revoking) = key.revoking.get() else {
-            if ground.is_calm(self.gateway, opened) && self.key < super::ground::PERMANENT {
+            if ground.is_calm(self.gateway, opened) && self.key < PERMANENT {
                 let told = || format!("key {} on {} ended", self.key, self.gateway);
                 ground.verdict.breach(Breach::LiveStreamCut, told);
             }
@@ -169,7 +156,7 @@ impl Opened {
             let mut histogram = ground.verdict.late_ends.lock().unwrap();
             histogram.saturating_record(late.max(1));
             drop(histogram);
-            if late > nanos(ground.plan.late_max) {
+            if late > ground.late_max() {
                 let told = || format!("key {} on {} ended {late} ns late", self.key, self.gateway);
                 ground.verdict.breach(Breach::StreamLate, told);
             }
@@ -177,7 +164,7 @@ impl Opened {
     }
 
     /// Whether it is open although its key was revoked long ago and its gateway is well.
-    fn is_outlived(&self) -> bool {
+    pub fn is_outlived(&self) -> bool {
         let ground = &self.ground;
         let now = ground.now();
         let Some(returned) = ground.keys[self.key].returned.get() else {
@@ -212,7 +199,7 @@ impl Opened {
     }
 }
 
-fn looks() -> tokio::time::Interval {
+pub fn looks() -> tokio::time::Interval {
     let mut looks = interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     looks

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -17,17 +17,20 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::ground::Ground;
+use super::sockets;
 
 /// The header in which a client says which key it used and when it began.
 pub const CHECKED: &str = "x-checked";
 pub const AT_ONCE: &str = "/api/at-once";
 pub const EVENTS: &str = "/api/events";
 pub const POLL: &str = "/api/poll";
+pub const SOCKET: &str = "/api/socket";
 
 /// Often enough to see what comes late.
-const EVENT_EVERY: Duration = Duration::from_millis(20);
+pub const EVENT_EVERY: Duration = Duration::from_millis(20);
 /// A long poll with no news.
 const POLL_LASTS: Duration = Duration::from_secs(20);
 
@@ -49,7 +52,7 @@ pub async fn serve(listener: TcpListener, ground: Arc<Ground>) {
             let service = service_fn(move |request| respond(Arc::clone(&ground), request));
             let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
             // Killed gateways leave in the middle.
-            drop(connection.await);
+            drop(connection.with_upgrades().await);
         });
     }
 }
@@ -60,6 +63,9 @@ async fn respond(
 ) -> Result<Response<Body>, Infallible> {
     let (key, begun) = checked(&request).expect("every client says what it sent");
     ground.judge_relayed(key, begun);
+    if request.uri().path() == SOCKET {
+        return Ok(socket(ground, key, request));
+    }
     let body = match request.uri().path() {
         EVENTS => events(ground),
         POLL => {
@@ -70,12 +76,28 @@ async fn respond(
     };
     let mut response = Response::new(body);
     if request.uri().path() == EVENTS {
-        let kind = http::HeaderValue::from_static("text/event-stream");
-        response
-            .headers_mut()
-            .insert(http::header::CONTENT_TYPE, kind);
+        let kind = HeaderValue::from_static("text/event-stream");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
     }
     Ok(response)
+}
+
+fn socket(ground: Arc<Ground>, key: usize, mut request: Request<Incoming>) -> Response<Body> {
+    let wanted = request.headers()[header::SEC_WEBSOCKET_KEY].as_bytes();
+    let accept = HeaderValue::from_str(&derive_accept_key(wanted)).unwrap();
+    // It ends with its connection.
+    tokio::spawn(async move {
+        if let Ok(upgraded) = hyper::upgrade::on(&mut request).await {
+            sockets::answer(&ground, key, upgraded).await;
+        }
+    });
+    let mut response = Response::new(Full::new(Bytes::new()).boxed_unsync());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    response
 }
 
 fn checked(request: &Request<Incoming>) -> Option<(usize, u64)> {
@@ -93,10 +115,15 @@ fn events(ground: Arc<Ground>) -> Body {
     let ticks = tokio::time::interval(EVENT_EVERY);
     let frames = stream::unfold((ground, ticks), |(ground, mut ticks)| async move {
         ticks.tick().await;
-        let event = format!("data: {:020}\n\n", ground.now());
-        Some((Ok(Frame::data(Bytes::from(event))), (ground, ticks)))
+        let event = Bytes::from(event(ground.now()));
+        Some((Ok(Frame::data(event)), (ground, ticks)))
     });
     StreamBody::new(frames).boxed_unsync()
+}
+
+/// An event, or a message, that says when it was sent.
+pub fn event(now: u64) -> String {
+    format!("data: {now:020}\n\n")
 }
 
 /// When the last whole event of a chunk was sent.

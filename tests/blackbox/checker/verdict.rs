@@ -28,9 +28,9 @@ pub enum Breach {
     NoReceipt,
     /// The stream of a live key ended or stood still although nothing was wrong with that gateway.
     LiveStreamCut,
-    /// A request that began before the receipt reached the upstream more than 100 ms after it.
+    /// A request that began before the receipt reached the upstream later than the plan allows.
     RelayedLate,
-    /// What the upstream sent more than 100 ms after the receipt reached the stream's client.
+    /// What one side of a stream sent more than 100 ms after the receipt reached the other.
     StreamedAfterReceipt,
     /// A stream's byte arrived, or its end came, later than the plan allows.
     StreamLate,
@@ -64,7 +64,7 @@ impl Breach {
             Self::FailedInCalm => "other failures for a live key without a fault",
             Self::NoReceipt => "revocations without a receipt",
             Self::LiveStreamCut => "streams of live keys cut or stuck without a fault",
-            Self::RelayedLate => "requests relayed later than 100 ms after the receipt",
+            Self::RelayedLate => "requests relayed later than allowed after the receipt",
             Self::StreamedAfterReceipt => "stream events sent later than 100 ms after the receipt",
             Self::StreamLate => "stream bytes or ends later than allowed",
             Self::StreamOutlived => "streams still open long after the receipt",
@@ -130,7 +130,8 @@ pub struct Verdict {
     pub relayed: Counter,
     pub streams: Counter,
     pub polls: Counter,
-    /// Of both, those that were open when their key was revoked, and ended.
+    pub sockets: Counter,
+    /// Of all three, those that were open when their key was revoked, and ended.
     pub ended: Counter,
     /// The longest that a timer of the checker itself came too late: what its times are worth.
     pub own_delay: Counter,
@@ -156,6 +157,7 @@ impl Default for Verdict {
             relayed: Counter::default(),
             streams: Counter::default(),
             polls: Counter::default(),
+            sockets: Counter::default(),
             ended: Counter::default(),
             own_delay: Counter::default(),
             injected: counters(Fault::ALL.len()),
