@@ -6,6 +6,7 @@ pub mod faults;
 pub mod gateways;
 pub mod ground;
 pub mod keys;
+pub mod machine;
 pub mod report;
 pub mod revoker;
 pub mod sockets;
@@ -27,6 +28,7 @@ use crate::support::client::Mode;
 use crate::support::house::{Engine, House};
 use gateways::Gateway;
 use ground::{Ground, PERMANENT};
+use machine::Ticks;
 use report::Report;
 use streams::Opened;
 use time::{Dice, Nanos, Stopwatch, Weather};
@@ -81,17 +83,22 @@ pub async fn run(plan: Plan) -> Report {
     if ground.plan.with_faults {
         company.spawn(faults::inject(Arc::clone(&ground), dice.fork()));
     }
-    let begun = Instant::now();
+    let (begun, ticks) = (Instant::now(), Ticks::now());
     let revoker = revoker::revoke_all(Arc::clone(&ground), service, dice.fork());
     tokio::select! {
         () = revoker => {}
         Some(ended) = company.join_next() => panic!("a part of the check ended: {ended:?}"),
     }
+    let run = report::Run {
+        took: begun.elapsed(),
+        half_load,
+        busy: Ticks::now().busy_since(ticks),
+    };
     let mut panics = Vec::new();
     for gateway in &ground.gateways {
         panics.extend(gateway.panics().await);
     }
-    report::of(&ground, begun.elapsed(), half_load, &panics)
+    report::of(&ground, run, &panics)
 }
 
 async fn prepare(

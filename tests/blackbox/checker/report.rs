@@ -19,6 +19,16 @@ pub struct Report {
     pub told: Vec<String>,
 }
 
+/// How the check ran.
+#[derive(Debug, Clone, Copy)]
+pub struct Run {
+    pub took: Duration,
+    /// Requests a second.
+    pub half_load: u64,
+    /// Per cent of the machine, the checker's own part included.
+    pub busy: u64,
+}
+
 /// The figures of a histogram of nanoseconds, in milliseconds.
 #[derive(Debug, Clone, Copy)]
 struct Figures {
@@ -58,9 +68,9 @@ fn millis(nanos: u64) -> f64 {
     Duration::from_nanos(nanos).as_secs_f64() * 1_000.0
 }
 
-pub fn of(ground: &Ground, took: Duration, half_load: u64, panics: &[String]) -> Report {
+pub fn of(ground: &Ground, run: Run, panics: &[String]) -> Report {
     let verdict = &ground.verdict;
-    let mut table = seen(ground, took, half_load);
+    let mut table = seen(ground, run);
     receipts(verdict, &mut table);
     promises(verdict, &mut table);
     Report {
@@ -70,16 +80,20 @@ pub fn of(ground: &Ground, took: Duration, half_load: u64, panics: &[String]) ->
     }
 }
 
-fn seen(ground: &Ground, took: Duration, half_load: u64) -> String {
+fn seen(ground: &Ground, run: Run) -> String {
     let verdict = &ground.verdict;
     let plan = &ground.plan;
     let rows = [
         ("gateways", ground.gateways.len() as u64),
         ("seed", plan.seed),
-        ("seconds", took.as_secs()),
+        ("seconds", run.took.as_secs()),
         (
             "requests a second, about half of what this machine does",
-            half_load,
+            run.half_load,
+        ),
+        (
+            "per cent of the machine busy, all of this together",
+            run.busy,
         ),
         ("requests", verdict.requests.get()),
         (

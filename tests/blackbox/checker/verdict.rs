@@ -88,8 +88,8 @@ pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 60_000_000_000, 2).unwrap()
 }
 
-/// How many breaches are told in full.
-const TOLD_MAX: usize = 20;
+/// How many breaches of each kind are told in full.
+const TOLD_MAX: u64 = 5;
 
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -179,10 +179,11 @@ impl Default for Verdict {
 impl Verdict {
     /// Counts a breach; the first few are told in full.
     pub fn breach(&self, breach: Breach, story: impl FnOnce() -> String) {
-        self.breaches[breach as usize].add(1);
-        let mut told = self.told.lock().unwrap();
-        if told.len() < TOLD_MAX {
-            told.push(format!("{breach:?}: {}", story()));
+        let counter = &self.breaches[breach as usize];
+        counter.add(1);
+        if counter.get() <= TOLD_MAX {
+            let story = format!("{breach:?}: {}", story());
+            self.told.lock().unwrap().push(story);
         }
     }
 
