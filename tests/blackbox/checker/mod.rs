@@ -44,8 +44,12 @@ pub const CUT_WITHIN: Nanos = 100_000_000;
 
 /// Clients of each gateway; the last one speaks HTTP/2 over TLS.
 const CLIENTS: usize = 4;
-/// How long the machine is tried at full speed.
-const FULL_SPEED_FOR: Duration = Duration::from_secs(2);
+/// Between two requests of a client.
+const PAUSE_MIN: Duration = Duration::from_millis(1);
+const PAUSE_MAX: Duration = Duration::from_millis(50);
+const ADJUST_EVERY: Duration = Duration::from_millis(500);
+/// Until the load is about right.
+const WARM_UP: Duration = Duration::from_secs(3);
 const HEARTBEAT: Duration = Duration::from_millis(5);
 
 /// What is to be checked.
@@ -78,8 +82,9 @@ pub async fn run(plan: Plan) -> Report {
     company.spawn(upstream::serve(listener, Arc::clone(&ground)));
     company.spawn(heartbeat(Arc::clone(&ground)));
     send_clients(&ground, &mut company, &mut dice);
-    let half_load = settle_on_half(&ground).await;
+    company.spawn(keep_half_busy(Arc::clone(&ground)));
     open_lasting_streams(&ground, &mut company);
+    sleep(WARM_UP).await;
     if ground.plan.with_faults {
         company.spawn(faults::inject(Arc::clone(&ground), dice.fork()));
     }
@@ -91,7 +96,6 @@ pub async fn run(plan: Plan) -> Report {
     }
     let run = report::Run {
         took: begun.elapsed(),
-        half_load,
         busy: Ticks::now().busy_since(ticks),
     };
     let mut panics = Vec::new();
@@ -133,7 +137,7 @@ async fn prepare(
         weather: Weather::default(),
         fault: AtomicUsize::new(0),
         hot: AtomicUsize::new(PERMANENT),
-        pause: AtomicU64::new(0),
+        pause: AtomicU64::new(time::nanos(PAUSE_MAX)),
         news: Notify::new(),
     };
     (Arc::new(ground), service)
@@ -153,18 +157,22 @@ fn send_clients(ground: &Arc<Ground>, company: &mut JoinSet<()>, dice: &mut Dice
     }
 }
 
-/// Lets the clients run at full speed for a moment, then at half of it; how many requests a second
-/// that is.
-async fn settle_on_half(ground: &Ground) -> u64 {
-    let before = ground.verdict.requests.get();
-    sleep(FULL_SPEED_FOR).await;
-    let requests = ground.verdict.requests.get() - before;
-    let half = (requests / FULL_SPEED_FOR.as_secs() / 2).max(1);
-    let clients = (ground.gateways.len() * CLIENTS) as u64;
-    ground
-        .pause
-        .store(clients * 1_000_000_000 / half, Ordering::Relaxed);
-    half
+/// Lets the clients ask faster or slower until about half of the machine is busy, whatever else is
+/// going on: streams, revocations, faults.
+async fn keep_half_busy(ground: Arc<Ground>) {
+    loop {
+        let before = Ticks::now();
+        sleep(ADJUST_EVERY).await;
+        let busy = Ticks::now().busy_since(before);
+        let pause = ground.pause.load(Ordering::Relaxed);
+        let adjusted = match busy {
+            0..45 => pause * 4 / 5,
+            55.. => pause * 5 / 4,
+            _ => pause,
+        };
+        let within = adjusted.clamp(time::nanos(PAUSE_MIN), time::nanos(PAUSE_MAX));
+        ground.pause.store(within, Ordering::Relaxed);
+    }
 }
 
 /// Streams of keys that stay: no revocation and no fault elsewhere may touch them.

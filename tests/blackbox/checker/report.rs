@@ -23,8 +23,6 @@ pub struct Report {
 #[derive(Debug, Clone, Copy)]
 pub struct Run {
     pub took: Duration,
-    /// Requests a second.
-    pub half_load: u64,
     /// Per cent of the machine, the checker's own part included.
     pub busy: u64,
 }
@@ -88,8 +86,8 @@ fn seen(ground: &Ground, run: Run) -> String {
         ("seed", plan.seed),
         ("seconds", run.took.as_secs()),
         (
-            "requests a second, about half of what this machine does",
-            run.half_load,
+            "requests a second",
+            verdict.requests.get() / run.took.as_secs().max(1),
         ),
         (
             "per cent of the machine busy, all of this together",
