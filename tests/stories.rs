@@ -17,9 +17,11 @@
 mod support;
 
 mod answers;
+mod blackbox;
 mod canary;
 mod command_line;
 mod cut_streams;
+mod fault_proxy;
 mod first_run;
 mod framing;
 mod graceful_end;

@@ -71,36 +71,40 @@ impl Target {
     }
 
     pub async fn connect(&self, mode: Mode) -> Connection {
+        self.try_connect(mode).await.unwrap()
+    }
+
+    /// As [`Self::connect`], to a gateway that may not be there.
+    pub async fn try_connect(&self, mode: Mode) -> Result<Connection, BoxError> {
         match mode {
             Mode::Http1 => self.connect_http1().await,
             Mode::TlsHttp2 => self.connect_http2().await,
         }
     }
 
-    async fn connect_http1(&self) -> Connection {
-        let stream = TcpStream::connect(self.plain).await.unwrap();
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+    async fn connect_http1(&self) -> Result<Connection, BoxError> {
+        let stream = TcpStream::connect(self.plain).await?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let driver = tokio::spawn(async move { drop(connection.with_upgrades().await) });
-        Connection {
+        Ok(Connection {
             sender: Sender::Http1(sender),
             driver,
-        }
+        })
     }
 
-    async fn connect_http2(&self) -> Connection {
-        let stream = TcpStream::connect(self.tls).await.unwrap();
+    async fn connect_http2(&self) -> Result<Connection, BoxError> {
+        let stream = TcpStream::connect(self.tls).await?;
         let connector = tokio_rustls::TlsConnector::from(tls::client(&self.authority, b"h2"));
         let name = rustls::pki_types::ServerName::from(self.tls.ip());
-        let stream = connector.connect(name, stream).await.unwrap();
+        let stream = connector.connect(name, stream).await?;
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-        let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-            .await
-            .unwrap();
+        let (sender, connection) =
+            http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
         let driver = tokio::spawn(async move { drop(connection.await) });
-        Connection {
+        Ok(Connection {
             sender: Sender::Http2(sender),
             driver,
-        }
+        })
     }
 }
 

@@ -169,7 +169,11 @@ impl House {
 
     /// Starts a gateway and waits until it is ready.
     pub async fn start(&self) -> Process {
-        let config = self.config();
+        self.start_with(&self.config()).await
+    }
+
+    /// As [`Self::start`], with a configuration of the gateway's own.
+    pub async fn start_with(&self, config: &Path) -> Process {
         let mut process = Process::start(&["serve", "--config", config.to_str().unwrap()]);
         process
             .stderr_line("ready", |line| field(line, "message") == "ready")
