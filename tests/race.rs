@@ -1,11 +1,12 @@
 //! The one race of a revocation, in every interleaving: a worker that registers a request and then checks
-//! it, against a follower that puts a tombstone in place and then has the worker scan. The lines that
+//! it, against a follower that puts a tombstone in place and then has the worker scan its registry. The lines that
 //! run are the gateway's own (`src/auth/ledger.rs`), over loom's atomics and locks.
 
 use std::panic::catch_unwind;
 
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, Ordering};
+use loom::sync::mpsc::channel;
 use loom::thread;
 
 mod sync {
@@ -21,7 +22,7 @@ mod ledger;
 
 use ledger::Ledger;
 
-/// What the worker and the follower have in common.
+/// One open request, and what is known against it.
 struct Shared {
     ledger: Ledger<bool>,
     registered: AtomicBool,
@@ -43,66 +44,81 @@ impl Shared {
         !revoked.unwrap_or(false)
     }
 
+    /// The registry is its worker's alone: what is ordered here is what that thread orders.
     fn register(&self) {
-        self.registered.store(true, Ordering::SeqCst);
+        self.registered.store(true, Ordering::Relaxed);
     }
 
     fn scan(&self) {
-        if self.registered.load(Ordering::SeqCst) {
-            self.cut.store(true, Ordering::SeqCst);
+        if self.registered.load(Ordering::Relaxed) && !self.admits() {
+            self.cut.store(true, Ordering::Relaxed);
         }
+    }
+
+    fn revoke(&self) {
+        self.ledger.enter(1, |revoked| *revoked = true);
     }
 }
 
-/// Runs a worker's opening of a request against a revocation whose scan comes on the follower's thread,
-/// which is harder than what the gateway does: there, it comes on the worker's own.
-fn opened_and_not_cut(open: fn(&Shared) -> bool, revoke: fn(&Shared)) {
+/// Whether the worker's answer to the sweep comes before the follower's acknowledgement in every
+/// interleaving, with nothing left open and nothing admitted.
+fn none_escapes(order: Order) {
     loom::model(move || {
         let shared = Shared::new();
+        let (sweep, swept) = (channel(), channel());
         let worker = {
-            let shared = Arc::clone(&shared);
-            thread::spawn(move || open(&shared))
+            let (shared, requests, answers) = (Arc::clone(&shared), sweep.1, swept.0);
+            thread::spawn(move || {
+                shared.register();
+                let opened = shared.admits();
+                requests.recv().unwrap();
+                if order != Order::ScanOnTheFollowersThread {
+                    shared.scan();
+                }
+                answers.send(()).unwrap();
+                opened
+            })
         };
-        revoke(&shared);
-        // Acknowledged. A request that opened must have been found by the scan.
-        let opened = worker.join().unwrap();
-        assert!(!opened || shared.cut.load(Ordering::SeqCst), "it escaped");
+        if order != Order::SweepBeforeTheTombstone {
+            shared.revoke();
+        }
+        if order == Order::ScanOnTheFollowersThread {
+            shared.scan();
+        }
+        sweep.0.send(()).unwrap();
+        swept.1.recv().unwrap();
+        if order == Order::SweepBeforeTheTombstone {
+            shared.revoke();
+        }
+        // Acknowledged.
         assert!(!shared.admits(), "one that begins later is admitted");
+        let opened = worker.join().unwrap();
+        let cut = shared.cut.load(Ordering::Relaxed);
+        assert!(!opened || cut, "one that was open escaped");
     });
 }
 
-fn register_then_check(shared: &Shared) -> bool {
-    shared.register();
-    shared.admits()
-}
-
-fn tombstone_then_scan(shared: &Shared) {
-    shared.ledger.enter(1, |revoked| *revoked = true);
-    shared.scan();
-}
-
-#[test]
-fn no_request_escapes_the_scan() {
-    opened_and_not_cut(register_then_check, tombstone_then_scan);
+/// The protocol's order, and two that are wrong.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    TombstoneThenSweep,
+    SweepBeforeTheTombstone,
+    /// The scan need not see what the worker registers, nor the worker the tombstone.
+    ScanOnTheFollowersThread,
 }
 
 #[test]
-fn a_check_before_the_registration_lets_one_escape() {
-    fn check_then_register(shared: &Shared) -> bool {
-        let admitted = shared.admits();
-        shared.register();
-        admitted
+fn no_request_escapes_the_sweep() {
+    none_escapes(Order::TombstoneThenSweep);
+}
+
+#[test]
+fn an_order_that_is_wrong_is_caught() {
+    for order in [
+        Order::SweepBeforeTheTombstone,
+        Order::ScanOnTheFollowersThread,
+    ] {
+        let escaped = catch_unwind(move || none_escapes(order));
+        assert!(escaped.is_err(), "the race is not explored");
     }
-    let escaped = catch_unwind(|| opened_and_not_cut(check_then_register, tombstone_then_scan));
-    assert!(escaped.is_err(), "the race is not explored");
-}
-
-#[test]
-fn a_scan_before_the_tombstone_lets_one_escape() {
-    fn scan_then_tombstone(shared: &Shared) {
-        shared.scan();
-        shared.ledger.enter(1, |revoked| *revoked = true);
-    }
-    let escaped = catch_unwind(|| opened_and_not_cut(register_then_check, scan_then_tombstone));
-    assert!(escaped.is_err(), "the race is not explored");
 }
