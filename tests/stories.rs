@@ -20,6 +20,7 @@ mod answers;
 mod canary;
 mod command_line;
 mod cut_streams;
+mod fault_proxy;
 mod first_run;
 mod framing;
 mod graceful_end;

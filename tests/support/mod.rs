@@ -4,6 +4,7 @@
 
 pub mod client;
 pub mod door;
+pub mod fault_proxy;
 pub mod gateway;
 pub mod house;
 pub mod node;
