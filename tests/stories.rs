@@ -22,6 +22,7 @@ mod canary;
 mod command_line;
 mod cut_streams;
 mod fault_proxy;
+mod faults;
 mod first_run;
 mod framing;
 mod graceful_end;

@@ -84,13 +84,14 @@ pub struct House {
 impl House {
     /// With the routes `/api/`, `/mcp` and, for everything else, `/`, as the real services have them.
     pub async fn new(engine: Engine, upstream: SocketAddr, extra: &str) -> Self {
-        let routes = format!(
-            "[upstreams.genesis]\nurls = [\"http://{upstream}\"]\n{}{}{}",
-            route("api", "/api/", "genesis", "api"),
-            route("mcp", "/mcp", "genesis", "mcp"),
-            route("rest", "/", "genesis", "api"),
-        );
-        Self::with_routes(engine, &(routes + extra)).await
+        Self::with_routes(engine, &(routes(upstream) + extra)).await
+    }
+
+    /// As [`Self::new`], on the PostgreSQL database at `url`.
+    pub fn on(url: &str, upstream: SocketAddr, extra: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = format!("postgres = {url:?}");
+        Self::founded(folder, &store, &(routes(upstream) + extra))
     }
 
     /// With upstreams and routes of the test's own.
@@ -100,6 +101,10 @@ impl House {
             Engine::Sqlite => format!("sqlite = {:?}", folder.path().join("genkan.db")),
             Engine::Postgres => format!("postgres = {:?}", postgres::database().await),
         };
+        Self::founded(folder, &store, routes_and_more)
+    }
+
+    fn founded(folder: tempfile::TempDir, store: &str, routes_and_more: &str) -> Self {
         let certificate = Certificate::for_loopback();
         let text = format!(
             "workers = 2\n[admin]\naddress = \"127.0.0.1:0\"\n[[listeners]]\nname = \"plain\"\n\
@@ -198,6 +203,16 @@ impl House {
     }
 }
 
+/// The routes `/api/`, `/mcp` and `/`, all to one upstream.
+fn routes(upstream: SocketAddr) -> String {
+    format!(
+        "[upstreams.genesis]\nurls = [\"http://{upstream}\"]\n{}{}{}",
+        route("api", "/api/", "genesis", "api"),
+        route("mcp", "/mcp", "genesis", "mcp"),
+        route("rest", "/", "genesis", "api"),
+    )
+}
+
 /// A key as its owner has it.
 #[derive(Debug, Clone)]
 pub struct Key {
@@ -262,6 +277,10 @@ impl Process {
     pub async fn stderr_line(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
         let found = find(&mut self.stderr, what, wanted).await;
         found.unwrap_or_else(|| panic!("no {what}: {:#?}", self.stderr()))
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn signal(&self, signal: Signal) {

