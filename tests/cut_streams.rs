@@ -333,9 +333,12 @@ async fn who_leaves_and_the_red_button_end_streams_too() {
     let gateway = house.start().await;
     let stream = async |key: &Key| {
         let target = house.target(&gateway, Some(&key.plain));
-        read_to_end(event_stream(&upstream, &target, Mode::Http1).await)
+        event_stream(&upstream, &target, Mode::Http1).await
     };
-    let (his, hers) = (stream(&his).await, stream(&hers).await);
+    let (his, hers) = (
+        read_to_end(stream(&his).await),
+        read_to_end(stream(&hers).await),
+    );
     let (receipt, returned) = revoke(&house, &["members", "remove", "jiro@example.com"]).await;
     let (_, clean, ended) = within("his stream ends", his).await.unwrap();
     in_time("a stream of who left", returned, ended);

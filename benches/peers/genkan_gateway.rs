@@ -1,7 +1,6 @@
 //! genkan itself, as a user runs it: `genkan serve --config FILE`, everything on, one worker.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use genkan::config;
 use genkan::model::clock::{Clock, SystemClock};
@@ -66,7 +65,6 @@ connections_max = 20_000
 
 /// Writes the keys into a new SQLite store: 10,000 calls of `genkan keys import` would take minutes.
 pub(crate) async fn fill(path: &Path, keys: &Keys) -> anyhow::Result<()> {
-    let clock = Arc::new(SystemClock);
     let config = config::Store::Sqlite {
         path: path.to_owned(),
     };

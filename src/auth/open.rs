@@ -238,7 +238,7 @@ impl OpenRequest {
                 self.end(Refusal::KeyRevoked);
                 Err(Refusal::KeyRevoked)
             }
-            other => Ok(other),
+            standing @ (Standing::Holds(_) | Standing::Fenced | Standing::Stale) => Ok(standing),
         }
     }
 

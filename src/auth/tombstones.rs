@@ -149,9 +149,7 @@ impl Marks {
             .and_then(|owner| self.members.get(&owner.membership_id))
             .copied()
             .filter(newer);
-        let everything = owner
-            .and_then(|owner| self.everything_of(owner))
-            .filter(newer);
+        let everything = owner.map(|owner| self.everything_of(owner)).filter(newer);
         let against = [key, member, everything].into_iter().flatten();
         if let Some(revoked) = against
             .clone()
@@ -166,13 +164,13 @@ impl Marks {
     }
 
     /// The newest mark against all keys of an organisation.
-    fn everything_of(&self, owner: &Principal) -> Option<Mark> {
+    fn everything_of(&self, owner: &Principal) -> Mark {
         let own = self.organizations.get(&owner.organization_id).copied();
         let sequence = own.unwrap_or_default().max(self.everything);
-        Some(Mark {
+        Mark {
             sequence,
             revoked: true,
-        })
+        }
     }
 
     fn insert(&mut self, sequence: Sequence, change: Change) {

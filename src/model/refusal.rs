@@ -51,6 +51,8 @@ pub enum Refusal {
     StoreUnavailable,
     /// The lease is out: this instance may have missed a revocation.
     LeaseExpired,
+    /// The lease ran out after the request was forwarded: its answer may not be passed on.
+    AnswerWithheld,
     /// As many requests wait for the store as may.
     LookupsExhausted,
     /// No connection to the upstream could be made.
@@ -139,6 +141,7 @@ impl Refusal {
             Self::RateExceeded { .. } => "rate_exceeded",
             Self::StoreUnavailable => "store_unavailable",
             Self::LeaseExpired => "lease_expired",
+            Self::AnswerWithheld => "answer_withheld",
             Self::LookupsExhausted => "lookups_exhausted",
             Self::UpstreamUnreachable => "upstream_unreachable",
             Self::UpstreamFailed => "upstream_failed",

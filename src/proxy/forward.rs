@@ -1,7 +1,7 @@
 //! Forwarding: with a permit, once.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -55,8 +55,9 @@ impl Proxy {
             headers::set_upgrade(request.headers_mut(), upgrade.protocol.clone());
         }
         let open = open.as_deref();
-        let sending = upstream.send(request, upgrade.is_some(), open);
-        let sent = until_ended(open, sending).await?;
+        let sending = pin!(upstream.send(request, upgrade.is_some(), open));
+        let store_wait = Duration::from_millis(limits.lookup_timeout_ms);
+        let sent = until_ended(open, store_wait, sending).await?;
         let answer = accept(sent, upgrade)?;
         if route.config.mcp {
             self.shared
@@ -68,15 +69,15 @@ impl Proxy {
 }
 
 /// Waits for an answer's head, unless the request is ended before: its key revoked, say. A head that
-/// comes while the lease is out waits until it is back.
+/// comes while the lease is out waits for that no longer than any request waits for the store.
 async fn until_ended<T>(
     open: Option<&OpenRequest>,
-    work: impl Future<Output = Result<T, Refusal>>,
+    store_wait: Duration,
+    mut work: Pin<&mut impl Future<Output = Result<T, Refusal>>>,
 ) -> Result<T, Refusal> {
     let Some(open) = open else {
         return work.await;
     };
-    let mut work = pin!(work);
     let done = poll_fn(|cx| {
         if let Some(refusal) = open.ended() {
             return Poll::Ready(Err(refusal));
@@ -88,7 +89,13 @@ async fn until_ended<T>(
         polled
     });
     let done = done.await?;
-    poll_fn(|cx| open.poll_pass(Direction::Head, cx)).await?;
+    if open.check().is_ok() {
+        return Ok(done);
+    }
+    let passes = poll_fn(|cx| open.poll_pass(Direction::Head, cx));
+    timeout(store_wait, passes)
+        .await
+        .map_err(|_elapsed| Refusal::AnswerWithheld)??;
     Ok(done)
 }
 

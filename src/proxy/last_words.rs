@@ -21,7 +21,8 @@ impl EventTail {
     pub(super) fn passed(&mut self, chunk: &[u8]) {
         for byte in chunk.iter().skip(chunk.len().saturating_sub(4)) {
             self.last.rotate_left(1);
-            self.last[3] = *byte;
+            let [.., newest] = &mut self.last;
+            *newest = *byte;
             self.length = (self.length + 1).min(4);
         }
     }
@@ -43,11 +44,13 @@ impl EventTail {
     }
 }
 
-const fn message(refusal: Refusal) -> &'static str {
-    match refusal {
-        Refusal::KeyRevoked | Refusal::KeyUnknown => "The API key was revoked",
-        Refusal::KeyExpired => "The API key has expired",
-        _ => "The API key cannot be checked at the moment",
+fn message(refusal: Refusal) -> &'static str {
+    if refusal == Refusal::KeyExpired {
+        "The API key has expired"
+    } else if refusal.is_about_the_key() {
+        "The API key was revoked"
+    } else {
+        "The API key cannot be checked at the moment"
     }
 }
 

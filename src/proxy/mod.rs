@@ -96,11 +96,11 @@ impl Proxy {
         let freeze = Duration::from_millis(shared.limits.freeze_timeout_ms);
         let open = OpenRequests::new(Arc::clone(&shared.authenticator), freeze);
         Self {
-            open,
             shared,
             upstreams,
             metrics,
             ids,
+            open,
             tunnels,
         }
     }
@@ -190,7 +190,9 @@ impl Proxy {
                 route.authorize(caller)
             }
             Err(refused) => {
-                refused.key_id.map(|id| trail.record.set_key(id));
+                if let Some(id) = refused.key_id {
+                    trail.record.set_key(id);
+                }
                 Err(refused.refusal)
             }
         }

@@ -93,9 +93,10 @@ const fn status(refusal: Refusal) -> StatusCode {
         Refusal::RateExceeded { .. } => StatusCode::TOO_MANY_REQUESTS,
         Refusal::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         Refusal::UpstreamUnreachable | Refusal::UpstreamFailed => StatusCode::BAD_GATEWAY,
-        Refusal::StoreUnavailable | Refusal::LeaseExpired | Refusal::LookupsExhausted => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        Refusal::StoreUnavailable
+        | Refusal::LeaseExpired
+        | Refusal::AnswerWithheld
+        | Refusal::LookupsExhausted => StatusCode::SERVICE_UNAVAILABLE,
         Refusal::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
     }
 }
@@ -123,9 +124,10 @@ const fn title(refusal: Refusal) -> &'static str {
         Refusal::SessionOfAnother => "The MCP session does not exist",
         Refusal::OAuthAbsent => "OAuth is not offered here",
         Refusal::RateExceeded { .. } => "Too many requests with this API key",
-        Refusal::StoreUnavailable | Refusal::LeaseExpired | Refusal::LookupsExhausted => {
-            "The API key cannot be checked at the moment"
-        }
+        Refusal::StoreUnavailable
+        | Refusal::LeaseExpired
+        | Refusal::AnswerWithheld
+        | Refusal::LookupsExhausted => "The API key cannot be checked at the moment",
         Refusal::UpstreamUnreachable => "The service behind the gateway cannot be reached",
         Refusal::UpstreamFailed => "The service behind the gateway broke off",
         Refusal::UpstreamTimeout => "The service behind the gateway did not answer in time",
@@ -161,6 +163,9 @@ const fn detail(refusal: Refusal) -> &'static str {
         Refusal::RateExceeded { .. } => "Try again after the time in `Retry-After`.",
         Refusal::StoreUnavailable | Refusal::LeaseExpired | Refusal::LookupsExhausted => {
             "This says nothing about the key. Try again after the time in `Retry-After`."
+        }
+        Refusal::AnswerWithheld => {
+            "The request was forwarded and may have been carried out. It was not sent again."
         }
         Refusal::UpstreamUnreachable => "The request was not delivered.",
         Refusal::UpstreamFailed | Refusal::UpstreamTimeout => {
@@ -206,9 +211,10 @@ const fn retry_after_s(refusal: Refusal) -> Option<u32> {
     )]
     match refusal {
         Refusal::RateExceeded { retry_after_s } => Some(retry_after_s),
-        Refusal::StoreUnavailable | Refusal::LeaseExpired | Refusal::LookupsExhausted => {
-            Some(RETRY_AFTER_TROUBLE_S)
-        }
+        Refusal::StoreUnavailable
+        | Refusal::LeaseExpired
+        | Refusal::AnswerWithheld
+        | Refusal::LookupsExhausted => Some(RETRY_AFTER_TROUBLE_S),
         _ => None,
     }
 }

@@ -64,11 +64,16 @@ async fn a_postgresql_that_is_killed_for_two_seconds_costs_no_remembered_key_any
         leases.map(|end| end.saturating_duration_since(killed)),
     );
     log.always("killed");
-    let failed: Vec<&Seen> = log
-        .of(Caller::Remembered)
-        .filter(|seen| seen.status != 200)
+    let failed = log.of(Caller::Remembered).filter(|seen| seen.status != 200);
+    println!(
+        "killed: {} failures on remembered keys",
+        failed.clone().count()
+    );
+    // A restart that takes longer than two seconds, as on a busy machine, may outlast a lease; within the
+    // lease nothing fails.
+    let failed: Vec<&Seen> = failed
+        .filter(|seen| back <= killed + KILLED_FOR || seen.ended < leases[seen.gateway])
         .collect();
-    println!("killed: {} failures on remembered keys", failed.len());
     let misses = log
         .of(Caller::Unknown)
         .filter(|seen| seen.begun > killed + BUSY && seen.ended < back);
@@ -158,7 +163,7 @@ async fn a_postgresql_that_is_slow_holds_no_request_up() {
     );
     let three = Three::on(&url, "").await;
     let late = three.house.key("late", &[]);
-    assert_eq!(three.ask_all(&late).await, [200; 3]);
+    three.known(&late).await;
     let load = three.load().await;
     lasts(Instant::now() + PROMPTLY / 2).await;
 
@@ -169,7 +174,7 @@ async fn a_postgresql_that_is_slow_holds_no_request_up() {
     let done = three.house.run_beside(&["keys", "revoke", &late.id]).await;
     println!(
         "slow: a revocation ended after {:?}: {done:?}",
-        slow.elapsed() - LEASE
+        slow.elapsed().saturating_sub(LEASE)
     );
     if done.code == Some(0) {
         let statuses = three.ask_all(&late).await;
@@ -185,8 +190,8 @@ async fn a_postgresql_that_is_slow_holds_no_request_up() {
     let log = load.ended().await;
 
     for caller in [Caller::Remembered, Caller::Unknown, Caller::Revoked] {
-        let (served, all) = served(&log, caller, slow, back);
-        println!("slow: {caller:?}: {served} of {all} were not 503");
+        let (decided, all) = served(&log, caller, slow, back);
+        println!("slow: {caller:?}: {decided} of {all} were not 503");
     }
     log.always("slow");
     for seen in log.of(Caller::Remembered).filter(|seen| seen.status == 503) {

@@ -4,6 +4,7 @@ use super::state::{Action, Answer, ClientStep, Follower, LookUp, Request, State,
 use super::{Change, Mutant, World};
 
 /// What is to be done with an answer at this moment.
+#[derive(Clone, Copy)]
 enum Verdict {
     Accept,
     Revoked,
@@ -199,9 +200,9 @@ impl World {
             state.stream = Stream::Over;
             return;
         }
-        let stale = answer.as_of < state.floor && !self.lacks(Mutant::NoCut);
+        let below_floor = answer.as_of < state.floor && !self.lacks(Mutant::NoCut);
         let fenced = !state.lease_holds() && !self.lacks(Mutant::NoFreeze);
-        if stale || fenced {
+        if below_floor || fenced {
             state.stream = Stream::Frozen(answer);
             return;
         }

@@ -125,9 +125,16 @@ impl House {
             folder,
             certificate,
         };
-        house.run(&["organizations", "create", "Story"]).ok();
         let owner = ["members", "add", "hana@example.com", "--name", "Hana"];
-        house.run(&[&owner[..], &["--role", "owner"]].concat()).ok();
+        let founding = [
+            &["organizations", "create", "Story"][..],
+            &[&owner[..], &["--role", "owner"]].concat(),
+        ];
+        for command in founding {
+            let done = house.run(command);
+            // Another house may stand on the same database.
+            assert!([Some(0), Some(6)].contains(&done.code), "{done:#?}");
+        }
         house
     }
 
