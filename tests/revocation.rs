@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use crate::support::client::{self, Connection, Mode, Target};
 use crate::support::house::{Engine, House, Key, PROMPTLY, field, hex};
 use crate::support::upstream::Upstream;
-use crate::support::within;
+use crate::support::{ALONE, within};
 
 const KEYS: usize = 50;
 const CONNECTIONS: usize = 4;
@@ -139,11 +139,8 @@ fn percentile(of: &mut [Duration], percent: usize) -> Duration {
     of[(of.len() * percent / 100).min(of.len() - 1)]
 }
 
-/// The two measure: one at a time, so that neither measures the other.
-static MEASURING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-
 async fn ten_thousand_tries(engine: Engine) {
-    let _alone = MEASURING.lock().await;
+    let _alone = ALONE.lock().await;
     let upstream = Upstream::start().await;
     let house = House::new(engine, upstream.plain, "").await;
     let keys: Vec<Key> = (0..KEYS)

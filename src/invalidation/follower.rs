@@ -26,6 +26,10 @@ const RENEWALS_PER_LEASE: u32 = 5;
 /// No call to the store takes longer than this part of the lease: a frozen store must not freeze the
 /// follower, and one lost call loses no lease.
 const CALLS_PER_LEASE: u32 = 3;
+/// But each may take this long, however short the lease is: it may have to connect first.
+const CALL_TIME_MIN: Duration = Duration::from_millis(250);
+/// How long a registration may take, at start and after a loss: nothing is answered meanwhile anyway.
+const REGISTER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Entries read from the log at a time; a burst of more is read in rounds.
 const CHANGES_PER_READ: u32 = 1_024;
 /// After a failed call to the store: how long until the next try. Bounds the load on a store that
@@ -95,7 +99,7 @@ impl Follower {
         let asked_at = self.clock.boot();
         let id = InstanceId::generate(self.clock.now(), &*self.entropy);
         let registering = self.store.register(id, self.duration);
-        let head = self.bounded(registering).await?;
+        let head = within(REGISTER_TIMEOUT, registering).await?;
         self.target.forget_before(head);
         let mut standing = Standing {
             id,
@@ -297,19 +301,26 @@ impl Follower {
         }
     }
 
-    /// Within [`CALLS_PER_LEASE`].
+    /// Within the time of one call.
     async fn bounded<T>(
         &self,
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let limit = self.duration / CALLS_PER_LEASE;
-        timeout(limit, call).await.unwrap_or_else(|_elapsed| {
-            Err(StoreError::Unavailable(format!(
-                "no answer in {} ms",
-                limit.as_millis()
-            )))
-        })
+        let limit = (self.duration / CALLS_PER_LEASE).max(CALL_TIME_MIN);
+        within(limit, call).await
     }
+}
+
+async fn within<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    timeout(limit, call).await.unwrap_or_else(|_elapsed| {
+        Err(StoreError::Unavailable(format!(
+            "no answer in {} ms",
+            limit.as_millis()
+        )))
+    })
 }
 
 impl Standing {

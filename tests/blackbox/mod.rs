@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use checker::Plan;
 
+use crate::support::ALONE;
+
 const LEASE: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -24,6 +26,7 @@ async fn nothing_is_accepted_after_a_receipt_whatever_fails() {
         outlived_after: Duration::from_secs(2),
         progress_every: None,
     };
+    let _alone = ALONE.lock().await;
     let report = checker::run(plan).await;
     println!("{}", report.table);
     assert_eq!(report.failures, [""; 0], "{:#?}", report.told);

@@ -25,8 +25,9 @@ use genkan::model::scope::Scopes;
 use genkan::service::{NewKey, Service};
 use genkan::store;
 use serde_json::Value;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::MutexGuard;
 
+use crate::support::ALONE;
 use crate::support::client::Target;
 use crate::support::house::{Done, House, Key, Process};
 use crate::support::raw::Wire;
@@ -38,9 +39,8 @@ const BUSY: Duration = Duration::from_millis(200);
 /// the schema. A debug build on a busy machine.
 const COMMAND: Duration = Duration::from_millis(800);
 
-/// These stories measure: one at a time, so that none measures another.
+/// These stories measure.
 async fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::const_new(());
     ALONE.lock().await
 }
 

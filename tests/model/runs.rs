@@ -6,6 +6,7 @@ use stateright::{Checker, HasDiscoveries, Model};
 
 use super::always::sometimes;
 use super::{Change, Mutant, World};
+use crate::support::ALONE;
 
 /// None of the explorations takes a fifth of this.
 const TIME_MAX: Duration = Duration::from_mins(2);
@@ -149,6 +150,7 @@ const MUTANTS: [(Mutant, World); 22] = {
 
 #[test]
 fn the_protocol_holds_in_every_world_and_reaches_all_that_it_should() {
+    let _alone = ALONE.blocking_lock();
     let mut unreached: Vec<&str> = sometimes().collect();
     for (name, world) in WORLDS {
         let begun = Instant::now();
@@ -178,6 +180,7 @@ fn the_protocol_holds_in_every_world_and_reaches_all_that_it_should() {
 
 #[test]
 fn every_mutant_is_caught() {
+    let _alone = ALONE.blocking_lock();
     let mut survivors = Vec::new();
     for (mutant, world) in MUTANTS {
         let world = World {

@@ -20,6 +20,10 @@ use std::time::Duration;
 /// Far longer than anything here takes: reaching it means that something hangs.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
+/// Held by stories that measure, or that keep both cores busy: one at a time, so that none measures
+/// another.
+pub static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// Waits for an event, and fails with its name when it does not come.
 pub async fn within<T>(what: &str, event: impl Future<Output = T>) -> T {
     tokio::time::timeout(DEADLINE, event)
