@@ -168,6 +168,8 @@ impl Follower {
             }
             Setback::Lost => {
                 self.lease.end();
+                // Of a gateway that is back no receipt need say that it is fenced.
+                self.bounded(self.store.deregister(standing.id)).await?;
                 *standing = self.register().await?;
                 Ok(())
             }

@@ -35,7 +35,6 @@ fn recovered(fault: &str, log: &Log, back: Instant) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a machine of its own: its marks are missed on busy cores"]
 async fn a_postgresql_that_is_killed_for_two_seconds_costs_no_remembered_key_anything() {
     let _alone = alone().await;
     let server = Server::start_private();
@@ -115,7 +114,6 @@ fn remembered_until_the_lease_ends(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a machine of its own: its marks are missed on busy cores"]
 async fn a_postgresql_that_is_frozen_is_503_from_the_leases_end_until_it_goes_on() {
     let _alone = alone().await;
     let server = Server::start_private();

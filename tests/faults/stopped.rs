@@ -123,7 +123,6 @@ async fn a_gateway_that_was_stopped_beyond_its_lease_accepts_nothing_that_was_re
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a machine of its own: its marks are missed on busy cores"]
 async fn a_gateway_that_goes_on_in_the_moment_of_its_eviction_accepts_nothing_either() {
     let _alone = alone().await;
     for lease_ms in LEASES_SHORT_MS {

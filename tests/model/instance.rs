@@ -1,6 +1,6 @@
 //! The instance: the follower's loop, in the order that is the safety.
 
-use super::state::{Action, Follower, InstanceStep, State, Stream};
+use super::state::{Action, Follower, InstanceStep, Row, State, Stream};
 use super::{Change, LEASE, Mutant, World};
 
 impl World {
@@ -91,6 +91,13 @@ impl World {
                 if !state.down && !state.row().evicted {
                     self.acknowledge(state);
                 }
+            }
+            Follower::Lost
+                if !state.down && state.rows[usize::from(state.registration)].present =>
+            {
+                // It says that it is gone, as at its end: nobody need wait for that row, or read of it.
+                state.lease_left = 0;
+                *state.row() = Row::default();
             }
             Follower::Lost => {
                 state.lease_left = 0;

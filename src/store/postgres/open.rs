@@ -31,10 +31,13 @@ pub(super) const MIGRATIONS: &[(&str, &str)] = &[
     ),
 ];
 
-/// Settings of every connection. A process that is stopped in the middle of a transaction holds the
+/// Settings of every connection. Compiling a plan to machine code (`jit`) pays off in reports; here the
+/// planner, which guesses that an empty table is large, makes a statement of 0.3 ms one of 120 ms. A
+/// process that is stopped in the middle of a transaction holds the
 /// log's lock: the server ends it. A commit that is not on disk is no promise, whatever the server's
 /// default.
 const SETTINGS: &str = "SELECT set_config('idle_in_transaction_session_timeout', '2s', false), \
+    set_config('jit', 'off', false), \
     set_config('default_transaction_isolation', 'read committed', false), \
     set_config('statement_timeout', $1, false), \
     CASE current_setting('synchronous_commit') \
