@@ -3,8 +3,8 @@
 //! The floors, from the ground up; a module imports only from floors below its own. ARCHITECTURE.md
 //! is the map, and a test of the tree holds it.
 
-// Translations stand beside the commands that speak them; the macro must be at the root.
-rust_i18n::i18n!("src/cli/locales", fallback = "en");
+// Translations stand beside what speaks them; the macro must be at the root.
+rust_i18n::i18n!("src", fallback = "en");
 
 // floor 0
 pub mod model;
@@ -18,13 +18,17 @@ pub mod invalidation;
 pub mod record;
 // floor 4
 pub mod auth;
+pub mod oidc;
 // floor 5
 pub mod route;
 pub mod service;
 // floor 6
 pub mod demo;
+pub mod manage;
 pub mod proxy;
 // floor 7
-pub mod server;
+pub mod console;
 // floor 8
+pub mod server;
+// floor 9
 pub mod cli;

@@ -6,14 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use genkan::config;
+use genkan::model::audit::Act;
 use genkan::model::change::{Change, ChangeKind, Sequence};
 use genkan::model::clock::{Clock, SystemClock, Timestamp};
 use genkan::model::id::{InstanceId, KeyId, MembershipId, OrganizationId, UserId};
 use genkan::model::key::{Key, KeyHash, KeyState, PlainKey};
-use genkan::model::member::{Member, Organization, Role};
+use genkan::model::member::{Member, MemberKind, Organization, Role};
 use genkan::model::random::SystemEntropy;
 use genkan::model::scope::Scopes;
-use genkan::store::{self, KeyFilter, Lease, Report, Store, StoreError, postgres, sqlite};
+use genkan::store::{
+    self, Created, KeyFilter, Lease, Management, Report, StoreError, postgres, sqlite,
+};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, SqlSafeStr, SqliteConnection};
 use tempfile::TempDir;
 
@@ -49,7 +52,7 @@ impl Place {
         }
     }
 
-    async fn open(&self) -> Arc<dyn Store> {
+    async fn open(&self) -> Arc<dyn Management> {
         store::open(&self.config()).await.unwrap()
     }
 
@@ -78,6 +81,10 @@ fn now() -> Timestamp {
     SystemClock.now()
 }
 
+fn act() -> Act {
+    Act::of_operator(now())
+}
+
 fn organization(name: &str) -> Organization {
     Organization {
         id: OrganizationId::generate(now(), &SystemEntropy),
@@ -93,6 +100,7 @@ fn member_of(organization: &Organization, email: &str, role: Role) -> Member {
         user_id: UserId::generate(now(), &SystemEntropy),
         email: email.parse().unwrap(),
         name: "花 Hana".parse().unwrap(),
+        kind: MemberKind::Person,
         role,
         created_at: now(),
     }
@@ -117,23 +125,33 @@ fn key_of(member: &Member) -> Key {
 }
 
 /// An organisation with an owner, hana.
-async fn founded(store: &dyn Store) -> (Organization, Member) {
+async fn founded(store: &dyn Management) -> (Organization, Member) {
     let organization = organization("玄関 현관");
-    store.create_organization(&organization).await.unwrap();
+    store
+        .create_organization(&organization, &act())
+        .await
+        .unwrap();
     let hana = member_of(&organization, "hana@example.com", Role::Owner);
-    let hana = store.add_member(&hana).await.unwrap();
+    let hana = store.add_member(&hana, &act()).await.unwrap();
     (organization, hana)
 }
 
-async fn with_key(store: &dyn Store, member: &Member) -> Key {
+fn sequence_of(created: Created) -> Sequence {
+    match created {
+        Created::Now(sequence) => sequence,
+        Created::Before(id) => panic!("{id} had been made before"),
+    }
+}
+
+async fn with_key(store: &dyn Management, member: &Member) -> Key {
     let key = key_of(member);
-    store.create_key(&key).await.unwrap();
+    store.create_key(&key, None, &act()).await.unwrap();
     key
 }
 
 /// The whole log, gapless. A call that was dropped while it committed may still be landing, so the
 /// log is read until it stands still.
-async fn log_of(store: &dyn Store) -> Vec<ChangeKind> {
+async fn log_of(store: &dyn Management) -> Vec<ChangeKind> {
     let changes = loop {
         let changes = store
             .read_log(Sequence::ZERO, 100_000)
@@ -167,17 +185,17 @@ async fn a_key_opens_from_its_creation_to_its_revocation() {
 
         let key = key_of(&hana);
         assert!(store.look_up(&key.hash).await.unwrap().key.is_none());
-        let created = store.create_key(&key).await.unwrap();
+        let created = sequence_of(store.create_key(&key, None, &act()).await.unwrap());
         let found = store.look_up(&key.hash).await.unwrap();
         assert_eq!((found.sequence, found.key), (created, Some(key.clone())));
 
-        let revoked = store.revoke_key(key.id, now()).await.unwrap();
+        let revoked = store.revoke_key(key.id, &act()).await.unwrap();
         assert_eq!((revoked.sequence, revoked.keys), (created.next(), 1));
         let found = store.look_up(&key.hash).await.unwrap();
         assert_eq!(found.sequence, revoked.sequence);
         assert_eq!(found.key.unwrap().state(now()), KeyState::Revoked);
 
-        let again = store.revoke_key(key.id, now()).await.unwrap();
+        let again = store.revoke_key(key.id, &act()).await.unwrap();
         assert_eq!((again.sequence, again.keys), (revoked.sequence, 0));
         let expected = [
             ChangeKind::KeyCreated(key.hash),
@@ -206,28 +224,28 @@ async fn what_cannot_be_is_refused_and_changes_nothing() {
             id: KeyId::generate(now(), &SystemEntropy),
             ..key.clone()
         };
-        let refused = store.create_key(&same_hash).await;
+        let refused = store.create_key(&same_hash, None, &act()).await;
         assert!(matches!(refused, Err(StoreError::Exists(_))), "{refused:?}");
         let nobody = KeyId::generate(now(), &SystemEntropy);
-        let refused = store.revoke_key(nobody, now()).await;
+        let refused = store.revoke_key(nobody, &act()).await;
         assert!(
             matches!(refused, Err(StoreError::NotFound(_))),
             "{refused:?}"
         );
         let stranger = member_of(&organization, "nobody@example.com", Role::Member);
-        let refused = store.create_key(&key_of(&stranger)).await;
+        let refused = store.create_key(&key_of(&stranger), None, &act()).await;
         assert!(
             matches!(refused, Err(StoreError::NotFound(_))),
             "{refused:?}"
         );
         let twice = member_of(&organization, "hana@example.com", Role::Member);
-        let refused = store.add_member(&twice).await;
+        let refused = store.add_member(&twice, &act()).await;
         assert!(matches!(refused, Err(StoreError::Exists(_))), "{refused:?}");
         let namesake = Organization {
             id: twice_id(),
             ..organization.clone()
         };
-        let refused = store.create_organization(&namesake).await;
+        let refused = store.create_organization(&namesake, &act()).await;
         assert!(matches!(refused, Err(StoreError::Exists(_))), "{refused:?}");
 
         assert_eq!(log_of(&*store).await, before);
@@ -244,22 +262,28 @@ async fn a_member_leaves_with_one_entry_and_all_keys_and_returns_without_them() 
         let store = place.open().await;
         let (organization, _hana) = founded(&*store).await;
         let jun = member_of(&organization, "jun@example.com", Role::Member);
-        let jun = store.add_member(&jun).await.unwrap();
+        let jun = store.add_member(&jun, &act()).await.unwrap();
         let keys = [with_key(&*store, &jun).await, with_key(&*store, &jun).await];
         let before = log_of(&*store).await.len();
 
-        let removed = store.remove_member(jun.membership_id, now()).await.unwrap();
+        let removed = store
+            .remove_member(jun.membership_id, None, &act())
+            .await
+            .unwrap();
         assert_eq!(removed.keys, 2);
         let log = log_of(&*store).await;
         assert_eq!(
             log[before..],
             [ChangeKind::MemberRemoved(jun.membership_id)]
         );
-        let again = store.remove_member(jun.membership_id, now()).await.unwrap();
+        let again = store
+            .remove_member(jun.membership_id, None, &act())
+            .await
+            .unwrap();
         assert_eq!((again.sequence, again.keys), (removed.sequence, 0));
 
         let rejoined = member_of(&organization, "jun@example.com", Role::Member);
-        let rejoined = store.add_member(&rejoined).await.unwrap();
+        let rejoined = store.add_member(&rejoined, &act()).await.unwrap();
         assert_eq!(rejoined.user_id, jun.user_id, "the same person");
         assert_ne!(rejoined.membership_id, jun.membership_id);
         for key in &keys {
@@ -276,18 +300,19 @@ async fn the_last_owner_stays_even_when_two_leave_at_once() {
         let (organization, hana) = founded(&*one).await;
         for _round in 0..10 {
             let jun = member_of(&organization, "jun@example.com", Role::Owner);
-            let jun = one.add_member(&jun).await.unwrap();
+            let jun = one.add_member(&jun, &act()).await.unwrap();
             let owner = one.members(None).await.unwrap()[0].clone();
+            let act = act();
             let (left, right) = tokio::join!(
-                one.remove_member(owner.membership_id, now()),
-                other.remove_member(jun.membership_id, now()),
+                one.remove_member(owner.membership_id, None, &act),
+                other.remove_member(jun.membership_id, None, &act),
             );
             let refused = [left, right]
                 .into_iter()
                 .filter(Result::is_err)
                 .collect::<Vec<_>>();
             assert!(
-                matches!(refused[..], [Err(StoreError::Forbidden(_))]),
+                matches!(refused[..], [Err(StoreError::LastOwner(_))]),
                 "{refused:?}"
             );
             let owners = one.members(Some(organization.id)).await.unwrap();
@@ -297,8 +322,8 @@ async fn the_last_owner_stays_even_when_two_leave_at_once() {
                     membership_id: MembershipId::generate(now(), &SystemEntropy),
                     ..hana.clone()
                 };
-                one.add_member(&hana).await.unwrap();
-                one.remove_member(owners[0].membership_id, now())
+                one.add_member(&hana, &act).await.unwrap();
+                one.remove_member(owners[0].membership_id, None, &act)
                     .await
                     .unwrap();
             }
@@ -320,7 +345,7 @@ async fn eight_revokers_at_once_leave_a_log_without_gaps() {
             let own = place.open().await;
             revokers.spawn(async move {
                 for key in keys {
-                    let revoked = own.revoke_key(key.id, now()).await.unwrap();
+                    let revoked = own.revoke_key(key.id, &act()).await.unwrap();
                     let seen = own.read_log(Sequence::ZERO, 1_000).await.unwrap();
                     let entry = seen.changes[usize::try_from(revoked.sequence.get()).unwrap() - 1];
                     assert_eq!(entry.sequence, revoked.sequence);
@@ -341,7 +366,7 @@ async fn plain_sql_cannot_go_round_the_log() {
         let store = place.open().await;
         let (organization, hana) = founded(&*store).await;
         let jun = member_of(&organization, "jun@example.com", Role::Member);
-        let jun = store.add_member(&jun).await.unwrap();
+        let jun = store.add_member(&jun, &act()).await.unwrap();
         let (revoked, deleted) = (
             with_key(&*store, &hana).await,
             with_key(&*store, &hana).await,
@@ -484,15 +509,18 @@ async fn everything_is_revoked_with_one_entry_of_one_organization_or_of_all() {
         let store = place.open().await;
         let (ours, hana) = founded(&*store).await;
         let theirs = organization("Theirs");
-        store.create_organization(&theirs).await.unwrap();
+        store.create_organization(&theirs, &act()).await.unwrap();
         let jiro = member_of(&theirs, "jiro@example.com", Role::Owner);
-        let jiro = store.add_member(&jiro).await.unwrap();
+        let jiro = store.add_member(&jiro, &act()).await.unwrap();
         for member in [&hana, &hana, &jiro] {
             with_key(&*store, member).await;
         }
-        let revoked = store.revoke_everything(Some(ours.id), now()).await.unwrap();
+        let revoked = store
+            .revoke_everything(Some(ours.id), &act())
+            .await
+            .unwrap();
         assert_eq!((revoked.sequence, revoked.keys), (Sequence::new(4), 2));
-        let all = store.revoke_everything(None, now()).await.unwrap();
+        let all = store.revoke_everything(None, &act()).await.unwrap();
         assert_eq!((all.sequence, all.keys), (Sequence::new(5), 1));
         assert!(store.keys(KeyFilter::default()).await.unwrap().is_empty());
         let entries = [
@@ -502,7 +530,7 @@ async fn everything_is_revoked_with_one_entry_of_one_organization_or_of_all() {
         assert_eq!(log_of(&*store).await[3..], entries);
         // A key that is made afterwards lives, and dies alone.
         let key = with_key(&*store, &hana).await;
-        store.revoke_key(key.id, now()).await.unwrap();
+        store.revoke_key(key.id, &act()).await.unwrap();
         assert_eq!(log_of(&*store).await[6], ChangeKind::KeyRevoked(key.hash));
     }
 }
@@ -517,7 +545,7 @@ async fn a_database_that_lost_revocations_is_told_them_again() {
             with_key(&*store, &hana).await,
             with_key(&*store, &hana).await,
         ];
-        store.revoke_key(older.id, now()).await.unwrap();
+        store.revoke_key(older.id, &act()).await.unwrap();
         let known = [lost.hash, older.hash].map(|hash| Change {
             sequence: Sequence::new(100),
             kind: ChangeKind::KeyRevoked(hash),
@@ -570,7 +598,8 @@ async fn a_write_of_another_process_wakes_who_waits() {
                 gateway.wait_for_change(SOON).await;
             }
         };
-        let revoke = command.revoke_key(key.id, now());
+        let act = act();
+        let revoke = command.revoke_key(key.id, &act);
         let both = async { tokio::join!(follow, revoke).1.unwrap() };
         tokio::time::timeout(SOON / 2, both)
             .await
@@ -666,7 +695,7 @@ fn told(result: Result<impl Sized, StoreError>, expected: fn(&StoreError) -> boo
     error.to_string()
 }
 
-async fn open_file(path: &std::path::Path) -> Result<Arc<dyn Store>, StoreError> {
+async fn open_file(path: &std::path::Path) -> Result<Arc<dyn Management>, StoreError> {
     sqlite::open(path, Duration::from_millis(50)).await
 }
 
@@ -716,12 +745,12 @@ async fn a_database_that_another_process_holds_is_read_and_its_writers_are_told(
     holder.execute("BEGIN IMMEDIATE").await.unwrap();
 
     let locked = |error: &StoreError| matches!(error, StoreError::Locked(_));
-    let text = told(store.revoke_key(key.id, now()).await, locked);
+    let text = told(store.revoke_key(key.id, &act()).await, locked);
     assert!(text.contains("locked by another process"), "{text}");
     assert!(store.look_up(&key.hash).await.unwrap().key.is_some());
     open_file(&path).await.expect("opening needs no lock");
     holder.execute("ROLLBACK").await.unwrap();
-    assert_eq!(store.revoke_key(key.id, now()).await.unwrap().keys, 1);
+    assert_eq!(store.revoke_key(key.id, &act()).await.unwrap().keys, 1);
 }
 
 /// A file of a write version that is not known is read-only to SQLite, to root as well
@@ -741,7 +770,7 @@ async fn a_read_only_file_is_read_and_its_writers_are_told() {
     let store = open_file(&path).await.unwrap();
     assert!(store.look_up(&key.hash).await.unwrap().key.is_some());
     let read_only = |error: &StoreError| matches!(error, StoreError::ReadOnly(_));
-    let text = told(store.revoke_key(key.id, now()).await, read_only);
+    let text = told(store.revoke_key(key.id, &act()).await, read_only);
     assert!(text.contains("let genkan write the file"), "{text}");
 }
 
@@ -755,7 +784,10 @@ async fn a_read_only_server_is_read_and_its_writers_are_told() {
     let store = place.open().await;
     assert_eq!(store.members(None).await.unwrap().len(), 1);
     let read_only = |error: &StoreError| matches!(error, StoreError::ReadOnly(_));
-    let text = told(store.create_key(&key_of(&hana)).await, read_only);
+    let text = told(
+        store.create_key(&key_of(&hana), None, &act()).await,
+        read_only,
+    );
     assert!(text.contains("name the primary"), "{text}");
 }
 
@@ -764,7 +796,7 @@ async fn a_database_of_a_newer_genkan_is_left_alone() {
     for place in Place::both().await {
         place.open().await.close().await;
         place
-            .sql("UPDATE _sqlx_migrations SET version = 99 WHERE version = 2")
+            .sql("UPDATE _sqlx_migrations SET version = 99 WHERE version = 3")
             .await
             .unwrap();
         let opened = store::open(&place.config()).await;
@@ -773,7 +805,7 @@ async fn a_database_of_a_newer_genkan_is_left_alone() {
                 error,
                 StoreError::Newer {
                     found: 99,
-                    known: 2
+                    known: 3
                 }
             )
         };
@@ -841,7 +873,7 @@ async fn a_caller_that_leaves_leaves_nothing_half_done() {
         for patience_us in (0..2_000).step_by(50) {
             let key = key_of(&hana);
             let patience = Duration::from_micros(patience_us);
-            let _left = tokio::time::timeout(patience, store.create_key(&key)).await;
+            let _left = tokio::time::timeout(patience, store.create_key(&key, None, &act())).await;
             let found = store.look_up(&key.hash).await.unwrap();
             let logged = log_of(&*store)
                 .await

@@ -17,9 +17,11 @@
 mod support;
 
 mod answers;
+mod api;
 mod blackbox;
 mod canary;
 mod command_line;
+mod console;
 mod cut_streams;
 mod fault_proxy;
 mod faults;
@@ -28,6 +30,7 @@ mod framing;
 mod graceful_end;
 mod mcp_clients;
 mod model;
+mod people;
 mod race;
 mod revocation;
 mod seen_from_outside;

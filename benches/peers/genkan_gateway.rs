@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use genkan::config;
+use genkan::model::audit::Act;
 use genkan::model::clock::{Clock, SystemClock};
 use genkan::model::id::{KeyId, MembershipId, OrganizationId, UserId};
 use genkan::model::key::Key;
-use genkan::model::member::{Member, Organization, Role};
+use genkan::model::member::{Member, MemberKind, Organization, Role};
 use genkan::model::random::SystemEntropy;
 use genkan::model::scope::Scopes;
-use genkan::store::{self, Store};
+use genkan::store::{self, Management};
 
 use crate::contenders::{Start, Wire};
 use crate::lab::Keys;
@@ -69,33 +70,35 @@ pub(crate) async fn fill(path: &Path, keys: &Keys) -> anyhow::Result<()> {
         path: path.to_owned(),
     };
     let store = store::open(&config).await?;
-    let owner = found(store.as_ref()).await?;
+    let act = Act::of_operator(SystemClock.now());
+    let owner = found(store.as_ref(), &act).await?;
     for text in keys.plain() {
-        store.create_key(&key_of(&owner, text)?).await?;
+        store.create_key(&key_of(&owner, text)?, None, &act).await?;
     }
     store.close().await;
     Ok(())
 }
 
 /// An organisation with one owner.
-async fn found(store: &dyn Store) -> anyhow::Result<Member> {
+async fn found(store: &dyn Management, act: &Act) -> anyhow::Result<Member> {
     let now = SystemClock.now();
     let organization = Organization {
         id: OrganizationId::generate(now, &SystemEntropy),
         name: "Benchmark".parse()?,
         created_at: now,
     };
-    store.create_organization(&organization).await?;
+    store.create_organization(&organization, act).await?;
     let owner = Member {
         membership_id: MembershipId::generate(now, &SystemEntropy),
         user_id: UserId::generate(now, &SystemEntropy),
         organization_id: organization.id,
         email: "owner@example.com".parse()?,
         name: "Owner".parse()?,
+        kind: MemberKind::Person,
         role: Role::Owner,
         created_at: now,
     };
-    Ok(store.add_member(&owner).await?)
+    Ok(store.add_member(&owner, act).await?)
 }
 
 fn key_of(owner: &Member, text: &genkan::model::key::PlainKey) -> anyhow::Result<Key> {

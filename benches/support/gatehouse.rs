@@ -7,10 +7,11 @@ use futures_util::FutureExt as _;
 use genkan::auth::{Authenticator, Caller};
 use genkan::config::limits::Limits;
 use genkan::invalidation::lease::Lease;
+use genkan::model::audit::Act;
 use genkan::model::clock::{Clock as _, SystemClock};
 use genkan::model::key::{Key, PlainKey, PresentedKey};
-use genkan::model::member::{Member, Organization, Role};
-use genkan::store::{self, Store};
+use genkan::model::member::{Member, MemberKind, Organization, Role};
+use genkan::store::{self, Management};
 
 use crate::samples;
 
@@ -76,25 +77,27 @@ impl Gatehouse {
     }
 }
 
-async fn furnish(store: &dyn Store) -> Result<(), store::StoreError> {
+async fn furnish(store: &dyn Management) -> Result<(), store::StoreError> {
     let principal = samples::principal();
     let created_at = SystemClock.now();
+    let act = Act::of_operator(created_at);
     let organization = Organization {
         id: principal.organization_id,
         name: name("Benchmark"),
         created_at,
     };
-    store.create_organization(&organization).await?;
+    store.create_organization(&organization, &act).await?;
     let owner = Member {
         membership_id: principal.membership_id,
         organization_id: principal.organization_id,
         user_id: principal.user_id,
         email: principal.email,
         name: name("Hana"),
+        kind: MemberKind::Person,
         role: Role::Owner,
         created_at,
     };
-    let owner = store.add_member(&owner).await?;
+    let owner = store.add_member(&owner, &act).await?;
     let plain = PlainKey::generate(&samples::ConstantEntropy);
     let key = Key {
         id: principal.key_id,
@@ -110,7 +113,7 @@ async fn furnish(store: &dyn Store) -> Result<(), store::StoreError> {
         expires_at: Some(created_at.plus(Duration::from_hours(24))),
         revoked_at: None,
     };
-    store.create_key(&key).await.map(|_sequence| ())
+    store.create_key(&key, None, &act).await.map(|_sequence| ())
 }
 
 #[expect(clippy::expect_used, reason = "constants of this file")]

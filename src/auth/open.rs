@@ -25,6 +25,7 @@ use super::sweeps::SweepRequests;
 use crate::listen::watch::Watch;
 use crate::model::change::Sequence;
 use crate::model::clock::BootInstant;
+use crate::model::id::KeyId;
 use crate::model::refusal::Refusal;
 use crate::store::Report;
 
@@ -107,6 +108,13 @@ impl OpenRequests {
         });
         entry.insert(Rc::downgrade(&request));
         request
+    }
+
+    /// The key of each request that is open.
+    pub fn keys(&self) -> Vec<KeyId> {
+        let open = self.registered().into_iter();
+        open.map(|request| request.caller.principal().key_id)
+            .collect()
     }
 
     /// Answers the follower's sweeps, for as long as the worker lives.

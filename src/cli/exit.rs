@@ -127,7 +127,12 @@ impl Failure {
 fn of_store(error: &StoreError) -> Exit {
     match error {
         StoreError::NotFound(_) => Exit::NotFound,
-        StoreError::Exists(_) | StoreError::Forbidden(_) => Exit::Forbidden,
+        StoreError::Exists(_)
+        | StoreError::Forbidden(_)
+        | StoreError::LastOwner(_)
+        | StoreError::RoleLost
+        | StoreError::MeansEnded
+        | StoreError::Conflict(_) => Exit::Forbidden,
         StoreError::Unavailable(_)
         | StoreError::Locked(_)
         | StoreError::ReadOnly(_)
@@ -145,10 +150,21 @@ fn of_service(error: &ServiceError) -> Exit {
         | ServiceError::NotAMember { .. }
         | ServiceError::UnknownOrganization(_)
         | ServiceError::NoOrganization
-        | ServiceError::UnknownKey(_) => Exit::NotFound,
+        | ServiceError::UnknownKey(_)
+        | ServiceError::NoSuchMember(_)
+        | ServiceError::NoSuchInvitation(_) => Exit::NotFound,
         ServiceError::WhichOrganization(_)
         | ServiceError::ExpiresInThePast
         | ServiceError::NoScope
+        | ServiceError::ScopeBeyondRole { .. }
+        | ServiceError::NotAllowed(_)
+        | ServiceError::NotYourKey(_)
+        | ServiceError::ServiceAccountOwns
+        | ServiceError::ServiceAccountSignsIn
+        | ServiceError::LinkUsed
+        | ServiceError::NotInvited(_)
+        | ServiceError::OverlapTooLong
+        | ServiceError::SilenceOutOfBounds
         | ServiceError::FirstMustOwn(_) => Exit::Forbidden,
     }
 }

@@ -40,7 +40,7 @@ impl Healthcheck {
     /// Ends well when the gateway says that it is ready.
     pub(super) async fn run(self) -> Result<(), Failure> {
         let admin = match &self.config {
-            Some(file) => reachable(config::load(file, config::environment())?.admin),
+            Some(file) => reachable(config::load(file, config::environment())?.admin.address),
             None => self.admin,
         };
         let failed =

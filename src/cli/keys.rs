@@ -272,7 +272,7 @@ impl Revoke {
         } else {
             "revoked"
         };
-        self.wait.settle(service, revoked.sequence, done).await
+        self.wait.settle(service, revoked.revocation(), done).await
     }
 }
 
@@ -285,13 +285,13 @@ impl RevokeAll {
 
     async fn revoke(&self, service: &Service) -> Result<(), Failure> {
         let organization = self.organization.as_deref();
-        let revoked = service.revoke_everything(organization).await?;
+        let (revoked, revocation) = service.revoke_everything(organization).await?;
         let done = match revoked.keys {
             0 => "there was no live key".to_owned(),
             1 => "revoked 1 key".to_owned(),
             many => format!("revoked {many} keys"),
         };
-        self.wait.settle(service, revoked.sequence, &done).await
+        self.wait.settle(service, revocation, &done).await
     }
 }
 

@@ -1,4 +1,4 @@
-//! `genkan members add | list | remove`.
+//! `genkan members add | list | role | remove`.
 
 use std::io::Write;
 
@@ -18,6 +18,8 @@ pub(super) enum Members {
     Add(Add),
     /// List the present members, oldest first.
     List(List),
+    /// Give a member another role, and wait until it holds on every gateway.
+    Role(ChangeRole),
     /// Remove a member, end every key they made there, and wait until every gateway obeys.
     Remove(Remove),
 }
@@ -55,6 +57,19 @@ pub(super) struct List {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct ChangeRole {
+    /// Whose.
+    email: EmailAddress,
+    /// What they may do from now on: owner, admin or member.
+    role: Role,
+    /// In which organization, by name or id; needed where they are in several.
+    #[arg(long, value_name = "NAME|ID")]
+    organization: Option<String>,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct Remove {
     /// Who shall go.
     email: EmailAddress,
@@ -73,6 +88,7 @@ impl Members {
         match self {
             Self::Add(add) => add.run().await,
             Self::List(list) => list.run().await,
+            Self::Role(change) => change.run().await,
             Self::Remove(remove) => remove.run().await,
         }
     }
@@ -111,6 +127,22 @@ impl List {
     }
 }
 
+impl ChangeRole {
+    async fn run(&self) -> Result<(), Failure> {
+        self.place
+            .with_service(async |service| self.change(&service).await)
+            .await
+    }
+
+    async fn change(&self, service: &Service) -> Result<(), Failure> {
+        let organization = self.organization.as_deref();
+        let changing = service.change_role(&self.email, organization, self.role);
+        let (member, sequence) = changing.await?;
+        let done = format!("{} is {} now", member.email, member.role);
+        settled::settle(service, sequence, &done).await
+    }
+}
+
 impl Remove {
     async fn run(&self) -> Result<(), Failure> {
         self.place
@@ -122,7 +154,8 @@ impl Remove {
         let organization = self.organization.as_deref();
         let removed = service.remove_member(&self.email, organization).await?;
         let done = sentence(&removed);
-        self.wait.settle(service, removed.sequence, &done).await
+        let revocation = removed.revocation();
+        self.wait.settle(service, revocation, &done).await
     }
 }
 

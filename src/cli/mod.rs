@@ -1,6 +1,7 @@
 //! The command line. Standard output is data, standard error is talk; every command ends in one of
 //! the codes of [`exit::Exit`].
 
+mod audit;
 mod completions;
 pub mod config;
 mod dev;
@@ -15,6 +16,7 @@ mod place;
 pub mod probe;
 mod serve;
 mod settled;
+mod sign_in_link;
 mod status;
 mod table;
 
@@ -43,12 +45,17 @@ enum Command {
     /// Create, list, revoke and import keys.
     #[command(subcommand)]
     Keys(keys::Keys),
-    /// Add, list and remove members.
+    /// Add, list, promote and remove members.
     #[command(subcommand)]
     Members(members::Members),
     /// Create and list organizations.
     #[command(subcommand)]
     Organizations(organizations::Organizations),
+    /// Print a link with which a member signs in to the console, once.
+    SignInLink(sign_in_link::SignInLink),
+    /// Check and export the audit log.
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Show the database and every gateway on it.
     Status(status::Status),
     /// Ask a running gateway whether it is ready.
@@ -67,6 +74,8 @@ impl Cli {
             Command::Keys(keys) => keys.run().await,
             Command::Members(members) => members.run().await,
             Command::Organizations(organizations) => organizations.run().await,
+            Command::SignInLink(link) => link.run().await,
+            Command::Audit(audit) => audit.run().await,
             Command::Status(status) => status.run().await,
             Command::Healthcheck(healthcheck) => healthcheck.run().await,
             Command::Completions(completions) => completions.run(),

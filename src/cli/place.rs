@@ -10,10 +10,13 @@ use crate::config;
 use crate::model::clock::SystemClock;
 use crate::model::random::SystemEntropy;
 use crate::service::Service;
-use crate::store::{self, Store};
+use crate::store::{self, Management};
 
 /// The data folder of `genkan dev`, where none is named.
 pub(super) const DATA_DEFAULT: &str = "data";
+
+/// Where operators and people connect to `genkan dev`, unless it is told otherwise.
+pub(super) const ADMIN_DEFAULT: &str = "127.0.0.1:8081";
 
 /// Where the database is.
 #[derive(Debug, Clone, Args)]
@@ -33,7 +36,7 @@ pub(super) fn database_in(data: &Path) -> PathBuf {
 
 impl Place {
     /// Opens the database.
-    pub(super) async fn store(&self) -> Result<Arc<dyn Store>, Failure> {
+    pub(super) async fn store(&self) -> Result<Arc<dyn Management>, Failure> {
         let place = match &self.config {
             Some(file) => config::load(file, config::environment())?.store,
             None => config::Store::Sqlite {
@@ -41,6 +44,17 @@ impl Place {
             },
         };
         Ok(store::open(&place).await?)
+    }
+
+    /// Where people reach the console of the gateway with this database.
+    pub(super) fn console_url(&self) -> Result<String, Failure> {
+        let Some(file) = &self.config else {
+            return Ok(format!("http://{ADMIN_DEFAULT}"));
+        };
+        let admin = config::load(file, config::environment())?.admin;
+        Ok(admin
+            .url
+            .unwrap_or_else(|| format!("http://{}", admin.address)))
     }
 
     /// Opens the database and runs a command over its rules.

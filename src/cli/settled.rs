@@ -10,9 +10,9 @@ use super::exit::Failure;
 use super::table::{self, Output};
 use crate::invalidation::receipt::{InstanceReceipt, Receipt};
 use crate::model::change::Sequence;
-use crate::service::{Service, ServiceError};
+use crate::service::{Revocation, Service, ServiceError};
 
-/// Whether to wait, and how to say what came of it.
+/// Whether to wait for a revocation, and how to say what came of it.
 #[derive(Debug, Args)]
 pub(super) struct Wait {
     /// Return once the change is committed, before the gateways have confirmed it.
@@ -28,7 +28,7 @@ impl Wait {
     pub(super) async fn settle(
         &self,
         service: &Service,
-        sequence: Sequence,
+        revocation: Revocation,
         done: &str,
     ) -> Result<(), Failure> {
         match (self.no_wait, self.output) {
@@ -37,12 +37,14 @@ impl Wait {
                 "{done}; committed, not waited for"
             )?),
             (true, Output::Json) => table::print_json(&serde_json::json!({
-                "sequence": sequence.get(),
+                "sequence": revocation.sequence.get(),
                 "committed": true,
                 "settled_at": null,
             })),
-            (false, Output::Table) => settle(service, sequence, done).await,
-            (false, Output::Json) => table::print_json(&wait(service, sequence).await?),
+            (false, Output::Table) => tell(done, &service.settle_revocation(revocation).await?),
+            (false, Output::Json) => {
+                table::print_json(&service.settle_revocation(revocation).await?)
+            }
         }
     }
 }
@@ -53,8 +55,11 @@ pub(super) async fn settle(
     sequence: Sequence,
     done: &str,
 ) -> Result<(), Failure> {
-    let receipt = wait(service, sequence).await?;
-    Ok(anstream::stderr().write_all(words(done, &receipt).as_bytes())?)
+    tell(done, &wait(service, sequence).await?)
+}
+
+fn tell(done: &str, receipt: &Receipt) -> Result<(), Failure> {
+    Ok(anstream::stderr().write_all(words(done, receipt).as_bytes())?)
 }
 
 /// Waits, and says nothing.

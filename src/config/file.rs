@@ -10,9 +10,10 @@ use ipnet::IpNet;
 
 use super::limits::Limits;
 use super::read::{At, Field, Given, Named, NonEmpty, Presence, Read, Reader};
+use super::secret::{Secret, SecretFile};
 use super::tree::Node;
 use super::words::{
-    CorsOrigin, HostName, Name, Secret, SecretFile, UpstreamHeader, Url, UrlPath, Within,
+    ClientId, CorsOrigin, HostName, Issuer, Name, PublicUrl, UpstreamHeader, Url, UrlPath, Within,
 };
 use super::{CredentialSource, LogFormat, LogRequests, UpstreamHost};
 use crate::model::scope::Scope;
@@ -59,7 +60,7 @@ section! {
         /// Peers whose Forwarded and X-Forwarded-* headers are believed: the load balancer, if there
         /// is one. From everybody else these headers are removed.
         Default trusted_proxies: Vec<IpNet> = "[]",
-        /// Where operators connect: /healthz, /readyz and /metrics. Not for the world.
+        /// Where operators and people connect: /healthz, /readyz, /metrics, the management API, the console.
         Default admin: Admin = "[admin]",
         /// Where clients connect. One table for each socket.
         Required listeners: NonEmpty<Listener> = "[[listeners]]",
@@ -69,6 +70,8 @@ section! {
         Required routes: NonEmpty<Route> = "[[routes]]",
         /// The database: exactly one of sqlite, postgres and postgres_file.
         Required store: Store = "[store]",
+        /// An identity provider by which people sign in to the console, beside one-time links.
+        Optional oidc: Oidc = "[oidc]",
         /// What is logged, always to standard error.
         Default log: Log = "[log]",
         /// The bounds. What reaches one is answered or counted, never waited out in silence.
@@ -81,6 +84,12 @@ section! {
     Admin {
         /// Address and port; port 0 lets the system choose.
         Default address: SocketAddr = r#""127.0.0.1:8081""#,
+        /// Where people reach it, through the proxy that ends TLS for it: in links of invitations. Without
+        /// it: http and the address. Browsers keep the console's cookie over https, and on this machine.
+        Optional url: PublicUrl = r#""https://genkan.example.com""#,
+        /// Where clients reach the gateway: in what the console shows to copy. Without it: the address of
+        /// the first listener.
+        Optional gateway_url: PublicUrl = r#""https://gateway.example.com""#,
     }
 }
 
@@ -164,6 +173,21 @@ section! {
         Either value_file: Given<SecretFile> = r#""secrets/upstream-key""#,
         /// Instead: the value itself. Whoever reads this file has the key.
         Instead value: Given<Secret> = r#""the-key""#,
+    }
+}
+
+section! {
+    /// `[oidc]`
+    Oidc {
+        /// OpenID Connect: where `.well-known/openid-configuration` is below.
+        Required issuer: Issuer = r#""https://login.example.com""#,
+        /// What the provider calls this console. Register `URL/sign-in/callback` there, where URL is that of
+        /// `[admin]`.
+        Required client_id: ClientId = r#""genkan""#,
+        /// The client's secret, from a file: one line.
+        Either client_secret_file: Given<SecretFile> = r#""secrets/oidc-client-secret""#,
+        /// Instead: the secret itself. Whoever reads this file has it.
+        Instead client_secret: Given<Secret> = r#""the-secret""#,
     }
 }
 

@@ -11,9 +11,13 @@ use http::HeaderValue;
 
 use super::file::{self, Written};
 use super::read::{At, Given, Named, NonEmpty, Reader, nearest};
+use super::secret::{Secret, SecretFile};
 use super::source::Origin;
-use super::words::{Name, Secret, SecretFile, Url, UrlPath};
-use super::{Config, Listener, ListenerTls, Log, Route, Store, Upstream, UpstreamCredential};
+use super::words::{Name, Url, UrlPath};
+use super::{
+    Admin, ClientSecret, Config, Listener, ListenerTls, Log, Oidc, Route, Store, Upstream,
+    UpstreamCredential,
+};
 
 /// Makes the configuration, or reports what is against it.
 pub(super) fn config(written: Written, reader: &mut Reader) -> Option<Config> {
@@ -27,18 +31,32 @@ pub(super) fn config(written: Written, reader: &mut Reader) -> Option<Config> {
         .collect();
     let routes = written.routes.map(|at| routes(at.value, &known, reader));
     let store = written.store.map(|section| store(section, reader));
+    // Absent is none; wrong is reported, and no configuration.
+    let oidc = match written.oidc {
+        Some(section) => Some(oidc(section, reader)?),
+        None => None,
+    };
     Some(Config {
         listeners: listeners??,
-        admin: written.admin?.value.address?.value,
+        admin: admin(written.admin?.value)?,
         upstreams: upstreams.into_iter().collect::<Option<_>>()?,
         routes: routes??,
         trusted_proxies: written.trusted_proxies?.value,
         limits: written.limits?.value,
         store: store??,
+        oidc,
         log: log(&written.log?.value)?,
         workers: written
             .workers
             .map_or_else(cores, |workers| size(workers.value.0)),
+    })
+}
+
+fn admin(written: file::Admin) -> Option<Admin> {
+    Some(Admin {
+        address: written.address?.value,
+        url: written.url.map(|url| url.value.0),
+        gateway_url: written.gateway_url.map(|url| url.value.0),
     })
 }
 
@@ -269,6 +287,24 @@ fn upstream_credential(
     Some(UpstreamCredential {
         header: written.header?.value.0,
         value,
+    })
+}
+
+fn oidc(section: At<file::Oidc>, reader: &mut Reader) -> Option<Oidc> {
+    let written = section.value;
+    let ways = [
+        (
+            "client_secret_file",
+            origin(written.client_secret_file.as_ref()),
+        ),
+        ("client_secret", origin(written.client_secret.as_ref())),
+    ];
+    one_of(&section.origin, &ways, reader);
+    let (secret, _origin) = secret(written.client_secret, written.client_secret_file)?;
+    Some(Oidc {
+        issuer: written.issuer?.value.0,
+        client_id: written.client_id?.value.0,
+        client_secret: ClientSecret(secret.0),
     })
 }
 

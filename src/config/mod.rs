@@ -14,6 +14,7 @@ mod example;
 mod file;
 mod meaning;
 mod read;
+mod secret;
 mod show;
 mod source;
 mod tree;
@@ -123,13 +124,52 @@ fn read_document(
     meaning::config(written, reader)
 }
 
+/// The listener for operators and people: health, readiness, metrics, the management API, the console.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Where people reach it; none: at the address.
+    pub url: Option<String>,
+    /// Where clients reach the gateway; none: at the first listener's address.
+    pub gateway_url: Option<String>,
+}
+
+/// An OpenID Connect provider, and what this console is to it.
+#[derive(Debug, Clone)]
+pub struct Oidc {
+    /// Its issuer, without a slash at the end.
+    pub issuer: String,
+    /// What it calls this console.
+    pub client_id: String,
+    /// By which this console shows that it is.
+    pub client_secret: ClientSecret,
+}
+
+/// A client's secret: shown nowhere, wiped when dropped.
+#[derive(Clone)]
+pub struct ClientSecret(Zeroizing<String>);
+
+impl ClientSecret {
+    /// The secret itself, for the provider.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ClientSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientSecret(…)")
+    }
+}
+
 /// A whole gateway.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where clients connect; at least one.
     pub listeners: Vec<Listener>,
-    /// Where operators connect: health, readiness, metrics.
-    pub admin: SocketAddr,
+    /// Where operators and people connect.
+    pub admin: Admin,
     /// The services behind; [`Route::upstream`] is an index into it.
     pub upstreams: Vec<Upstream>,
     /// What goes where; at least one.
@@ -140,6 +180,8 @@ pub struct Config {
     pub limits: Limits,
     /// The database.
     pub store: Store,
+    /// The identity provider; none: people sign in by links.
+    pub oidc: Option<Oidc>,
     /// What is logged.
     pub log: Log,
     /// Threads of the data plane, each with its own runtime and upstream connections; at least 1.

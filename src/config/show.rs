@@ -17,7 +17,15 @@ impl Config {
         file.key("workers", number(self.workers));
         file.key("trusted_proxies", strings(&self.trusted_proxies));
         file.table("[admin]");
-        file.key("address", self.admin.to_string());
+        file.key("address", self.admin.address.to_string());
+        for (key, url) in [
+            ("url", &self.admin.url),
+            ("gateway_url", &self.admin.gateway_url),
+        ] {
+            if let Some(url) = url {
+                file.key(key, url.as_str());
+            }
+        }
         for listener in &self.listeners {
             show_listener(&mut file, listener);
         }
@@ -31,6 +39,12 @@ impl Config {
                 route,
                 upstream.map_or("", |upstream| &upstream.name),
             );
+        }
+        if let Some(oidc) = &self.oidc {
+            file.table("[oidc]");
+            file.key("issuer", oidc.issuer.as_str());
+            file.key("client_id", oidc.client_id.as_str());
+            file.key("client_secret", HIDDEN);
         }
         show_store(&mut file, &self.store);
         show_log(&mut file, self.log);

@@ -1,13 +1,10 @@
 //! The values of a configuration: what each must look like, and what to write instead.
 
-use std::fs::File;
-use std::io::{self, Read as _};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use http::{HeaderName, Uri};
 use ipnet::IpNet;
-use zeroize::Zeroizing;
 
 use super::read::{Read, Reader, nearest};
 use super::tree::{Node, Value};
@@ -297,6 +294,60 @@ impl Read for CorsOrigin {
     }
 }
 
+/// An OpenID Connect issuer (OpenID Connect Discovery 1.0 §3): over TLS, or on this machine.
+pub(super) struct Issuer(pub(super) String);
+
+impl Read for Issuer {
+    fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
+        let complaint = (
+            "not an issuer",
+            "`https://`, a host and perhaps a path, as the provider writes it: \
+             \"https://login.example.com\"",
+        );
+        parsed(node, reader, complaint, |text| {
+            let uri: Uri = text.parse().ok()?;
+            let is_here = matches!(uri.host()?, "127.0.0.1" | "[::1]" | "localhost");
+            let safe = match uri.scheme_str()? {
+                "https" => true,
+                "http" => is_here,
+                _other => false,
+            };
+            let plain = uri.query().is_none() && !text.contains(['#', '@']);
+            (safe && plain).then(|| Self(text.trim_end_matches('/').to_owned()))
+        })
+    }
+}
+
+/// What an identity provider calls this console: visible ASCII (RFC 6749 §A.1).
+pub(super) struct ClientId(pub(super) String);
+
+impl Read for ClientId {
+    fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
+        let complaint = ("not a client id", "visible ASCII, as the provider gives it");
+        parsed(node, reader, complaint, |text| {
+            let visible =
+                !text.is_empty() && text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+            visible.then(|| Self(text.to_owned()))
+        })
+    }
+}
+
+/// Where something is reached from outside: scheme and host, and nothing behind them.
+pub(super) struct PublicUrl(pub(super) String);
+
+impl Read for PublicUrl {
+    fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
+        let complaint = (
+            "not a public address",
+            "scheme and host, and no path: \"https://genkan.example.com\"",
+        );
+        parsed(node, reader, complaint, |text| {
+            let is_origin = parse_url(text).is_some() && !text.ends_with('/');
+            is_origin.then(|| Self(text.to_ascii_lowercase()))
+        })
+    }
+}
+
 /// A header that a route may set: none that frames a message, names the caller or is genkan's own.
 pub(super) struct UpstreamHeader(pub(super) HeaderName);
 
@@ -340,50 +391,4 @@ impl Read for UpstreamHeader {
         }
         Some(Self(name))
     }
-}
-
-/// A text that is never shown.
-#[derive(Clone)]
-pub(super) struct Secret(pub(super) Zeroizing<String>);
-
-impl Read for Secret {
-    fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
-        reader.text(node).map(|text| Self(Zeroizing::new(text)))
-    }
-}
-
-/// A file whose content is a [`Secret`], less one newline at the end.
-pub(super) struct SecretFile(pub(super) Secret);
-
-impl Read for SecretFile {
-    fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
-        let path = PathBuf::read(node, reader)?;
-        match read_secret(&path) {
-            Ok(secret) => Some(Self(secret)),
-            Err(error) => {
-                let what = format!("cannot read {}: {error}", path.display());
-                let help = "a text file of one line that this user may read".to_owned();
-                reader.wrong(&node.origin, &what, help);
-                None
-            }
-        }
-    }
-}
-
-/// No secret is longer, in bytes; what is was not meant, `/dev/zero` for one.
-const SECRET_BYTES_MAX: usize = 65_536;
-
-fn read_secret(path: &Path) -> io::Result<Secret> {
-    let mut text = Zeroizing::new(String::with_capacity(SECRET_BYTES_MAX + 1));
-    let limit = u64::try_from(SECRET_BYTES_MAX).map_or(u64::MAX, |max| max + 1);
-    File::open(path)?.take(limit).read_to_string(&mut text)?;
-    if text.len() > SECRET_BYTES_MAX {
-        return Err(io::Error::other("it is longer than 65536 bytes"));
-    }
-    let line = text.strip_suffix('\n').unwrap_or(&text);
-    let line = line.strip_suffix('\r').unwrap_or(line);
-    if line.is_empty() {
-        return Err(io::Error::other("it is empty"));
-    }
-    Ok(Secret(Zeroizing::new(line.to_owned())))
 }

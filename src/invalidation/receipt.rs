@@ -89,6 +89,20 @@ pub struct Receipt {
     pub last_accepted_at: Option<Timestamp>,
 }
 
+impl Receipt {
+    /// Without what the instances told of the entry: who obeys, and since when.
+    #[must_use]
+    pub fn without_reports(mut self) -> Self {
+        self.streams_cut = 0;
+        self.last_accepted_at = None;
+        for one in &mut self.instances {
+            one.streams_cut = 0;
+            one.last_accepted_at = None;
+        }
+        self
+    }
+}
+
 /// Why there is no complete receipt. The change itself is committed all the same.
 #[derive(Debug, thiserror::Error)]
 pub enum SettleError {

@@ -34,6 +34,15 @@ impl Timestamp {
         )
     }
 
+    /// This much earlier, at least the beginning of time.
+    #[must_use]
+    pub fn minus(self, duration: Duration) -> Self {
+        Self(
+            self.0
+                .saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)),
+        )
+    }
+
     /// RFC 3339 in UTC with milliseconds, where the order of moments matters.
     pub fn with_millis(self) -> String {
         match jiff::Timestamp::from_millisecond(self.0) {

@@ -82,6 +82,14 @@ id!(
     KeyId, "key_", "a key"
 );
 id!(
+    /// Names an invitation: `inv_` and 32 hexadecimal digits.
+    InvitationId, "inv_", "an invitation"
+);
+id!(
+    /// Names a signed-in browser without letting anybody in: `ses_` and 32 hexadecimal digits.
+    SessionId, "ses_", "a session"
+);
+id!(
     /// Names one start of one gateway process: `ins_` and 32 hexadecimal digits.
     InstanceId, "ins_", "an instance"
 );

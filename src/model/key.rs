@@ -220,6 +220,9 @@ pub fn redact(text: &str) -> std::borrow::Cow<'_, str> {
     shown.into()
 }
 
+/// The hint of a key of another system, whose text was never seen.
+pub const IMPORTED_HINT: &str = "imported";
+
 /// What is known of a key, everything but the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
@@ -239,11 +242,11 @@ pub struct Key {
     pub user_id: UserId,
     /// Its owner's address, as told to upstream.
     pub email: EmailAddress,
-    /// What it may be used for.
+    /// What it may be used for: what it was given, less what its owner's role does not allow.
     pub scopes: Scopes,
     /// When it was made.
     pub created_at: Timestamp,
-    /// From when on it is refused; none: it does not expire.
+    /// From when on it is refused, its own end or that of its rotation; none: it does not expire.
     pub expires_at: Option<Timestamp>,
     /// When it was revoked, by itself or with its member.
     pub revoked_at: Option<Timestamp>,

@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::clock::Timestamp;
-use super::id::{MembershipId, OrganizationId, UserId};
+use super::id::{InvitationId, MembershipId, OrganizationId, UserId};
+use super::scope::Scopes;
 
 /// The longest name of a key, a person or an organisation, in characters.
 pub const NAME_CHARS_MAX: usize = 100;
@@ -75,7 +76,16 @@ pub struct EmailAddress(String);
 )]
 pub struct EmailError;
 
+/// Where addresses of service accounts are: nobody's (RFC 2606 §2).
+pub const SERVICE_ACCOUNT_DOMAIN: &str = "service-account.invalid";
+
 impl EmailAddress {
+    /// Whether it stands for a service account: nobody is there to be invited.
+    pub fn is_of_service_account(&self) -> bool {
+        let domain = self.0.split_once('@').map(|(_local, domain)| domain);
+        domain == Some(SERVICE_ACCOUNT_DOMAIN)
+    }
+
     /// The address.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -111,6 +121,47 @@ impl FromStr for EmailAddress {
     }
 }
 
+/// Whether somebody is behind a membership.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MemberKind {
+    /// A person, who signs in.
+    Person,
+    /// Nobody: keys of the organisation itself, which no departure ends. It signs in nowhere.
+    ServiceAccount,
+}
+
+impl MemberKind {
+    /// The word used in the database and the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Person => "person",
+            Self::ServiceAccount => "service_account",
+        }
+    }
+}
+
+impl fmt::Display for MemberKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The word is neither.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown kind of member `{0}`: the kinds are person and service_account")]
+pub struct MemberKindError(pub String);
+
+impl FromStr for MemberKind {
+    type Err = MemberKindError;
+
+    fn from_str(word: &str) -> Result<Self, MemberKindError> {
+        [Self::Person, Self::ServiceAccount]
+            .into_iter()
+            .find(|kind| kind.as_str() == word)
+            .ok_or_else(|| MemberKindError(word.to_owned()))
+    }
+}
+
 /// What a member may do in an organisation, from least to most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Role {
@@ -125,6 +176,15 @@ pub enum Role {
 impl Role {
     /// Every role, from least to most.
     pub const ALL: [Self; 3] = [Self::Member, Self::Admin, Self::Owner];
+
+    /// The most that a key of somebody in this role may be used for: who manages nobody has no key that
+    /// manages. A key that was made in a higher role carries the rest no more.
+    pub const fn scopes_max(self) -> Scopes {
+        match self {
+            Self::Member => Scopes::DEFAULT,
+            Self::Admin | Self::Owner => Scopes::ALL,
+        }
+    }
 
     /// The word used on the command line and in the database.
     pub const fn as_str(self) -> &'static str {
@@ -182,10 +242,33 @@ pub struct Member {
     pub email: EmailAddress,
     /// The person's name.
     pub name: Name,
+    /// Whether there is a person.
+    pub kind: MemberKind,
     /// What the person may do here.
     pub role: Role,
     /// When the stay began.
     pub created_at: Timestamp,
+}
+
+/// Somebody who may become a member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invitation {
+    /// Its name in lists and commands; it lets nobody in.
+    pub id: InvitationId,
+    /// Where to.
+    pub organization_id: OrganizationId,
+    /// Whom.
+    pub email: EmailAddress,
+    /// What they are called.
+    pub name: Name,
+    /// What they will be.
+    pub role: Role,
+    /// Who invited them: an address, or `operator`.
+    pub invited_by: String,
+    /// When.
+    pub created_at: Timestamp,
+    /// Until when its link works.
+    pub expires_at: Timestamp,
 }
 
 #[cfg(test)]

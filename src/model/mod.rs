@@ -3,12 +3,16 @@
 //! Floor 0. No I/O but the two doors to the machine's clock and randomness ([`clock`], [`random`]),
 //! no async, no HTTP. Everything above speaks in these types.
 
+pub mod audit;
 pub mod change;
 pub mod clock;
 pub mod id;
 pub mod key;
+pub mod language;
 pub mod member;
 pub mod principal;
 pub mod random;
 pub mod refusal;
 pub mod scope;
+pub mod token;
+pub mod usage;

@@ -70,6 +70,15 @@ impl Scopes {
     /// server, as the Genesis page promises.
     pub const DEFAULT: Self = Self(Scope::Api.bit() | Scope::Mcp.bit());
 
+    /// Every permission.
+    pub const ALL: Self = Self(Scope::Api.bit() | Scope::Mcp.bit() | Scope::Manage.bit());
+
+    /// What is in both sets.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// Whether `scope` is in the set.
     pub const fn contains(self, scope: Scope) -> bool {
         self.0 & scope.bit() != 0

@@ -21,7 +21,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN};
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, Uri, Version};
 use hyper::body::{Body as _, Incoming};
@@ -34,11 +34,14 @@ pub use mcp::Sessions;
 use crate::auth::{Authenticator, OpenRequest, OpenRequests};
 use crate::config::LogRequests;
 use crate::config::limits::Limits;
+use crate::model::clock::Timestamp;
 use crate::model::random::Entropy;
 use crate::model::refusal::Refusal;
+use crate::model::usage::KeyUse;
 use crate::record::metrics::WorkerMetrics;
 use crate::record::request::Record;
 use crate::record::request_id::RequestIds;
+use crate::record::usage::UsageNotes;
 use crate::route::{Permit, Route, Routes};
 use forward::Answer;
 use target::Target;
@@ -66,6 +69,7 @@ pub struct Proxy {
     metrics: Rc<WorkerMetrics>,
     ids: RefCell<RequestIds>,
     open: Rc<OpenRequests>,
+    usage: UsageNotes,
     tunnels: TaskTracker,
 }
 
@@ -101,6 +105,7 @@ impl Proxy {
             metrics,
             ids,
             open,
+            usage: UsageNotes::default(),
             tunnels,
         }
     }
@@ -108,6 +113,11 @@ impl Proxy {
     /// Looks after open requests when something was revoked, for as long as the worker lives.
     pub fn answer_sweeps(&self) -> impl Future<Output = ()> + use<> {
         Rc::clone(&self.open).answer_sweeps()
+    }
+
+    /// What was noted of keys since the last time, and how many found no place.
+    pub fn take_usage(&self, now: Timestamp) -> (Vec<KeyUse>, u64) {
+        self.usage.take(self.open.keys().into_iter(), now)
     }
 
     /// A turn of the worker's clock: requests and idle upstream connections that are over their time
@@ -187,6 +197,9 @@ impl Proxy {
         match self.shared.authenticator.authenticate(key).await {
             Ok(caller) => {
                 trail.record.set_key(caller.principal().key_id);
+                let agent = parts.headers.get(USER_AGENT).map(HeaderValue::as_bytes);
+                let address = trail.record.client().ip().to_canonical();
+                self.usage.used(caller.principal().key_id, address, agent);
                 route.authorize(caller)
             }
             Err(refused) => {

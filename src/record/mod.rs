@@ -7,3 +7,4 @@
 pub mod metrics;
 pub mod request;
 pub mod request_id;
+pub mod usage;

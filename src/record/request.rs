@@ -62,6 +62,11 @@ impl Record {
         self.id
     }
 
+    /// Where it comes from.
+    pub fn client(&self) -> SocketAddr {
+        self.client
+    }
+
     /// The route it takes, by its place in the table.
     pub fn set_route(&mut self, index: usize, path: &str) {
         self.route = Some(index);

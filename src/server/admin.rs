@@ -1,5 +1,6 @@
-//! The operators' listener: health, readiness, metrics.
+//! The operators' listener: health, readiness, metrics; and the management API.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -43,6 +44,7 @@ pub(super) async fn serve(
     listener: TcpListener,
     registry: Registry,
     readiness: Readiness,
+    management: Router,
     mut end: watch::Receiver<bool>,
 ) {
     let router = Router::new()
@@ -52,7 +54,9 @@ pub(super) async fn serve(
         .with_state(Operators {
             registry: Arc::new(registry),
             readiness,
-        });
+        })
+        .merge(management)
+        .into_make_service_with_connect_info::<SocketAddr>();
     // Dropped rather than drained at the end: a scrape may be lost, the end may not hang on it.
     tokio::select! {
         served = async { axum::serve(listener, router).await } => {

@@ -8,6 +8,8 @@
 
 mod admin;
 mod metrics;
+mod protocols;
+mod usage;
 mod worker;
 
 use std::net::SocketAddr;
@@ -16,6 +18,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
@@ -23,6 +26,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::auth::Authenticator;
 use crate::config::Config;
+use crate::console::{self, Public};
 use crate::invalidation::Invalidate;
 use crate::invalidation::follower::{Follower, Standing};
 use crate::invalidation::lease::Lease;
@@ -30,13 +34,17 @@ use crate::invalidation::progress::Progress;
 use crate::listen::accept::{Accepted, Acceptor, Handover};
 use crate::listen::socket::{BindError, bind};
 use crate::listen::tls::{TlsError, server_config};
+use crate::manage;
 use crate::model::clock::Clock;
 use crate::model::random::SystemEntropy;
+use crate::oidc::{OidcError, Provider};
 use crate::proxy::upstream::tls::Connectors;
 use crate::proxy::{Sessions, Shared};
 use crate::record::metrics::{Metrics, WorkerMetrics};
 use crate::route::Routes;
-use crate::store::{Store, StoreError};
+use crate::service::Service;
+use crate::store::{Management, Store, StoreError};
+use usage::{Bookkeeper, Telling};
 use worker::{Plan, Stages, Worker};
 
 /// Why a gateway did not start. Nothing was served.
@@ -51,6 +59,9 @@ pub enum StartError {
     /// The store did not register this instance.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The identity provider cannot be spoken to at all.
+    #[error(transparent)]
+    Oidc(#[from] OidcError),
     /// The system refused something else.
     #[error("cannot start: {0}")]
     System(#[from] std::io::Error),
@@ -77,7 +88,9 @@ pub struct Ended {
 /// A gateway that is bound and registered, and serves nobody yet.
 pub struct Server {
     config: Config,
-    store: Arc<dyn Store>,
+    store: Arc<dyn Management>,
+    clock: Arc<dyn Clock>,
+    provider: Option<Provider>,
     follower: Follower,
     standing: Standing,
     authenticator: Arc<Authenticator>,
@@ -96,7 +109,7 @@ impl Server {
     /// The first thing that does not work, with what to do about it.
     pub async fn bind(
         config: Config,
-        store: Arc<dyn Store>,
+        store: Arc<dyn Management>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
         let (sockets, addresses, admin) = bind_all(&config)?;
@@ -116,11 +129,17 @@ impl Server {
             .iter()
             .map(Connectors::new)
             .collect::<Result<_, TlsError>>()?;
-        let (follower, authenticator) = identify_with(&config, &store, clock);
+        let plain = Arc::clone(&store) as Arc<dyn Store>;
+        let provider = config.oidc.clone();
+        let provider = provider.map(|oidc| Provider::new(oidc, Arc::clone(&clock)));
+        let provider = provider.transpose()?;
+        let (follower, authenticator) = identify_with(&config, &plain, Arc::clone(&clock));
         let standing = follower.register().await?;
         Ok(Self {
             config,
             store,
+            clock,
+            provider,
             follower,
             standing,
             authenticator,
@@ -148,7 +167,20 @@ impl Server {
         let (metrics, handles) = Metrics::new(names, self.config.workers);
         let metrics = Arc::new(metrics);
         let stages = Stages::default();
-        let (workers, handovers) = self.start_workers(routes, handles, &stages);
+        let service = Service::new(
+            Arc::clone(&self.store),
+            Arc::clone(&self.clock),
+            Arc::new(SystemEntropy),
+        );
+        let (telling, bookkeeper) = Bookkeeper::new(
+            Arc::clone(&self.store),
+            service.clone(),
+            Arc::clone(&self.clock),
+            &SystemEntropy,
+        );
+        let (workers, handovers) = self.start_workers(routes, handles, telling, &stages);
+        let public = self.public();
+        let provider = self.provider;
         let ready = Arc::new(AtomicBool::new(true));
         let admin = admin::serve(
             self.admin,
@@ -156,11 +188,13 @@ impl Server {
             admin::Readiness {
                 serving: Arc::clone(&ready),
                 authenticator: Arc::clone(&self.authenticator),
-                store: Arc::clone(&self.store),
+                store: Arc::clone(&self.store) as _,
             },
+            pages(service, public, provider),
             stages.end.subscribe(),
         );
         let admin = tokio::spawn(admin);
+        let bookkeeper = tokio::spawn(bookkeeper.run(stages.end.subscribe()));
         let follower = tokio::spawn(self.follower.run(self.standing, stages.end.subscribe()));
         let acceptors = accept(self.sockets, &self.config, &handovers, &stages);
         // The acceptors alone keep the ways to the workers open: when they end, the workers' queues do.
@@ -177,10 +211,35 @@ impl Server {
         );
         let cut = drain(acceptors, workers, &stages).await;
         stages.end.send_replace(true);
-        let _joined = tokio::join!(admin, follower);
+        let _joined = tokio::join!(admin, follower, bookkeeper);
         Ended {
             finished: in_flight.saturating_sub(cut),
             cut,
+        }
+    }
+
+    /// Where people and clients reach this process.
+    fn public(&self) -> Public {
+        let admin = &self.config.admin;
+        let of = |url: &Option<String>, address: String| url.clone().unwrap_or(address);
+        let first = self
+            .config
+            .listeners
+            .first()
+            .zip(self.addresses.listeners.first());
+        let gateway = first.map_or_else(String::new, |(config, (_name, address))| {
+            let scheme = if config.tls.is_some() {
+                "https"
+            } else {
+                "http"
+            };
+            format!("{scheme}://{address}")
+        });
+        let mcp = self.config.routes.iter().find(|route| route.mcp);
+        Public {
+            url: of(&admin.url, format!("http://{}", self.addresses.admin)),
+            gateway_url: of(&admin.gateway_url, gateway),
+            mcp_path: mcp.map(|route| route.path_prefix.clone()),
         }
     }
 
@@ -188,6 +247,7 @@ impl Server {
         &self,
         routes: Arc<Routes>,
         handles: Vec<WorkerMetrics>,
+        usage: Telling,
         stages: &Stages,
     ) -> (Vec<Worker>, Vec<Handover>) {
         let limits = Arc::new(self.config.limits.clone());
@@ -203,6 +263,8 @@ impl Server {
             connectors: self.connectors.clone(),
             tls: self.tls.clone(),
             trusted_proxies: self.config.trusted_proxies.clone(),
+            usage,
+            clock: Arc::clone(&self.clock),
         });
         let start = |(number, metrics)| {
             let (handover, queue): (Handover, mpsc::Receiver<Accepted>) = Handover::new();
@@ -215,6 +277,12 @@ impl Server {
     }
 }
 
+/// The management API and the console.
+fn pages(service: Service, public: Public, provider: Option<Provider>) -> Router {
+    let api = manage::router(service.clone(), &public.url);
+    api.merge(console::router(service, public, provider))
+}
+
 fn bind_all(config: &Config) -> Result<(Vec<TcpListener>, Addresses, TcpListener), StartError> {
     let mut sockets = Vec::new();
     let mut listeners = Vec::new();
@@ -223,7 +291,7 @@ fn bind_all(config: &Config) -> Result<(Vec<TcpListener>, Addresses, TcpListener
         listeners.push((listener.name.clone(), socket.local_addr()?));
         sockets.push(socket);
     }
-    let admin = TcpListener::from_std(bind(config.admin)?)?;
+    let admin = TcpListener::from_std(bind(config.admin.address)?)?;
     let addresses = Addresses {
         listeners,
         admin: admin.local_addr()?,

@@ -13,7 +13,7 @@ use std::time::Duration;
 use foldhash::fast::RandomState;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use ipnet::IpNet;
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions};
@@ -22,22 +22,22 @@ use tokio::task::spawn_local;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
+use super::protocols::{http1_builder, http2_builder};
+use super::usage::Telling;
 use crate::config;
-use crate::config::limits::Limits;
 use crate::listen::accept::Accepted;
 use crate::listen::stream::{Protocol, Stream};
 use crate::listen::watch::{Phase, SWEEP_EVERY, Ticks, Watch};
+use crate::model::clock::Clock;
 use crate::model::random::SystemEntropy;
 use crate::proxy::upstream::tls::Connectors;
 use crate::proxy::upstream::{LocalExecutor, Upstream};
 use crate::proxy::{Client, Proxy, Shared};
 use crate::record::metrics::WorkerMetrics;
+use crate::record::usage::TOLD_EVERY;
 
-/// What hyper may buffer of one HTTP/1 connection, in bytes: room for the largest head, and for a body
-/// in chunks that are worth a system call.
-const HTTP1_BUFFER_BYTES_MAX: usize = 64 * 1024;
-/// A silent HTTP/2 client is asked whether it is still there this often, and has as long to say so.
-const HTTP2_PING_EVERY: Duration = Duration::from_secs(20);
+/// Turns of the worker's clock between two tellings of what was noted of keys.
+const TURNS_PER_TELLING: u128 = TOLD_EVERY.as_millis() / SWEEP_EVERY.as_millis();
 
 /// The stages of the end, each told once.
 pub(super) struct Stages {
@@ -66,6 +66,9 @@ pub(super) struct Plan {
     pub connectors: Vec<Option<Connectors>>,
     pub tls: Vec<Option<TlsAcceptor>>,
     pub trusted_proxies: Vec<IpNet>,
+    /// Where it tells what was noted of keys.
+    pub usage: Telling,
+    pub clock: Arc<dyn Clock>,
 }
 
 /// A worker, from outside.
@@ -85,7 +88,7 @@ impl Worker {
         let (tell, cut) = oneshot::channel();
         let drain = stages.drain.subscribe();
         let run = move || {
-            let cut = run(plan, metrics, queue, drain).unwrap_or_else(|error| {
+            let cut = run(number, plan, metrics, queue, drain).unwrap_or_else(|error| {
                 tracing::error!(%error, "a worker could not start");
                 0
             });
@@ -108,6 +111,7 @@ impl Worker {
 }
 
 fn run(
+    number: usize,
     plan: Arc<Plan>,
     metrics: WorkerMetrics,
     queue: mpsc::Receiver<Accepted>,
@@ -117,7 +121,7 @@ fn run(
         .enable_all()
         .build_local(LocalOptions::default())?;
     Ok(runtime.block_on(async move {
-        let floor = Rc::new(Floor::new(plan, Rc::new(metrics), drain));
+        let floor = Rc::new(Floor::new(number, plan, Rc::new(metrics), drain));
         floor.work(queue).await
     }))
 }
@@ -132,12 +136,19 @@ struct Floor {
     ticks: Ticks,
     watches: RefCell<HashMap<u64, Arc<Watch>, RandomState>>,
     next_watch: Cell<u64>,
+    number: usize,
+    turns_until_telling: Cell<u128>,
     tasks: TaskTracker,
     drain: watch::Receiver<bool>,
 }
 
 impl Floor {
-    fn new(plan: Arc<Plan>, metrics: Rc<WorkerMetrics>, drain: watch::Receiver<bool>) -> Self {
+    fn new(
+        number: usize,
+        plan: Arc<Plan>,
+        metrics: Rc<WorkerMetrics>,
+        drain: watch::Receiver<bool>,
+    ) -> Self {
         let limits = &plan.shared.limits;
         let tasks = TaskTracker::new();
         let upstreams = plan
@@ -164,6 +175,8 @@ impl Floor {
             ticks: Ticks::default(),
             watches: RefCell::default(),
             next_watch: Cell::new(0),
+            number,
+            turns_until_telling: Cell::new(TURNS_PER_TELLING),
             tasks,
             drain,
         }
@@ -197,7 +210,9 @@ impl Floor {
                 }
             }
         };
-        match tokio::time::timeout(time, ended).await {
+        let ended = tokio::time::timeout(time, ended).await;
+        self.tell_usage();
+        match ended {
             Ok(()) => 0,
             Err(_elapsed) => self.metrics.active(),
         }
@@ -211,6 +226,18 @@ impl Floor {
             .values()
             .for_each(|watch| watch.sweep(limits));
         self.proxy.sweep();
+        let turns = self.turns_until_telling.get();
+        self.turns_until_telling.set(turns.saturating_sub(1));
+        if turns == 0 {
+            self.turns_until_telling.set(TURNS_PER_TELLING);
+            self.tell_usage();
+        }
+    }
+
+    /// Tells what was noted of keys. Where nobody listens any more there is nobody to tell.
+    fn tell_usage(&self) {
+        let (uses, dropped) = self.proxy.take_usage(self.plan.clock.now());
+        self.plan.usage.tell(self.number, uses, dropped);
     }
 
     async fn connection(self: Rc<Self>, accepted: Accepted) {
@@ -334,31 +361,6 @@ fn tell(ended: hyper::Result<()>) {
     if let Err(error) = ended {
         tracing::debug!(%error, "a client connection ended");
     }
-}
-
-fn http1_builder(limits: &Limits) -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    builder
-        // The watch has the deadlines; see listen::watch for why.
-        .header_read_timeout(None)
-        .max_buf_size(HTTP1_BUFFER_BYTES_MAX)
-        .max_header_size(limits.head_bytes_max + limits.target_bytes_max)
-        // Some MCP clients look for `WWW-Authenticate` in this very case.
-        .title_case_headers(true)
-        .writev(false);
-    builder
-}
-
-fn http2_builder(limits: &Limits) -> http2::Builder<LocalExecutor> {
-    let mut builder = http2::Builder::new(LocalExecutor);
-    builder
-        .timer(TokioTimer::new())
-        .keep_alive_interval(HTTP2_PING_EVERY)
-        .keep_alive_timeout(HTTP2_PING_EVERY)
-        .max_concurrent_streams(limits.http2_streams_max)
-        .initial_stream_window_size(limits.http2_stream_window_bytes)
-        .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX));
-    builder
 }
 
 /// A connection's place in the sweep.

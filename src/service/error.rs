@@ -1,8 +1,10 @@
 //! Why a management rule said no: what happened, and what to do.
 
+use super::access::Permission;
 use crate::invalidation::receipt::SettleError;
-use crate::model::id::{KeyId, OrganizationId};
-use crate::model::member::{EmailAddress, Name, Organization};
+use crate::model::id::{InvitationId, KeyId, MembershipId, OrganizationId};
+use crate::model::member::{EmailAddress, Name, Organization, Role};
+use crate::model::scope::Scopes;
 use crate::store::StoreError;
 
 /// Why something was not done, or not known to be done everywhere.
@@ -43,11 +45,59 @@ pub enum ServiceError {
     /// A key that could be used for nothing.
     #[error("a key needs at least one scope: api, mcp or manage")]
     NoScope,
+    /// A key that could do more than its owner.
+    #[error("a key of {role} may be used for {}, and not for `{scopes}`", role.scopes_max())]
+    ScopeBeyondRole {
+        /// What the owner is.
+        role: Role,
+        /// What was asked for.
+        scopes: Scopes,
+    },
+    /// The role does not allow it.
+    #[error("your role does not allow this: {}", needed(*.0))]
+    NotAllowed(Permission),
+    /// Somebody else's key, which can be ended but not held.
+    #[error(
+        "{0} belongs to another person: you can end it, but only they can hold its successor or name it"
+    )]
+    NotYourKey(KeyId),
+    /// No present member or service account of the organisation.
+    #[error("there is no member {0}")]
+    NoSuchMember(MembershipId),
+    /// Not open, or not of the organisation.
+    #[error("there is no open invitation {0}")]
+    NoSuchInvitation(InvitationId),
+    /// An owner is a person.
+    #[error("a service account can be a member or an admin, not an owner")]
+    ServiceAccountOwns,
+    /// A service account has keys, and no way in.
+    #[error("a service account does not sign in: its keys are its way in")]
+    ServiceAccountSignsIn,
+    /// The link does not work: used, withdrawn, expired, or never made.
+    #[error(
+        "this link does not work any more: links work once, and not for long. Ask for a new one"
+    )]
+    LinkUsed,
+    /// Known to an identity provider, and to no organisation.
+    #[error("{0} is no member, and nobody has invited them")]
+    NotInvited(EmailAddress),
+    /// See [`OVERLAP_MAX`](super::acting::OVERLAP_MAX).
+    #[error("an old key goes on for at most 90 days beside its successor")]
+    OverlapTooLong,
+    /// See [`SILENCE_MIN`](super::acting::SILENCE_MIN).
+    #[error("an old key ends after a silence of at least one hour and at most 90 days")]
+    SilenceOutOfBounds,
     /// The first member must be able to manage the others.
     #[error(
         "the first member of {0} must be an owner: an organisation always has one. Use --role owner"
     )]
     FirstMustOwn(OrganizationId),
+}
+
+fn needed(permission: Permission) -> String {
+    let roles = Role::ALL.map(|role| permission.is_given_to(role).then_some(role.as_str()));
+    let roles: Vec<_> = roles.into_iter().flatten().collect();
+    format!("it takes the role {}", roles.join(" or "))
 }
 
 fn names(organizations: &[Organization]) -> String {

@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use super::{Service, ServiceError};
 use crate::model::change::Sequence;
-use crate::model::id::KeyId;
-use crate::model::key::{Key, KeyHash, PlainKey};
-use crate::model::member::{EmailAddress, Name};
+use crate::model::clock::Timestamp;
+use crate::model::id::{KeyId, OrganizationId};
+use crate::model::key::{IMPORTED_HINT, Key, KeyHash, PlainKey};
+use crate::model::member::{EmailAddress, Name, Role};
 use crate::model::scope::Scopes;
-use crate::store::{KeyFilter, Revoked, StoreError};
-
-/// What the hint of an imported key says: its text was never seen.
-const IMPORTED_HINT: &str = "imported";
+use crate::service::Revocation;
+use crate::store::{Clash, Created, KeyFilter, Revoked, StoreError};
 
 /// What a key shall be.
 #[derive(Debug, Clone)]
@@ -55,6 +54,42 @@ pub struct RevokedKey {
     pub sequence: Sequence,
     /// Whether the key was revoked before this call.
     pub was_revoked: bool,
+    /// Whose it was.
+    pub organization: OrganizationId,
+}
+
+impl RevokedKey {
+    /// What is to be settled.
+    pub fn revocation(&self) -> Revocation {
+        Revocation {
+            sequence: self.sequence,
+            organization: Some(self.organization),
+            repeated: self.was_revoked,
+        }
+    }
+}
+
+/// What a new key may be used for: at least something, and nothing that its owner's role does not allow.
+pub(super) fn allowed_for(scopes: Scopes, role: Role) -> Result<(), ServiceError> {
+    if scopes.is_empty() {
+        return Err(ServiceError::NoScope);
+    }
+    if scopes.and(role.scopes_max()) != scopes {
+        return Err(ServiceError::ScopeBeyondRole { role, scopes });
+    }
+    Ok(())
+}
+
+/// When a key ends that is good for so long.
+pub(super) fn expiry(
+    expires_in: Option<Duration>,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, ServiceError> {
+    match expires_in {
+        Some(left) if left.is_zero() => Err(ServiceError::ExpiresInThePast),
+        Some(left) => Ok(Some(now.plus(left))),
+        None => Ok(None),
+    }
 }
 
 impl Service {
@@ -78,18 +113,14 @@ impl Service {
         hash: KeyHash,
         hint: String,
     ) -> Result<(Key, Sequence), ServiceError> {
-        if new.scopes.is_empty() {
-            return Err(ServiceError::NoScope);
-        }
-        if new.expires_in.is_some_and(|left| left.is_zero()) {
-            return Err(ServiceError::ExpiresInThePast);
-        }
         let owner = self
             .find_member(&new.member, new.organization.as_deref())
             .await?;
-        let created_at = self.clock.now();
+        allowed_for(new.scopes, owner.role)?;
+        let act = self.act();
+        let expires_at = expiry(new.expires_in, act.at)?;
         let key = Key {
-            id: KeyId::generate(created_at, &*self.entropy),
+            id: KeyId::generate(act.at, &*self.entropy),
             hash,
             hint,
             name: new.name,
@@ -98,12 +129,15 @@ impl Service {
             user_id: owner.user_id,
             email: owner.email,
             scopes: new.scopes,
-            created_at,
-            expires_at: new.expires_in.map(|left| created_at.plus(left)),
+            created_at: act.at,
+            expires_at,
             revoked_at: None,
         };
-        let sequence = self.store.create_key(&key).await?;
-        Ok((key, sequence))
+        match self.store.create_key(&key, None, &act).await? {
+            Created::Now(sequence) => Ok((key, sequence)),
+            // Only who names an idempotency key is told of an earlier creation.
+            Created::Before(_id) => Err(StoreError::Conflict(Clash::IdempotencyKeyReused).into()),
+        }
     }
 
     /// Keys, newest first.
@@ -123,21 +157,22 @@ impl Service {
 
     /// One key.
     pub async fn key(&self, id: KeyId) -> Result<Key, ServiceError> {
-        let key = self.store.key(id).await?;
-        key.ok_or(ServiceError::UnknownKey(id))
+        let found = self.store.key(id).await?;
+        found
+            .map(|listed| listed.key)
+            .ok_or(ServiceError::UnknownKey(id))
     }
 
     /// Ends a key. Committed when this returns; [`Service::settle`] waits until every gateway obeys.
     /// Of a key that was revoked before it changes nothing, so that the wait can be repeated.
     pub async fn revoke_key(&self, id: KeyId) -> Result<RevokedKey, ServiceError> {
-        match self.store.revoke_key(id, self.clock.now()).await {
-            Ok(revoked) => Ok(RevokedKey {
-                sequence: revoked.sequence,
-                was_revoked: revoked.keys == 0,
-            }),
-            Err(StoreError::NotFound(_)) => Err(ServiceError::UnknownKey(id)),
-            Err(error) => Err(error.into()),
-        }
+        let key = self.key(id).await?;
+        let revoked = self.store.revoke_key(id, &self.act()).await?;
+        Ok(RevokedKey {
+            sequence: revoked.sequence,
+            was_revoked: revoked.keys == 0,
+            organization: key.organization_id,
+        })
     }
 
     /// Ends every live key, of one organisation or, without one, of all, in one transaction and with one
@@ -146,11 +181,18 @@ impl Service {
     pub async fn revoke_everything(
         &self,
         organization: Option<&str>,
-    ) -> Result<Revoked, ServiceError> {
-        let of = match organization {
+    ) -> Result<(Revoked, Revocation), ServiceError> {
+        let organization = match organization {
             Some(named) => Some(self.find_organization(Some(named)).await?.id),
             None => None,
         };
-        Ok(self.store.revoke_everything(of, self.clock.now()).await?)
+        let act = self.act();
+        let revoked = self.store.revoke_everything(organization, &act).await?;
+        let revocation = Revocation {
+            sequence: revoked.sequence,
+            organization,
+            repeated: false,
+        };
+        Ok((revoked, revocation))
     }
 }

@@ -3,7 +3,9 @@
 use super::{Service, ServiceError};
 use crate::model::change::Sequence;
 use crate::model::id::{MembershipId, OrganizationId, UserId};
-use crate::model::member::{EmailAddress, Member, Name, Organization, Role};
+use crate::model::member::{EmailAddress, Member, MemberKind, Name, Organization, Role};
+use crate::service::Revocation;
+use crate::store::RoleChange;
 
 /// Whom to add, and where.
 #[derive(Debug, Clone)]
@@ -29,16 +31,27 @@ pub struct RemovedMember {
     pub sequence: Sequence,
 }
 
+impl RemovedMember {
+    /// What is to be settled.
+    pub fn revocation(&self) -> Revocation {
+        Revocation {
+            sequence: self.sequence,
+            organization: Some(self.member.organization_id),
+            repeated: false,
+        }
+    }
+}
+
 impl Service {
     /// Creates an organisation. Its name must be free.
     pub async fn create_organization(&self, name: Name) -> Result<Organization, ServiceError> {
-        let created_at = self.clock.now();
+        let act = self.act();
         let organization = Organization {
-            id: OrganizationId::generate(created_at, &*self.entropy),
+            id: OrganizationId::generate(act.at, &*self.entropy),
             name,
-            created_at,
+            created_at: act.at,
         };
-        self.store.create_organization(&organization).await?;
+        self.store.create_organization(&organization, &act).await?;
         Ok(organization)
     }
 
@@ -65,22 +78,47 @@ impl Service {
 
     /// Adds a member. The first of an organisation must be an owner.
     pub async fn add_member(&self, new: NewMember) -> Result<Member, ServiceError> {
+        if new.email.is_of_service_account() {
+            return Err(ServiceError::ServiceAccountSignsIn);
+        }
         let organization = self.find_organization(new.organization.as_deref()).await?;
         let present = self.store.members(Some(organization.id)).await?;
         if present.is_empty() && new.role != Role::Owner {
             return Err(ServiceError::FirstMustOwn(organization.id));
         }
-        let created_at = self.clock.now();
+        let act = self.act();
         let member = Member {
-            membership_id: MembershipId::generate(created_at, &*self.entropy),
+            membership_id: MembershipId::generate(act.at, &*self.entropy),
             organization_id: organization.id,
-            user_id: UserId::generate(created_at, &*self.entropy),
+            user_id: UserId::generate(act.at, &*self.entropy),
             email: new.email,
             name: new.name,
+            kind: MemberKind::Person,
             role: new.role,
-            created_at,
+            created_at: act.at,
         };
-        Ok(self.store.add_member(&member).await?)
+        Ok(self.store.add_member(&member, &act).await?)
+    }
+
+    /// Gives a member another role. Committed when this returns; [`Service::settle`] waits until every
+    /// gateway obeys: a key may be good for less from then on.
+    pub async fn change_role(
+        &self,
+        email: &EmailAddress,
+        organization: Option<&str>,
+        to: Role,
+    ) -> Result<(Member, Sequence), ServiceError> {
+        let member = self.find_member(email, organization).await?;
+        if member.kind == MemberKind::ServiceAccount && to == Role::Owner {
+            return Err(ServiceError::ServiceAccountOwns);
+        }
+        let change = RoleChange {
+            membership: member.membership_id,
+            from: member.role,
+            to,
+        };
+        let sequence = self.store.change_role(change, &self.act()).await?;
+        Ok((Member { role: to, ..member }, sequence))
     }
 
     /// The present members, oldest first; of one organisation or of all.
@@ -129,7 +167,7 @@ impl Service {
         let member = self.find_member(email, organization).await?;
         let removed = self
             .store
-            .remove_member(member.membership_id, self.clock.now())
+            .remove_member(member.membership_id, None, &self.act())
             .await?;
         Ok(RemovedMember {
             member,

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use super::rows::Columns;
-use super::{Instances, Lease, LogPage, Report, StoreError};
+use super::{Instances, Lease, LogPage, Report, StoreError, usage};
 use crate::model::change::Sequence;
 use crate::model::clock::Timestamp;
 use crate::model::id::InstanceId;
@@ -102,6 +102,16 @@ pub(super) trait Engine: Send + Sync {
     type Reader: Session;
     /// A transaction; dropped, it is rolled back.
     type Transaction: Session;
+
+    /// How it is told of uses.
+    const USAGE: usage::Statements;
+
+    /// Runs statements in a transaction that wakes nobody, and takes no lock of the log's where writers can
+    /// go side by side.
+    fn write_apart(
+        &self,
+        statements: Vec<usage::Bound>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// A connection for one statement.
     fn reader(&self) -> impl Future<Output = Result<Self::Reader, StoreError>> + Send;

@@ -1,16 +1,60 @@
 //! The rules of keys. Those that write are given a transaction that is alone.
 
+use serde_json::json;
+
 use super::engine::{Session, Value};
-use super::{KeyFilter, Revoked, StoreError, log, rows, sql};
-use crate::model::change::Sequence;
+use super::rows::Columns;
+use super::{
+    Clash, Created, Idempotency, KeyFilter, KeyPage, ListedKey, Revoked, StoreError, Whose, audit,
+    idempotency, log, rotations, rows, sql,
+};
+use crate::model::audit::{Act, Action, Deed};
 use crate::model::clock::Timestamp;
-use crate::model::id::KeyId;
-use crate::model::key::Key;
+use crate::model::id::{KeyId, OrganizationId};
+use crate::model::key::{IMPORTED_HINT, Key};
+use crate::model::member::Name;
+
+/// Above every id, which are hexadecimal after their prefix, in every collation.
+const ABOVE_EVERY_ID: &str = "key_g";
 
 pub(super) async fn create(
     transaction: &mut impl Session,
     key: &Key,
-) -> Result<Sequence, StoreError> {
+    idempotency: Option<&Idempotency>,
+    act: &Act,
+) -> Result<Created, StoreError> {
+    let id = key.id.to_string();
+    if let Some(before) = idempotency::claim(transaction, idempotency, &id, act).await? {
+        return Ok(Created::Before(before));
+    }
+    insert(transaction, key).await?;
+    let action = if key.hint == IMPORTED_HINT {
+        Action::KeyImported
+    } else {
+        Action::KeyCreated
+    };
+    let details = json!({
+        "name": key.name.as_str(),
+        "owner": key.email.as_str(),
+        "scopes": key.scopes.to_string(),
+        "expires_at": key.expires_at.map(Timestamp::with_millis),
+    });
+    let deed = deed(key, action, details);
+    audit::append(transaction, act, &deed).await?;
+    Ok(Created::Now(log::head(transaction).await?))
+}
+
+fn deed(key: &Key, action: Action, details: serde_json::Value) -> Deed {
+    Deed {
+        organization: Some(key.organization_id),
+        action,
+        subject: key.id.to_string(),
+        details,
+    }
+}
+
+/// The row alone.
+pub(super) async fn insert(transaction: &mut impl Session, key: &Key) -> Result<(), StoreError> {
     let stay = vec![Value::text(key.membership_id)];
     if transaction.first(sql::MEMBER, stay).await?.is_none() {
         let membership = format!("the membership {}", key.membership_id);
@@ -21,7 +65,7 @@ pub(super) async fn create(
         return Err(StoreError::Exists("a key with this SHA-256".to_owned()));
     }
     transaction.execute(sql::INSERT_KEY, columns(key)).await?;
-    log::head(transaction).await
+    Ok(())
 }
 
 /// In the order of [`sql::INSERT_KEY`].
@@ -40,9 +84,29 @@ fn columns(key: &Key) -> Vec<Value> {
     ]
 }
 
-pub(super) async fn get(session: &mut impl Session, id: KeyId) -> Result<Option<Key>, StoreError> {
-    let row = session.first(sql::KEY, vec![Value::text(id)]).await?;
-    row.as_ref().map(rows::key).transpose()
+pub(super) async fn get(
+    session: &mut impl Session,
+    id: KeyId,
+) -> Result<Option<ListedKey>, StoreError> {
+    let row = session
+        .first(sql::LISTED_KEY, vec![Value::text(id)])
+        .await?;
+    row.as_ref().map(listed).transpose()
+}
+
+fn listed(row: &impl Columns) -> Result<ListedKey, StoreError> {
+    let predecessor = match row.text("predecessor_id")? {
+        Some(_id) => Some(row.parsed("predecessor_id")?),
+        None => None,
+    };
+    Ok(ListedKey {
+        key: rows::key(row)?,
+        owner_name: row.parsed("owner_name")?,
+        owner_kind: row.parsed("owner_kind")?,
+        rotation: rotations::read(row)?,
+        predecessor,
+        last_used_at: row.optional_time("last_used_at")?,
+    })
 }
 
 pub(super) async fn list(
@@ -58,19 +122,102 @@ pub(super) async fn list(
     found.iter().map(rows::key).collect()
 }
 
+pub(super) async fn page(
+    session: &mut impl Session,
+    wanted: KeyPage,
+) -> Result<Vec<ListedKey>, StoreError> {
+    let below = match wanted.page.after {
+        Some(id) => Value::text(id),
+        None => Value::text(ABOVE_EVERY_ID),
+    };
+    let limit = i64::from(wanted.page.limit).into();
+    let (sql, values) = match wanted.whose {
+        Whose::Membership(id) => (
+            sql::KEYS_OF_MEMBERSHIP,
+            vec![
+                Value::text(id),
+                below,
+                limit,
+                Value::Flag(wanted.revoked_too),
+            ],
+        ),
+        Whose::Organization(id) if wanted.revoked_too => (
+            sql::ALL_KEYS_OF_ORGANIZATION,
+            vec![Value::text(id), below, limit],
+        ),
+        Whose::Organization(id) => (
+            sql::LIVE_KEYS_OF_ORGANIZATION,
+            vec![Value::text(id), below, limit],
+        ),
+    };
+    let found = session.fetch(sql, values).await?;
+    found.iter().map(listed).collect()
+}
+
+pub(super) async fn rename(
+    transaction: &mut impl Session,
+    id: KeyId,
+    from: &Name,
+    to: &Name,
+    act: &Act,
+) -> Result<(), StoreError> {
+    let Some(listed) = get(transaction, id).await? else {
+        return Err(StoreError::NotFound(format!("the key {id}")));
+    };
+    let values = vec![Value::text(id), Value::text(to), Value::text(from)];
+    if transaction.execute(sql::RENAME_KEY, values).await? == 0 {
+        return Err(StoreError::Conflict(Clash::KeyRenamed));
+    }
+    let details = json!({ "from": from.as_str(), "to": to.as_str() });
+    audit::append(
+        transaction,
+        act,
+        &deed(&listed.key, Action::KeyRenamed, details),
+    )
+    .await
+}
+
 pub(super) async fn revoke(
     transaction: &mut impl Session,
     id: KeyId,
-    now: Timestamp,
+    act: &Act,
 ) -> Result<Revoked, StoreError> {
-    let values = vec![Value::text(id), now.into()];
+    let values = vec![Value::text(id), act.at.into()];
     let keys = transaction.execute(sql::REVOKE_KEY, values).await?;
-    if keys == 0 {
-        let known = transaction.count(sql::KEY_EXISTS, vec![Value::text(id)]);
-        if known.await? == 0 {
-            return Err(StoreError::NotFound(format!("the key {id}")));
-        }
-    }
+    let Some(listed) = get(transaction, id).await? else {
+        return Err(StoreError::NotFound(format!("the key {id}")));
+    };
     let sequence = log::head(transaction).await?;
+    // Who revokes what is revoked waits again, and has done nothing.
+    if keys > 0 {
+        let details = json!({
+            "name": listed.key.name.as_str(),
+            "owner": listed.key.email.as_str(),
+            "sequence": sequence.get(),
+        });
+        let deed = deed(&listed.key, Action::KeyRevoked, details);
+        audit::append(transaction, act, &deed).await?;
+    }
+    Ok(Revoked { sequence, keys })
+}
+
+/// Revokes every key, with one log entry.
+pub(super) async fn revoke_everything(
+    transaction: &mut impl Session,
+    of: Option<OrganizationId>,
+    act: &Act,
+) -> Result<Revoked, StoreError> {
+    let live = vec![Value::optional_text(of)];
+    let keys = transaction.count(sql::UNREVOKED_KEYS_OF_ALL, live).await?;
+    let values = vec![Value::optional_text(of), act.at.into()];
+    transaction.execute(sql::REVOKE_EVERYTHING, values).await?;
+    let sequence = log::head(transaction).await?;
+    let deed = Deed {
+        organization: of,
+        action: Action::EverythingRevoked,
+        subject: of.map_or_else(|| "everybody".to_owned(), |id| id.to_string()),
+        details: json!({ "keys": keys, "sequence": sequence.get() }),
+    };
+    audit::append(transaction, act, &deed).await?;
     Ok(Revoked { sequence, keys })
 }

@@ -5,7 +5,7 @@ use super::rows::{self, Columns};
 use super::{LookedUp, Report, StoreError, sql};
 use crate::model::change::{Change, ChangeKind, Sequence};
 use crate::model::clock::Timestamp;
-use crate::model::id::{InstanceId, OrganizationId};
+use crate::model::id::InstanceId;
 use crate::model::key::KeyHash;
 
 pub(super) async fn look_up(
@@ -80,18 +80,4 @@ pub(super) async fn reassert(
         again += transaction.execute(sql, values).await?;
     }
     Ok(again)
-}
-
-/// Revokes every key, with one log entry.
-pub(super) async fn revoke_everything(
-    transaction: &mut impl Session,
-    of: Option<OrganizationId>,
-    now: Timestamp,
-) -> Result<super::Revoked, StoreError> {
-    let live = vec![Value::optional_text(of)];
-    let keys = transaction.count(sql::UNREVOKED_KEYS_OF_ALL, live).await?;
-    let values = vec![Value::optional_text(of), now.into()];
-    transaction.execute(sql::REVOKE_EVERYTHING, values).await?;
-    let sequence = head(transaction).await?;
-    Ok(super::Revoked { sequence, keys })
 }

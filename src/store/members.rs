@@ -1,31 +1,42 @@
 //! The rules of organisations and members. Those that write are given a transaction that is alone.
 
+use serde_json::json;
+
 use super::engine::{Session, Value};
 use super::rows::{self, Columns};
-use super::{Revoked, StoreError, log, sql};
-use crate::model::clock::Timestamp;
+use super::{
+    Clash, ListedMember, PageRequest, Revoked, RoleChange, StoreError, audit, invitations, log, sql,
+};
+use crate::model::audit::{Act, Action, Deed};
+use crate::model::change::Sequence;
 use crate::model::id::{MembershipId, OrganizationId};
-use crate::model::member::{EmailAddress, Member, Organization, Role};
+use crate::model::member::{EmailAddress, Member, MemberKind, Organization, Role};
+
+/// Above every id, which are hexadecimal after their prefix, in every collation.
+const ABOVE_EVERY_ID: &str = "mbr_g";
 
 pub(super) async fn create_organization(
     transaction: &mut impl Session,
     organization: &Organization,
+    act: &Act,
 ) -> Result<(), StoreError> {
     let values = vec![
         Value::text(organization.id),
         Value::text(&organization.name),
         organization.created_at.into(),
     ];
-    match transaction
-        .execute(sql::INSERT_ORGANIZATION, values)
-        .await?
-    {
-        0 => Err(StoreError::Exists(format!(
-            "the organisation {}",
-            organization.name
-        ))),
-        _inserted => Ok(()),
+    let inserted = transaction.execute(sql::INSERT_ORGANIZATION, values);
+    if inserted.await? == 0 {
+        let taken = format!("the organisation {}", organization.name);
+        return Err(StoreError::Exists(taken));
     }
+    let deed = Deed {
+        organization: Some(organization.id),
+        action: Action::OrganizationCreated,
+        subject: organization.id.to_string(),
+        details: json!({ "name": organization.name.as_str() }),
+    };
+    audit::append(transaction, act, &deed).await
 }
 
 pub(super) async fn organizations(
@@ -38,6 +49,28 @@ pub(super) async fn organizations(
 pub(super) async fn add(
     transaction: &mut impl Session,
     member: &Member,
+    act: &Act,
+) -> Result<Member, StoreError> {
+    let added = insert(transaction, member).await?;
+    let details = json!({ "email": added.email.as_str(), "role": added.role.as_str() });
+    let deed = deed(&added, Action::MemberAdded, details);
+    audit::append(transaction, act, &deed).await?;
+    Ok(added)
+}
+
+fn deed(member: &Member, action: Action, details: serde_json::Value) -> Deed {
+    Deed {
+        organization: Some(member.organization_id),
+        action,
+        subject: member.membership_id.to_string(),
+        details,
+    }
+}
+
+/// The rows alone.
+pub(super) async fn insert(
+    transaction: &mut impl Session,
+    member: &Member,
 ) -> Result<Member, StoreError> {
     refuse_impossible(transaction, member).await?;
     let user = vec![
@@ -45,6 +78,7 @@ pub(super) async fn add(
         Value::text(&member.email),
         Value::text(&member.name),
         member.created_at.into(),
+        Value::text(member.kind),
     ];
     transaction.execute(sql::INSERT_USER, user).await?;
     let stay = vec![
@@ -81,7 +115,7 @@ async fn refuse_impossible(
     Ok(())
 }
 
-async fn present(
+pub(super) async fn present(
     session: &mut impl Session,
     id: MembershipId,
 ) -> Result<Option<Member>, StoreError> {
@@ -109,39 +143,118 @@ fn read_all(found: &[impl Columns]) -> Result<Vec<Member>, StoreError> {
     found.iter().map(rows::member).collect()
 }
 
+pub(super) async fn page(
+    session: &mut impl Session,
+    of: OrganizationId,
+    kind: MemberKind,
+    page: PageRequest<MembershipId>,
+) -> Result<Vec<ListedMember>, StoreError> {
+    let below = match page.after {
+        Some(id) => Value::text(id),
+        None => Value::text(ABOVE_EVERY_ID),
+    };
+    let values = vec![
+        Value::text(of),
+        below,
+        i64::from(page.limit).into(),
+        Value::text(kind),
+    ];
+    let found = session.fetch(sql::MEMBERS_PAGE, values).await?;
+    found.iter().map(listed).collect()
+}
+
+fn listed(row: &impl Columns) -> Result<ListedMember, StoreError> {
+    Ok(ListedMember {
+        member: rows::member(row)?,
+        keys: u64::try_from(row.integer("live_keys")?).unwrap_or(0),
+    })
+}
+
+pub(super) async fn change_role(
+    transaction: &mut impl Session,
+    change: RoleChange,
+    act: &Act,
+) -> Result<Sequence, StoreError> {
+    let Some(member) = present(transaction, change.membership).await? else {
+        return Err(gone(change.membership));
+    };
+    as_seen(&member, Some(change.from))?;
+    if change.to != member.role {
+        keep_an_owner(transaction, &member).await?;
+        let values = vec![Value::text(change.membership), Value::text(change.to)];
+        transaction.execute(sql::CHANGE_ROLE, values).await?;
+        let details = json!({
+            "email": member.email.as_str(),
+            "from": change.from.as_str(),
+            "to": change.to.as_str(),
+        });
+        let deed = deed(&member, Action::MemberRoleChanged, details);
+        audit::append(transaction, act, &deed).await?;
+        if change.to < member.role {
+            invitations::withdraw_all_by(transaction, &member, act).await?;
+        }
+    }
+    log::head(transaction).await
+}
+
+fn gone(id: MembershipId) -> StoreError {
+    StoreError::NotFound(format!("the membership {id}"))
+}
+
+fn as_seen(member: &Member, seen: Option<Role>) -> Result<(), StoreError> {
+    match seen {
+        Some(role) if role != member.role => {
+            Err(StoreError::Conflict(Clash::RoleChanged(member.role)))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// Of a stay that is over it returns the present head, so that the caller can wait again.
 pub(super) async fn remove(
     transaction: &mut impl Session,
     id: MembershipId,
-    now: Timestamp,
+    seen: Option<Role>,
+    act: &Act,
 ) -> Result<Revoked, StoreError> {
-    let mut keys = 0;
-    if let Some(member) = present(transaction, id).await? {
-        keep_an_owner(transaction, &member).await?;
-        let unrevoked = transaction.count(sql::UNREVOKED_KEYS, vec![Value::text(id)]);
-        keys = unrevoked.await?;
-        let end = vec![Value::text(id), now.into()];
-        transaction.execute(sql::END_MEMBERSHIP, end).await?;
-    } else {
+    let Some(member) = present(transaction, id).await? else {
         let known = transaction.count(sql::MEMBERSHIP_EXISTS, vec![Value::text(id)]);
         if known.await? == 0 {
-            return Err(StoreError::NotFound(format!("the membership {id}")));
+            return Err(gone(id));
         }
-    }
+        let sequence = log::head(transaction).await?;
+        return Ok(Revoked { sequence, keys: 0 });
+    };
+    as_seen(&member, seen)?;
+    keep_an_owner(transaction, &member).await?;
+    let unrevoked = transaction.count(sql::UNREVOKED_KEYS, vec![Value::text(id)]);
+    let keys = unrevoked.await?;
+    let end = vec![Value::text(id), act.at.into()];
+    transaction.execute(sql::END_MEMBERSHIP, end).await?;
     let sequence = log::head(transaction).await?;
+    let action = match member.kind {
+        MemberKind::Person => Action::MemberRemoved,
+        MemberKind::ServiceAccount => Action::ServiceAccountRemoved,
+    };
+    let details = json!({
+        "name": member.name.as_str(),
+        "email": member.email.as_str(),
+        "keys": keys,
+        "sequence": sequence.get(),
+    });
+    audit::append(transaction, act, &deed(&member, action, details)).await?;
+    invitations::withdraw_all_by(transaction, &member, act).await?;
     Ok(Revoked { sequence, keys })
 }
 
+/// Writers are alone: of two owners who are demoted at once, the second is the last and stays.
 async fn keep_an_owner(transaction: &mut impl Session, member: &Member) -> Result<(), StoreError> {
     let others = vec![
         Value::text(member.organization_id),
         Value::text(member.membership_id),
     ];
     if member.role == Role::Owner && transaction.count(sql::OTHER_OWNERS, others).await? == 0 {
-        return Err(StoreError::Forbidden(format!(
-            "{} is the last owner of the organisation and stays; add another owner first",
-            member.email
-        )));
+        return Err(StoreError::LastOwner(member.email.clone()));
     }
     Ok(())
 }

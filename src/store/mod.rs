@@ -10,16 +10,25 @@
 //! without telling every instance. Its counter is one row, whose lock a transaction holds to its
 //! end: positions are gapless, in the order of the commits.
 
+mod accounts;
+mod asked;
+mod audit;
 mod database;
 mod engine;
+mod idempotency;
+mod invitations;
 mod keys;
 mod log;
+mod management;
 mod members;
 pub mod postgres;
+mod rotations;
 mod rows;
 mod schema;
+mod sessions;
 mod sql;
 pub mod sqlite;
+mod usage;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,9 +38,14 @@ use async_trait::async_trait;
 use crate::config;
 use crate::model::change::{Change, Sequence};
 use crate::model::clock::Timestamp;
-use crate::model::id::{InstanceId, KeyId, MembershipId, OrganizationId};
+use crate::model::id::InstanceId;
 use crate::model::key::{Key, KeyHash};
-use crate::model::member::{EmailAddress, Member, Organization};
+use crate::model::member::{EmailAddress, Role};
+pub use asked::{
+    AuditPage, Created, Idempotency, KeyFilter, KeyPage, KeyTraffic, ListedKey, ListedMember,
+    NewSession, Overlap, PageRequest, RoleChange, Rotation, Session, Whose,
+};
+pub use management::Management;
 
 /// Why the store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +80,18 @@ pub enum StoreError {
     /// A rule of the house forbids it.
     #[error("{0}")]
     Forbidden(String),
+    /// An organisation always has an owner.
+    #[error("{0} is the last owner of the organisation and stays; add another owner first")]
+    LastOwner(EmailAddress),
+    /// Who acts has lost the role by which it was allowed.
+    #[error("your role was changed in this moment, and no longer allows this")]
+    RoleLost,
+    /// The key or the session by which somebody acts has ended.
+    #[error("the key or the session by which this was asked for has ended in this moment")]
+    MeansEnded,
+    /// Somebody else changed it since the caller looked: look again.
+    #[error("{0}")]
+    Conflict(Clash),
     /// A trigger that writes the revocation log is missing, disabled or altered: a revocation would
     /// be committed and reach nobody.
     #[error(
@@ -78,6 +104,29 @@ pub enum StoreError {
     Corrupt(String),
 }
 
+/// What was otherwise than the caller took it to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Clash {
+    /// The key is revoked.
+    #[error("the key is revoked by now")]
+    KeyRevoked,
+    /// The key's time is over.
+    #[error("the key has expired by now")]
+    KeyExpired,
+    /// The key has a successor.
+    #[error("the key is being replaced already")]
+    KeyBeingReplaced,
+    /// The key has another name.
+    #[error("the key has another name by now")]
+    KeyRenamed,
+    /// The member has another role.
+    #[error("the member's role is {0} by now")]
+    RoleChanged(Role),
+    /// The idempotency key stands for another request.
+    #[error("this idempotency key was used for another request: take a new one for each request")]
+    IdempotencyKeyReused,
+}
+
 /// What a look-up found, and as of when.
 #[derive(Debug, Clone)]
 pub struct LookedUp {
@@ -85,17 +134,6 @@ pub struct LookedUp {
     pub sequence: Sequence,
     /// The key, live or not; none: unknown. `revoked_at` is set, too, when its member was removed.
     pub key: Option<Key>,
-}
-
-/// Which keys a list should have.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct KeyFilter {
-    /// Only those of this organisation.
-    pub organization_id: Option<OrganizationId>,
-    /// Only those of this stay.
-    pub membership_id: Option<MembershipId>,
-    /// Also those that are revoked.
-    pub revoked_too: bool,
 }
 
 /// What a change of keys left behind.
@@ -227,56 +265,6 @@ pub trait Store: Send + Sync {
     /// returns at once. Meant for one follower: of two callers, one may wake later.
     async fn wait_for_change(&self, at_most: Duration);
 
-    // ---- management -------------------------------------------------------------------------
-
-    /// Creates an organisation. [`StoreError::Exists`] when the name is taken.
-    async fn create_organization(&self, organization: &Organization) -> Result<(), StoreError>;
-
-    /// All organisations, oldest first.
-    async fn organizations(&self) -> Result<Vec<Organization>, StoreError>;
-
-    /// Adds a member; the user is created, or found by address (then `member.user_id` and `name`
-    /// yield to what is known). [`StoreError::Exists`] when the user is a member already.
-    async fn add_member(&self, member: &Member) -> Result<Member, StoreError>;
-
-    /// The present members, oldest first; of one organisation or of all.
-    async fn members(&self, of: Option<OrganizationId>) -> Result<Vec<Member>, StoreError>;
-
-    /// The present stays of this address, one for each organisation.
-    async fn members_by_email(&self, email: &EmailAddress) -> Result<Vec<Member>, StoreError>;
-
-    /// Ends a stay and revokes its keys, in one transaction and with one log entry. The last owner of
-    /// an organisation stays: [`StoreError::Forbidden`].
-    async fn remove_member(
-        &self,
-        membership: MembershipId,
-        now: Timestamp,
-    ) -> Result<Revoked, StoreError>;
-
-    /// Writes a new key. [`StoreError::Exists`] when the hash is known,
-    /// [`StoreError::NotFound`] when the membership is over. Returns its place in the log: every
-    /// instance that has applied up to there accepts the key.
-    async fn create_key(&self, key: &Key) -> Result<Sequence, StoreError>;
-
-    /// One key.
-    async fn key(&self, id: KeyId) -> Result<Option<Key>, StoreError>;
-
-    /// Keys, newest first.
-    async fn keys(&self, filter: KeyFilter) -> Result<Vec<Key>, StoreError>;
-
-    /// Revokes a key, with its log entry in the same transaction. Of a key that is revoked already it
-    /// returns the present head, so that the caller can wait again. [`StoreError::NotFound`] for an
-    /// unknown id; nothing is changed then.
-    async fn revoke_key(&self, id: KeyId, now: Timestamp) -> Result<Revoked, StoreError>;
-
-    /// Revokes every live key, of one organisation or of all, with one log entry in the same
-    /// transaction, also where there was none: so the wait can be repeated.
-    async fn revoke_everything(
-        &self,
-        of: Option<OrganizationId>,
-        now: Timestamp,
-    ) -> Result<Revoked, StoreError>;
-
     /// Whether the store answers at all, with what it calls itself (for people).
     async fn describe(&self) -> Result<String, StoreError>;
 
@@ -291,7 +279,7 @@ pub trait Store: Send + Sync {
 /// # Errors
 /// What does not work, with what to do about it; [`StoreError::Unguarded`] where the triggers that
 /// write the log are not those that genkan made.
-pub async fn open(config: &config::Store) -> Result<Arc<dyn Store>, StoreError> {
+pub async fn open(config: &config::Store) -> Result<Arc<dyn Management>, StoreError> {
     match config {
         config::Store::Sqlite { path } => sqlite::open(path, sqlite::BUSY_TIMEOUT_DEFAULT).await,
         config::Store::Postgres {

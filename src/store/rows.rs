@@ -14,7 +14,8 @@ use crate::model::change::{Change, ChangeKind, Sequence};
 use crate::model::clock::Timestamp;
 use crate::model::id::{InstanceId, OrganizationId};
 use crate::model::key::{Key, KeyHash};
-use crate::model::member::{Member, Organization};
+use crate::model::member::{Member, Organization, Role};
+use crate::model::scope::Scopes;
 
 /// Typed access by column name, the same on both engines.
 pub(super) trait Columns {
@@ -95,21 +96,28 @@ pub(super) fn lease_ms(lease: Duration) -> i64 {
     i64::try_from(lease.as_millis()).unwrap_or(i64::MAX)
 }
 
-pub(super) fn key(row: &impl Columns) -> Result<Key, StoreError> {
-    let hash: [u8; 32] = row
-        .bytes("hash")?
+/// A SHA-256.
+pub(super) fn hash(row: &impl Columns, column: &'static str) -> Result<KeyHash, StoreError> {
+    let bytes: [u8; 32] = row
+        .bytes(column)?
         .try_into()
-        .map_err(|_length| unreadable("hash"))?;
+        .map_err(|_length| unreadable(column))?;
+    Ok(KeyHash::from_bytes(bytes))
+}
+
+pub(super) fn key(row: &impl Columns) -> Result<Key, StoreError> {
+    let role: Role = row.parsed("role")?;
+    let granted: Scopes = row.parsed("scopes")?;
     Ok(Key {
         id: row.parsed("id")?,
-        hash: KeyHash::from_bytes(hash),
+        hash: hash(row, "hash")?,
         hint: row.present("hint", row.text("hint")?)?,
         name: row.parsed("name")?,
         organization_id: row.parsed("organization_id")?,
         membership_id: row.parsed("membership_id")?,
         user_id: row.parsed("user_id")?,
         email: row.parsed("email")?,
-        scopes: row.parsed("scopes")?,
+        scopes: granted.and(role.scopes_max()),
         created_at: row.time("created_at")?,
         expires_at: row.optional_time("expires_at")?,
         revoked_at: row.optional_time("revoked_at")?,
@@ -143,6 +151,7 @@ pub(super) fn member(row: &impl Columns) -> Result<Member, StoreError> {
         user_id: row.parsed("user_id")?,
         email: row.parsed("email")?,
         name: row.parsed("name")?,
+        kind: row.parsed("kind")?,
         role: row.parsed("role")?,
         created_at: row.time("created_at")?,
     })

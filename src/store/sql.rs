@@ -13,11 +13,15 @@ macro_rules! statements {
     };
 }
 
-/// What [`super::rows::key`] reads. A key of a stay that is over is revoked, whatever its row says.
+/// What [`super::rows::key`] reads. A key of a stay that is over is revoked, whatever its row says; one
+/// that was rotated ends no later than its rotation says.
 macro_rules! key_columns {
     () => {
         "k.id, k.hash, k.hint, k.name, k.organization_id, k.membership_id, k.user_id, u.email, \
-         k.scopes, k.created_at, k.expires_at, COALESCE(k.revoked_at, m.removed_at) AS revoked_at"
+         k.scopes, m.role, k.created_at, \
+         CASE WHEN r.ends_at IS NULL OR r.ends_at > k.expires_at THEN k.expires_at \
+             ELSE r.ends_at END AS expires_at, \
+         COALESCE(k.revoked_at, m.removed_at) AS revoked_at"
     };
 }
 
@@ -27,7 +31,23 @@ macro_rules! keys_with_owners {
             "SELECT ",
             key_columns!(),
             " FROM keys k JOIN memberships m ON m.id = k.membership_id \
-             JOIN users u ON u.id = m.user_id"
+             JOIN users u ON u.id = m.user_id LEFT JOIN key_rotations r ON r.key_id = k.id"
+        )
+    };
+}
+
+/// What `super::keys::listed` reads: a key with whose it is, and what takes its place.
+macro_rules! listed_keys {
+    () => {
+        concat!(
+            "SELECT ",
+            key_columns!(),
+            ", u.name AS owner_name, u.kind AS owner_kind, r.successor_id, r.ends_at, r.silent_ms, \
+             p.key_id AS predecessor_id, t.last_used_at \
+             FROM keys k JOIN memberships m ON m.id = k.membership_id \
+             JOIN users u ON u.id = m.user_id LEFT JOIN key_rotations r ON r.key_id = k.id \
+             LEFT JOIN key_rotations p ON p.successor_id = k.id \
+             LEFT JOIN key_usage t ON t.key_id = k.id"
         )
     };
 }
@@ -35,7 +55,7 @@ macro_rules! keys_with_owners {
 /// What [`super::rows::member`] reads.
 macro_rules! present_members {
     () => {
-        "SELECT m.id, m.organization_id, m.user_id, u.email, u.name, m.role, m.created_at \
+        "SELECT m.id, m.organization_id, m.user_id, u.email, u.name, u.kind, m.role, m.created_at \
          FROM memberships m JOIN users u ON u.id = m.user_id WHERE m.removed_at IS NULL"
     };
 }
@@ -104,7 +124,7 @@ macro_rules! forget {
     };
 }
 
-pub(super) use {forget, instances, log_page, register, renew, statements};
+pub(super) use {forget, instances, log_page, present_members, register, renew, statements};
 
 statements! {
     /// Head and key in one statement, hence in one snapshot. Left joins all the way: a key whose
@@ -114,7 +134,8 @@ statements! {
         key_columns!(),
         " FROM revocation_head h LEFT JOIN keys k ON k.hash = $1 \
          LEFT JOIN memberships m ON m.id = k.membership_id \
-         LEFT JOIN users u ON u.id = m.user_id"
+         LEFT JOIN users u ON u.id = m.user_id \
+         LEFT JOIN key_rotations r ON r.key_id = k.id"
     );
 
     HEAD = "SELECT seq FROM revocation_head";
@@ -133,8 +154,8 @@ statements! {
     ORGANIZATIONS = "SELECT id, name, created_at FROM organizations ORDER BY created_at, id";
     ORGANIZATION_EXISTS = "SELECT COUNT(*) AS n FROM organizations WHERE id = $1";
 
-    INSERT_USER = "INSERT INTO users (id, email, name, created_at) VALUES ($1, $2, $3, $4) \
-        ON CONFLICT (email) DO NOTHING";
+    INSERT_USER = "INSERT INTO users (id, email, name, created_at, kind) \
+        VALUES ($1, $2, $3, $4, $5) ON CONFLICT (email) DO NOTHING";
     PRESENT_STAYS = "SELECT COUNT(*) AS n FROM memberships m JOIN users u ON u.id = m.user_id \
         WHERE m.removed_at IS NULL AND m.organization_id = $1 AND u.email = $2";
     /// The user is found by address: it may have been known before, under its own id.
@@ -146,11 +167,19 @@ statements! {
         present_members!(),
         " AND (CAST($1 AS TEXT) IS NULL OR m.organization_id = $1) ORDER BY m.created_at, m.id"
     );
+    MEMBERS_PAGE = "SELECT m.id, m.organization_id, m.user_id, u.email, u.name, u.kind, m.role, \
+        m.created_at, (SELECT COUNT(*) FROM keys k \
+            WHERE k.membership_id = m.id AND k.revoked_at IS NULL) AS live_keys \
+        FROM memberships m JOIN users u ON u.id = m.user_id \
+        WHERE m.organization_id = $1 AND m.removed_at IS NULL AND m.id < $2 AND u.kind = $4 \
+        ORDER BY m.id DESC LIMIT $3";
     MEMBERS_BY_EMAIL =
         concat!(present_members!(), " AND u.email = $1 ORDER BY m.created_at, m.id");
     MEMBERSHIP_EXISTS = "SELECT COUNT(*) AS n FROM memberships WHERE id = $1";
-    OTHER_OWNERS = "SELECT COUNT(*) AS n FROM memberships WHERE organization_id = $1 AND id <> $2 \
-        AND role = 'owner' AND removed_at IS NULL";
+    OTHER_OWNERS = "SELECT COUNT(*) AS n FROM memberships m JOIN users u ON u.id = m.user_id \
+        WHERE m.organization_id = $1 AND m.id <> $2 AND m.role = 'owner' AND m.removed_at IS NULL \
+        AND u.kind = 'person'";
+    CHANGE_ROLE = "UPDATE memberships SET role = $2 WHERE id = $1 AND removed_at IS NULL";
     END_MEMBERSHIP = "UPDATE memberships SET removed_at = $2 WHERE id = $1 AND removed_at IS NULL";
 
     HASH_EXISTS = "SELECT COUNT(*) AS n FROM keys WHERE hash = $1";
@@ -164,6 +193,23 @@ statements! {
            AND ($3 OR COALESCE(k.revoked_at, m.removed_at) IS NULL) \
          ORDER BY k.created_at DESC, k.id DESC"
     );
+    /// Newest first, from below an id on. Two statements, for the index that each wants.
+    LIVE_KEYS_OF_ORGANIZATION = concat!(
+        listed_keys!(),
+        " WHERE k.organization_id = $1 AND k.revoked_at IS NULL AND k.id < $2 \
+         ORDER BY k.id DESC LIMIT $3"
+    );
+    ALL_KEYS_OF_ORGANIZATION = concat!(
+        listed_keys!(),
+        " WHERE k.organization_id = $1 AND k.id < $2 ORDER BY k.id DESC LIMIT $3"
+    );
+    KEYS_OF_MEMBERSHIP = concat!(
+        listed_keys!(),
+        " WHERE k.membership_id = $1 AND ($4 OR k.revoked_at IS NULL) AND k.id < $2 \
+         ORDER BY k.id DESC LIMIT $3"
+    );
+    LISTED_KEY = concat!(listed_keys!(), " WHERE k.id = $1");
+    RENAME_KEY = "UPDATE keys SET name = $2 WHERE id = $1 AND name = $3";
     KEY_EXISTS = "SELECT COUNT(*) AS n FROM keys WHERE id = $1";
     REVOKE_KEY = "UPDATE keys SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL";
     REVOKE_HASH = "UPDATE keys SET revoked_at = $2 WHERE hash = $1 AND revoked_at IS NULL";

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "not every story uses every part")]
 
+pub mod apt;
+pub mod browser;
 pub mod client;
 pub mod door;
 pub mod fault_proxy;

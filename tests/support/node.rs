@@ -1,21 +1,30 @@
-//! Node.js with the official MCP SDK, installed once for each content of its lock file.
+//! Node.js programs that belong to tests, their modules installed once for each content of their lock file.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/mcp");
-const FILES: [&str; 4] = ["package.json", "package-lock.json", ".npmrc", "client.mjs"];
+const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests");
 
-/// The folder with the client script and its modules, under `target/`.
+/// The folder with the MCP client and its modules, under `target/`.
 pub fn mcp_client() -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("mcp-client");
+    program("mcp", "client.mjs")
+}
+
+/// The folder with the OpenID Connect provider and its modules, under `target/`.
+pub fn oidc_provider() -> PathBuf {
+    program("oidc", "provider.mjs")
+}
+
+fn program(name: &str, script: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("node-{name}"));
     std::fs::create_dir_all(&folder).unwrap();
     // Several test processes may come here at once; one installs, the others wait for it.
     let lock = File::create(folder.join("install.lock")).unwrap();
     lock.lock().unwrap();
-    for name in FILES {
-        std::fs::copy(Path::new(SOURCES).join(name), folder.join(name)).unwrap();
+    for file in ["package.json", "package-lock.json", ".npmrc", script] {
+        let source = Path::new(SOURCES).join(name).join(file);
+        std::fs::copy(source, folder.join(file)).unwrap();
     }
     let wanted = std::fs::read(folder.join("package-lock.json")).unwrap();
     let stamp = folder.join("installed-lock.json");
@@ -55,6 +64,6 @@ fn require_node() {
         .unwrap_or(0);
     assert!(
         major >= 20,
-        "the MCP client needs Node.js 20.18 or later, this is {version:?}: see nodejs.org"
+        "this test needs Node.js 20.18 or later, this is {version:?}: see nodejs.org"
     );
 }

@@ -22,7 +22,7 @@ use std::time::Duration;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
 
-use super::within;
+use super::{apt, within};
 
 /// What a server says when it serves: a primary, and a standby.
 const READY: [&str; 2] = [
@@ -414,14 +414,9 @@ fn cached() -> Option<PathBuf> {
 }
 
 fn from_debian() -> Option<PathBuf> {
-    if !is_root() {
+    if !apt::install(&["postgresql"]) {
         return None;
     }
-    run("apt-get", &["update"])?;
-    run(
-        "apt-get",
-        &["install", "-y", "--no-install-recommends", "postgresql"],
-    )?;
     installed()
 }
 

@@ -8,7 +8,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use tokio::net::TcpListener;
 
 use super::exit::Failure;
@@ -17,6 +18,7 @@ use super::{logging, place};
 use crate::config::{self, Config};
 use crate::demo;
 use crate::model::clock::SystemClock;
+use crate::model::language::Language;
 use crate::model::random::SystemEntropy;
 use crate::server::{Server, StartError};
 use crate::service::Service;
@@ -34,7 +36,7 @@ pub(super) struct Dev {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     proxy: SocketAddr,
     /// Where operators connect; a loopback address.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8081")]
+    #[arg(long, value_name = "ADDR", default_value = place::ADMIN_DEFAULT)]
     admin: SocketAddr,
     /// A real upstream instead of the demo, such as `https://genesis.autify.com`.
     #[arg(long, value_name = "URL")]
@@ -43,38 +45,8 @@ pub(super) struct Dev {
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
     /// The language of what is printed; by default that of the environment.
-    #[arg(long)]
+    #[arg(long, value_parser = language())]
     lang: Option<Language>,
-}
-
-/// The languages that genkan speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Language {
-    /// Japanese.
-    Ja,
-    /// English.
-    En,
-    /// Korean.
-    Ko,
-}
-
-impl Language {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ja => "ja",
-            Self::En => "en",
-            Self::Ko => "ko",
-        }
-    }
-
-    /// From a locale such as `ja_JP.UTF-8`.
-    fn of_locale(locale: Option<&str>) -> Self {
-        match locale.and_then(|locale| locale.get(..2)) {
-            Some("ja") => Self::Ja,
-            Some("ko") => Self::Ko,
-            _ => Self::En,
-        }
-    }
 }
 
 impl Dev {
@@ -83,7 +55,8 @@ impl Dev {
         loopback("--admin", self.admin)?;
         let language = self
             .lang
-            .unwrap_or_else(|| Language::of_locale(config::locale().as_deref()));
+            .or_else(|| Language::of_tag(&config::locale()?))
+            .unwrap_or(Language::En);
         let mut signals = Signals::listen()?;
         let upstream = match &self.upstream {
             Some(url) => url.clone(),
@@ -118,9 +91,11 @@ impl Dev {
                 gateway,
                 demo: self.upstream.is_none(),
             };
-            Ok::<_, Failure>((check.run().await?, household))
+            let checked = check.run().await?;
+            let (_owner, link) = service.create_sign_in_link(&household.owner, None).await?;
+            Ok::<_, Failure>((checked, household, link))
         };
-        let (checked, household) = tokio::select! {
+        let (checked, household, link) = tokio::select! {
             ended = &mut serving => return ended.map(|_ended| ()),
             checked = checked => checked?,
         };
@@ -130,6 +105,7 @@ impl Dev {
             upstream: self.upstream.as_deref(),
             gateway,
             admin: addresses.admin,
+            sign_in_link: &link,
             first_key: household.first_key.as_ref(),
             owner: &household.owner,
             data: &self.data,
@@ -194,6 +170,12 @@ impl Dev {
     }
 }
 
+/// By its tag.
+fn language() -> impl TypedValueParser<Value = Language> {
+    PossibleValuesParser::new(Language::ALL.map(Language::as_str))
+        .map(|tag| Language::of_tag(&tag).unwrap_or(Language::En))
+}
+
 fn loopback(flag: &str, address: SocketAddr) -> Result<(), Failure> {
     if address.ip().is_loopback() {
         return Ok(());
@@ -214,17 +196,4 @@ async fn start_demo() -> Result<String, Failure> {
         .map_err(|error| Failure::Other(format!("cannot start the demo upstream: {error}")))?;
     tokio::spawn(demo::serve(listener, std::future::pending()));
     Ok(format!("http://{address}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_language_follows_the_locale() {
-        assert_eq!(Language::of_locale(Some("ja_JP.UTF-8")), Language::Ja);
-        assert_eq!(Language::of_locale(Some("ko")), Language::Ko);
-        assert_eq!(Language::of_locale(Some("C")), Language::En);
-        assert_eq!(Language::of_locale(None), Language::En);
-    }
 }

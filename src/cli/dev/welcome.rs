@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use comfy_table::{Table, presets};
 use rust_i18n::t;
 
-use super::Language;
 use super::self_check::Checked;
 use crate::cli::exit::Failure;
 use crate::model::key::PlainKey;
+use crate::model::language::Language;
 use crate::model::member::EmailAddress;
+use crate::model::token::Token;
 
 /// What stands in the commands for a key that is not shown again.
 const PLACEHOLDER: &str = "$GENKAN_KEY";
@@ -24,6 +25,8 @@ pub(super) struct Welcome<'a> {
     pub upstream: Option<&'a str>,
     pub gateway: SocketAddr,
     pub admin: SocketAddr,
+    /// Into the console, once.
+    pub sign_in_link: &'a Token,
     /// None: not the first run.
     pub first_key: Option<&'a PlainKey>,
     pub owner: &'a EmailAddress,
@@ -52,10 +55,16 @@ impl Welcome<'_> {
             .map_or_else(|| self.say("demo"), str::to_owned);
         let gateway = format!("http://{}   /api/ (api)   /mcp (mcp)", self.gateway);
         let admin = format!("http://{}   /healthz   /readyz   /metrics", self.admin);
+        let console = format!(
+            "http://{}/sign-in/{}",
+            self.admin,
+            self.sign_in_link.expose()
+        );
         let mut facts = vec![
             ("database", self.database.display().to_string()),
             ("upstream", upstream),
             ("gateway", gateway),
+            ("console", console),
             ("admin", admin),
         ];
         match self.first_key {
@@ -160,6 +169,7 @@ mod tests {
             upstream: None,
             gateway: "127.0.0.1:8080".parse().unwrap(),
             admin: "127.0.0.1:8081".parse().unwrap(),
+            sign_in_link: &Token::parse(&"0".repeat(64)).unwrap(),
             first_key,
             owner: &"owner@localhost".parse().unwrap(),
             data: Path::new("data"),

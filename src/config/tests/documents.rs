@@ -25,7 +25,9 @@ fn is_to_be_written() -> bool {
 fn read_in_a_folder_with_secrets(text: &str) -> Config {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("secrets")).unwrap();
-    std::fs::write(folder.path().join("secrets/upstream-key"), "key\n").unwrap();
+    for secret in ["upstream-key", "oidc-client-secret"] {
+        std::fs::write(folder.path().join("secrets").join(secret), "key\n").unwrap();
+    }
     super::super::parse("example", text, folder.path(), []).unwrap()
 }
 
@@ -98,7 +100,13 @@ fn every_key_is_in_the_example_with_a_reason_and_in_what_show_prints() {
         };
         assert!(example().contains(&line), "{line} is not in the example");
         // Secrets are shown as if they had been given in the file; SQLite needs no connections.
-        let elsewhere = ["value_file", "postgres", "postgres_file", "connections_max"];
+        let elsewhere = [
+            "value_file",
+            "client_secret_file",
+            "postgres",
+            "postgres_file",
+            "connections_max",
+        ];
         assert!(
             shown.contains(&line) || elsewhere.contains(&field.key),
             "{line} is not shown"

@@ -28,7 +28,7 @@ fn a_variable_is_the_path_of_keys_and_its_value_is_toml_or_text() {
     .unwrap();
     assert_eq!(config.limits.lease_ms, 5_000);
     assert_eq!(config.workers, 3);
-    assert_eq!(config.admin.port(), 9);
+    assert_eq!(config.admin.address.port(), 9);
     assert_eq!(config.upstreams[0].addresses[0].to_string(), "127.0.0.1:9");
     assert_eq!(config.listeners[0].address.to_string(), "[::1]:443");
 }

@@ -21,14 +21,18 @@ statements! {
         lower(regexp_replace(pg_get_triggerdef(t.oid, TRUE), '[()[:space:]]', '', 'g')) AS text \
         FROM pg_trigger t WHERE NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') AND t.tgrelid IN \
             (to_regclass('keys'), to_regclass('memberships'), to_regclass('users'), \
-             to_regclass('everything'))";
+             to_regclass('everything'), to_regclass('key_rotations'))";
 }
 
 /// Name and definition of every trigger, as [`TRIGGERS`] yields them.
-const EXPECTED_TRIGGERS: [(&str, &str); 9] = [
+const EXPECTED_TRIGGERS: [(&str, &str); 10] = [
     (
         "everything_revoked",
         "insteadofinsertoneverythingforeachrowexecutefunctionrevoke_everything",
+    ),
+    (
+        "key_rotations_logged",
+        "afterinsertordeleteorupdateonkey_rotationsforeachrowexecutefunctionlog_rotation",
     ),
     (
         "keys_created",
@@ -142,6 +146,7 @@ mod tests {
                 "log_everything",
                 "log_key",
                 "log_membership",
+                "log_rotation",
                 "log_user",
                 "revoke_everything",
             ]

@@ -11,6 +11,7 @@ mod heartbeat;
 mod instances;
 mod open;
 mod session;
+mod usage;
 mod wait;
 
 use std::sync::Arc;
@@ -22,12 +23,27 @@ use self::session::{Lent, Link, answered};
 use super::database::Database;
 use super::engine::{Engine, Session, Value};
 use super::rows::Columns;
-use super::{Instances, Lease, LogPage, Report, Store, StoreError, sql};
+use super::{
+    Instances, Lease, LogPage, Management, Report, StoreError, accounts, audit, idempotency,
+    invitations, rotations, sessions, sql, usage as tellings,
+};
 use crate::model::change::Sequence;
 use crate::model::id::InstanceId;
 
 /// Every statement that is run here, by name.
-pub const STATEMENTS: &[&[(&str, &str)]] = &[sql::ALL, instances::ALL, guards::ALL];
+pub const STATEMENTS: &[&[(&str, &str)]] = &[
+    sql::ALL,
+    accounts::ALL,
+    audit::ALL,
+    idempotency::ALL,
+    invitations::ALL,
+    rotations::ALL,
+    sessions::ALL,
+    tellings::ALL,
+    usage::ALL,
+    instances::ALL,
+    guards::ALL,
+];
 
 /// Connects and brings the schema up to date. Of `connections_max` one listens for
 /// changes and one is the follower's.
@@ -35,7 +51,7 @@ pub const STATEMENTS: &[&[(&str, &str)]] = &[sql::ALL, instances::ALL, guards::A
 /// # Errors
 ///
 /// No error text holds the URL: there may be a password in it.
-pub async fn open(url: &str, connections_max: u32) -> Result<Arc<dyn Store>, StoreError> {
+pub async fn open(url: &str, connections_max: u32) -> Result<Arc<dyn Management>, StoreError> {
     let engine = open::engine(url, connections_max).await?;
     Ok(Arc::new(Database(engine)))
 }
@@ -50,6 +66,16 @@ struct PostgresEngine {
 impl Engine for PostgresEngine {
     type Reader = Lent;
     type Transaction = Link<Transaction<'static, Postgres>>;
+
+    const USAGE: tellings::Statements = usage::STATEMENTS;
+
+    async fn write_apart(&self, statements: Vec<tellings::Bound>) -> Result<(), StoreError> {
+        let mut transaction = Link(answered(self.pool.begin()).await?);
+        for (sql, values) in statements {
+            transaction.execute(sql, values).await?;
+        }
+        self.commit(transaction).await
+    }
 
     async fn reader(&self) -> Result<Self::Reader, StoreError> {
         answered(self.pool.acquire()).await.map(Lent::new)

@@ -29,6 +29,7 @@ pub(super) const MIGRATIONS: &[(&str, &str)] = &[
         "observed leases",
         include_str!("migrations/0002_observed_leases.sql"),
     ),
+    ("people", include_str!("migrations/0003_people.sql")),
 ];
 
 /// Settings of every connection. Compiling a plan to machine code (`jit`) pays off in reports; here the

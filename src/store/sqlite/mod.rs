@@ -9,6 +9,7 @@ mod guards;
 mod instances;
 mod open;
 mod session;
+mod usage;
 mod wait;
 
 use std::path::{Path, PathBuf};
@@ -22,7 +23,10 @@ use self::session::Link;
 use super::database::Database;
 use super::engine::{Engine, Session, Value};
 use super::rows::Columns;
-use super::{Instances, Lease, LogPage, Report, Store, StoreError, log, rows, sql};
+use super::{
+    Instances, Lease, LogPage, Management, Report, StoreError, accounts, audit, idempotency,
+    invitations, log, rotations, rows, sessions, sql, usage as tellings,
+};
 use crate::model::change::Sequence;
 use crate::model::id::InstanceId;
 
@@ -31,12 +35,23 @@ use crate::model::id::InstanceId;
 pub const BUSY_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 
 /// Every statement that is run here, by name.
-pub const STATEMENTS: &[&[(&str, &str)]] = &[sql::ALL, instances::ALL];
+pub const STATEMENTS: &[&[(&str, &str)]] = &[
+    sql::ALL,
+    accounts::ALL,
+    audit::ALL,
+    idempotency::ALL,
+    invitations::ALL,
+    rotations::ALL,
+    sessions::ALL,
+    tellings::ALL,
+    usage::ALL,
+    instances::ALL,
+];
 
 /// Opens the file, creating it (mode 0600) and its folder when absent, and brings its schema up to
 /// date. `busy_timeout`: how long a writer waits for other processes before
 /// [`StoreError::Locked`].
-pub async fn open(path: &Path, busy_timeout: Duration) -> Result<Arc<dyn Store>, StoreError> {
+pub async fn open(path: &Path, busy_timeout: Duration) -> Result<Arc<dyn Management>, StoreError> {
     let engine = open::engine(path, busy_timeout).await?;
     Ok(Arc::new(Database(engine)))
 }
@@ -63,6 +78,16 @@ impl SqliteEngine {
 impl Engine for SqliteEngine {
     type Reader = Link<sqlx::pool::PoolConnection<Sqlite>>;
     type Transaction = Link<Transaction<'static, Sqlite>>;
+
+    const USAGE: tellings::Statements = usage::STATEMENTS;
+
+    async fn write_apart(&self, statements: Vec<tellings::Bound>) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        for (sql, values) in statements {
+            transaction.execute(sql, values).await?;
+        }
+        self.commit_quietly(transaction).await
+    }
 
     async fn reader(&self) -> Result<Self::Reader, StoreError> {
         self.readers.acquire().await.map(Link).map_err(explain)

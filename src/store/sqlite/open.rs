@@ -29,6 +29,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
         "observed leases",
         include_str!("migrations/0002_observed_leases.sql"),
     ),
+    ("people", include_str!("migrations/0003_people.sql")),
 ];
 
 pub(super) async fn engine(
@@ -120,7 +121,11 @@ fn name_file(path: &Path, error: StoreError) -> StoreError {
         | StoreError::Unguarded(_)
         | StoreError::NotFound(_)
         | StoreError::Exists(_)
-        | StoreError::Forbidden(_)) => other,
+        | StoreError::Forbidden(_)
+        | StoreError::LastOwner(_)
+        | StoreError::RoleLost
+        | StoreError::MeansEnded
+        | StoreError::Conflict(_)) => other,
     }
 }
 

@@ -1,19 +1,17 @@
-//! The trait, once for both engines: which rule runs in which kind of connection.
+//! The traits, once for both engines: which rule runs in which kind of connection.
+
+mod management;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::engine::{Engine, Value};
-use super::{
-    Instances, KeyFilter, Lease, LogPage, LookedUp, Report, Revoked, Store, StoreError, keys, log,
-    members, sql,
-};
+use super::{Instances, Lease, LogPage, LookedUp, Report, Store, StoreError, log, sql};
 use crate::model::change::{Change, Sequence};
 use crate::model::clock::Timestamp;
-use crate::model::id::{InstanceId, KeyId, MembershipId, OrganizationId};
-use crate::model::key::{Key, KeyHash};
-use crate::model::member::{EmailAddress, Member, Organization};
+use crate::model::id::InstanceId;
+use crate::model::key::KeyHash;
 
 /// A store on one of the engines.
 pub(super) struct Database<E>(pub(super) E);
@@ -27,6 +25,8 @@ macro_rules! write {
         Ok(written)
     }};
 }
+
+use write;
 
 #[async_trait]
 impl<E: Engine> Store for Database<E> {
@@ -85,58 +85,6 @@ impl<E: Engine> Store for Database<E> {
 
     async fn wait_for_change(&self, at_most: Duration) {
         self.0.wait_for_change(at_most).await;
-    }
-
-    async fn create_organization(&self, organization: &Organization) -> Result<(), StoreError> {
-        write!(self.0, members::create_organization, organization)
-    }
-
-    async fn organizations(&self) -> Result<Vec<Organization>, StoreError> {
-        members::organizations(&mut self.0.reader().await?).await
-    }
-
-    async fn add_member(&self, member: &Member) -> Result<Member, StoreError> {
-        write!(self.0, members::add, member)
-    }
-
-    async fn members(&self, of: Option<OrganizationId>) -> Result<Vec<Member>, StoreError> {
-        members::list(&mut self.0.reader().await?, of).await
-    }
-
-    async fn members_by_email(&self, email: &EmailAddress) -> Result<Vec<Member>, StoreError> {
-        members::by_email(&mut self.0.reader().await?, email).await
-    }
-
-    async fn remove_member(
-        &self,
-        membership: MembershipId,
-        now: Timestamp,
-    ) -> Result<Revoked, StoreError> {
-        write!(self.0, members::remove, membership, now)
-    }
-
-    async fn create_key(&self, key: &Key) -> Result<Sequence, StoreError> {
-        write!(self.0, keys::create, key)
-    }
-
-    async fn key(&self, id: KeyId) -> Result<Option<Key>, StoreError> {
-        keys::get(&mut self.0.reader().await?, id).await
-    }
-
-    async fn keys(&self, filter: KeyFilter) -> Result<Vec<Key>, StoreError> {
-        keys::list(&mut self.0.reader().await?, filter).await
-    }
-
-    async fn revoke_key(&self, id: KeyId, now: Timestamp) -> Result<Revoked, StoreError> {
-        write!(self.0, keys::revoke, id, now)
-    }
-
-    async fn revoke_everything(
-        &self,
-        of: Option<OrganizationId>,
-        now: Timestamp,
-    ) -> Result<Revoked, StoreError> {
-        write!(self.0, log::revoke_everything, of, now)
     }
 
     async fn describe(&self) -> Result<String, StoreError> {

@@ -1,0 +1,164 @@
+//! What all pages have: a language, somebody who looks, and where they are.
+
+use askama::Template;
+use axum::response::{Html, IntoResponse, Response};
+use rust_i18n::t;
+
+use super::failure::broken;
+use super::visitor::Visitor;
+use crate::model::clock::Timestamp;
+use crate::model::language::Language;
+use crate::model::member::{Member, Role};
+use crate::service::access::Permission;
+
+/// The sections of the console, in their order; each with what it takes to see it.
+const SECTIONS: [(Section, &str, &str, Permission); 7] = [
+    (Section::Keys, "/keys", "nav.keys", Permission::OwnKeys),
+    (
+        Section::OrganizationKeys,
+        "/organization/keys",
+        "nav.organization_keys",
+        Permission::OrganizationKeys,
+    ),
+    (
+        Section::Members,
+        "/members",
+        "nav.members",
+        Permission::SeeMembers,
+    ),
+    (
+        Section::ServiceAccounts,
+        "/service-accounts",
+        "nav.service_accounts",
+        Permission::ManageServiceAccounts,
+    ),
+    (Section::Mcp, "/mcp-server", "nav.mcp", Permission::OwnKeys),
+    (Section::Audit, "/audit", "nav.audit", Permission::ReadAudit),
+    (
+        Section::Status,
+        "/status",
+        "nav.status",
+        Permission::SeeStatus,
+    ),
+];
+
+/// Where a page is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Section {
+    Keys,
+    OrganizationKeys,
+    Members,
+    ServiceAccounts,
+    Mcp,
+    Audit,
+    Status,
+    /// Outside: signing in, or an error.
+    Door,
+}
+
+/// A link to a section.
+pub(super) struct Link {
+    pub path: &'static str,
+    pub label: String,
+    pub current: bool,
+}
+
+/// What a layout needs.
+pub(super) struct Page {
+    pub language: Language,
+    pub section: Section,
+    pub who: Option<Member>,
+    /// Said above the page, after something was done.
+    pub notice: Option<String>,
+}
+
+impl Page {
+    /// Of a member.
+    pub(super) fn of(visitor: &Visitor, section: Section) -> Self {
+        Self {
+            language: visitor.language,
+            section,
+            who: Some(visitor.member().clone()),
+            notice: None,
+        }
+    }
+
+    /// Of whoever it may be.
+    pub(super) fn at_the_door(language: Language) -> Self {
+        Self {
+            language,
+            section: Section::Door,
+            who: None,
+            notice: None,
+        }
+    }
+
+    /// A text, by its key under `console` in `locales`.
+    pub(super) fn say(&self, key: &str) -> String {
+        t!(format!("console.{key}"), locale = self.language.as_str()).into_owned()
+    }
+
+    /// A text with one thing in it: `%{name}`.
+    pub(super) fn say_with(&self, key: &str, name: &str, value: &str) -> String {
+        self.say(key).replace(&format!("%{{{name}}}"), value)
+    }
+
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "templates hand over references"
+    )]
+    pub(super) fn role(&self, role: &Role) -> String {
+        self.say(&format!("role.{role}"))
+    }
+
+    pub(super) fn links(&self) -> Vec<Link> {
+        let Some(member) = &self.who else {
+            return Vec::new();
+        };
+        let seen = SECTIONS
+            .into_iter()
+            .filter(|(.., permission)| permission.is_given_to(member.role));
+        seen.map(|(section, path, label, _permission)| Link {
+            path,
+            label: self.say(label),
+            current: section == self.section,
+        })
+        .collect()
+    }
+
+    pub(super) fn languages(&self) -> Vec<(&'static str, &'static str, bool)> {
+        let named = |language| match language {
+            Language::Ja => "日本語",
+            Language::En => "English",
+            Language::Ko => "한국어",
+        };
+        Language::ALL
+            .map(|language| {
+                (
+                    language.as_str(),
+                    named(language),
+                    language == self.language,
+                )
+            })
+            .to_vec()
+    }
+}
+
+/// A moment as people read it, to the minute, in UTC.
+pub(super) fn moment(time: Timestamp) -> String {
+    let text = time.to_string();
+    match text.split_once('T') {
+        Some((day, rest)) if rest.len() >= 5 => {
+            format!("{day} {} UTC", rest.get(..5).unwrap_or_default())
+        }
+        Some(_) | None => text,
+    }
+}
+
+/// A page, from its template.
+pub(super) fn render(template: &impl Template) -> Response {
+    match template.render() {
+        Ok(html) => Html(html).into_response(),
+        Err(error) => broken(&error),
+    }
+}

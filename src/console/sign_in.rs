@@ -1,0 +1,197 @@
+//! The way in and out: one-time links, invitations, the cookie.
+
+use askama::Template;
+use axum::extract::{Path, Query, State};
+use axum::http::HeaderValue;
+use axum::http::header::SET_COOKIE;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Redirect, Response};
+
+use super::Console;
+use super::failure::Failure;
+use super::page::{Page, render};
+use super::visitor::{Reader, Visitor};
+use crate::manage::{Problem, SESSION_COOKIE, caller_address, cookie};
+use crate::model::language::Language;
+use crate::model::random::SystemEntropy;
+use crate::model::token::Token;
+use crate::oidc::{Callback, Flow, OidcError, Provider};
+use crate::service::ServiceError;
+use crate::service::sign_in::{SESSION_LIFETIME, SignedIn};
+
+#[derive(Template)]
+#[template(path = "sign_in.html")]
+struct SignInPage {
+    page: Page,
+    has_provider: bool,
+}
+
+#[derive(Template)]
+#[template(path = "link.html")]
+struct LinkPage {
+    page: Page,
+    lead: String,
+    action: String,
+    submit: String,
+}
+
+/// What a browser keeps of a sign-in that is under way.
+const FLOW_COOKIE: &str = "__Host-genkan-sign-in";
+/// How long somebody may take at the provider, in seconds.
+const FLOW_LIFETIME_S: u32 = 900;
+
+type Shown = Result<Response, Failure>;
+
+/// How to get in.
+pub(super) async fn explain(State(console): State<Console>, Reader(language): Reader) -> Response {
+    render(&SignInPage {
+        page: Page::at_the_door(language),
+        has_provider: console.provider.is_some(),
+    })
+}
+
+/// Off to the identity provider; the browser keeps what is needed to know the answer again.
+pub(super) async fn begin(State(console): State<Console>, Reader(language): Reader) -> Shown {
+    let provider = provider(&console, language)?;
+    let flow = Flow::generate(&SystemEntropy);
+    let callback_url = callback_url(&console);
+    let beginning = provider.begin(&flow, &callback_url);
+    let url = beginning
+        .await
+        .map_err(|error| Failure::new(error, language, None))?;
+    let cookie = format!(
+        "{FLOW_COOKIE}={}; Path=/; Max-Age={FLOW_LIFETIME_S}; Secure; HttpOnly; SameSite=Lax",
+        flow.to_text()
+    );
+    Ok(with_cookie(Redirect::to(&url), &cookie))
+}
+
+/// Back from the identity provider.
+pub(super) async fn finish(
+    State(console): State<Console>,
+    Reader(language): Reader,
+    Query(callback): Query<Callback>,
+    parts: Parts,
+) -> Shown {
+    let failed = |problem| Failure::new(problem, language, None);
+    let provider = provider(&console, language)?;
+    let flow = cookie(&parts.headers, FLOW_COOKIE).and_then(Flow::parse);
+    let absent = OidcError::NotBelieved("this browser began no sign-in");
+    let flow = flow.ok_or_else(|| failed(Problem::from(absent)))?;
+    let callback_url = callback_url(&console);
+    let finishing = provider.finish(&flow, callback, &callback_url);
+    let identity = finishing.await.map_err(|error| failed(error.into()))?;
+    let address = caller_address(&parts);
+    let signing_in = console.service.sign_in_by_address(&identity.email, address);
+    let signed_in = signing_in.await.map_err(|error| failed(error.into()))?;
+    let mut response = let_in(&signed_in);
+    let gone = format!("{FLOW_COOKIE}=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax");
+    if let Ok(gone) = HeaderValue::try_from(gone) {
+        response.headers_mut().append(SET_COOKIE, gone);
+    }
+    Ok(response)
+}
+
+fn provider(console: &Console, language: Language) -> Result<&Provider, Failure> {
+    let configured = console.provider.as_deref();
+    configured.ok_or_else(|| Failure::new(Problem::not_found(), language, None))
+}
+
+/// What is registered with the provider.
+fn callback_url(console: &Console) -> String {
+    format!("{}/sign-in/callback", console.public.url)
+}
+
+/// Previews and scanners of mail follow links: a link is used by the button alone.
+pub(super) async fn ask(Reader(language): Reader, Path(token): Path<String>) -> Shown {
+    let token = parse(&token, language)?;
+    let page = Page::at_the_door(language);
+    Ok(render(&LinkPage {
+        lead: page.say("sign_in.lead"),
+        action: format!("/sign-in/{}", token.expose()),
+        submit: page.say("sign_in.submit"),
+        page,
+    }))
+}
+
+pub(super) async fn sign_in(
+    State(console): State<Console>,
+    Reader(language): Reader,
+    Path(token): Path<String>,
+    parts: Parts,
+) -> Shown {
+    let token = parse(&token, language)?;
+    let signing_in = console.service.sign_in(&token, caller_address(&parts));
+    let signed_in = signing_in
+        .await
+        .map_err(|error| Failure::new(error, language, None))?;
+    Ok(let_in(&signed_in))
+}
+
+/// Who is invited, and as what.
+pub(super) async fn ask_join(
+    State(console): State<Console>,
+    Reader(language): Reader,
+    Path(token): Path<String>,
+) -> Shown {
+    let token = parse(&token, language)?;
+    let finding = console.service.invitation(&token);
+    let open = finding
+        .await
+        .map_err(|error| Failure::new(error, language, None))?;
+    let page = Page::at_the_door(language);
+    let lead = page.say_with("sign_in.invited", "email", open.email.as_str());
+    Ok(render(&LinkPage {
+        lead: lead.replace("%{role}", &page.role(&open.role)),
+        action: format!("/invitation/{}", token.expose()),
+        submit: page.say("sign_in.join"),
+        page,
+    }))
+}
+
+pub(super) async fn join(
+    State(console): State<Console>,
+    Reader(language): Reader,
+    Path(token): Path<String>,
+    parts: Parts,
+) -> Shown {
+    let token = parse(&token, language)?;
+    let joining = console
+        .service
+        .accept_invitation(&token, caller_address(&parts));
+    let signed_in = joining
+        .await
+        .map_err(|error| Failure::new(error, language, None))?;
+    Ok(let_in(&signed_in))
+}
+
+fn parse(text: &str, language: Language) -> Result<Token, Failure> {
+    Token::parse(text).ok_or_else(|| Failure::new(ServiceError::LinkUsed, language, None))
+}
+
+/// Sets the cookie, and shows the first page.
+fn let_in(signed_in: &SignedIn) -> Response {
+    let lifetime_s = SESSION_LIFETIME.as_secs();
+    with_cookie(
+        Redirect::to("/keys"),
+        &format!(
+            "{SESSION_COOKIE}={}; Path=/; Max-Age={lifetime_s}; Secure; HttpOnly; SameSite=Lax",
+            signed_in.token.expose()
+        ),
+    )
+}
+
+fn with_cookie(redirect: Redirect, cookie: &str) -> Response {
+    let mut response = redirect.into_response();
+    if let Ok(mut cookie) = HeaderValue::try_from(cookie) {
+        cookie.set_sensitive(true);
+        response.headers_mut().insert(SET_COOKIE, cookie);
+    }
+    response
+}
+
+pub(super) async fn sign_out(visitor: Visitor) -> Shown {
+    visitor.acting.sign_out().await.map_err(visitor.failed())?;
+    let gone = format!("{SESSION_COOKIE}=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax");
+    Ok(with_cookie(Redirect::to("/sign-in"), &gone))
+}

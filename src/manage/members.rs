@@ -1,0 +1,142 @@
+//! `/me` and `/members`.
+
+use axum::extract::Path;
+use axum::response::{Json, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::body::{self, Fields, Json as Body};
+use super::caller::Caller;
+use super::etag::{IfMatch, tagged};
+use super::page::{Page, PageQuery, Paged};
+use super::problem::{Problem, ProblemBody};
+use super::settled::{Wait, WaitQuery};
+use super::shapes::{MemberShape, MemberWithKeys, ReceiptShape};
+use crate::model::id::MembershipId;
+
+/// Who calls.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Me {
+    /// The member.
+    #[serde(flatten)]
+    member: MemberShape,
+    /// Where everything happens.
+    organization_id: String,
+    /// By which means: a key's or a session's id.
+    means: String,
+}
+
+/// Who calls, and where.
+#[utoipa::path(
+    get, path = "/api/v1/me", operation_id = "getMe", tag = "members",
+    responses(
+        (status = 200, body = Me),
+        (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn me(Caller(acting): Caller) -> Json<Me> {
+    let member = acting.member().clone();
+    Json(Me {
+        organization_id: member.organization_id.to_string(),
+        means: acting.means().to_string(),
+        member: member.into(),
+    })
+}
+
+/// The organisation's members, newest first. For admins and owners.
+#[utoipa::path(
+    get, path = "/api/v1/members", operation_id = "listMembers", tag = "members", params(PageQuery),
+    responses(
+        (status = 200, body = Page<MemberWithKeys>),
+        (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn list(
+    Caller(acting): Caller,
+    Paged(page): Paged<MembershipId>,
+) -> Result<Json<Page<MemberWithKeys>>, Problem> {
+    let found = acting.members(page).await?;
+    let cursor = |listed: &crate::store::ListedMember| listed.member.membership_id.to_string();
+    Ok(Json(Page::of(found, cursor, Into::into)))
+}
+
+/// One member or service account: oneself, or, for admins and owners, anybody in the organisation.
+#[utoipa::path(
+    get, path = "/api/v1/members/{id}", operation_id = "getMember", tag = "members",
+    params(("id" = String, Path, description = "`mbr_…`")),
+    responses(
+        (status = 200, body = MemberShape),
+        (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn get(Caller(acting): Caller, path: Path<String>) -> Result<Response, Problem> {
+    let member = acting.find_colleague(body::id(path)?).await?;
+    Ok(tagged(MemberShape::from(member)))
+}
+
+/// What is to be otherwise.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ChangeRole {
+    /// `owner`, `admin` or `member`.
+    role: String,
+}
+
+/// Gives another role. Only owners make owners, or change them; the last owner stays. Keys that carry more
+/// than the new role allows carry it no more.
+#[utoipa::path(
+    patch, path = "/api/v1/members/{id}", operation_id = "changeRole", tag = "members",
+    request_body = ChangeRole,
+    params(
+        ("id" = String, Path, description = "`mbr_…`"),
+        ("If-Match" = Option<String>, Header, description = "The ETag that was seen."),
+    ),
+    responses(
+        (status = 200, body = MemberShape),
+        (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn change_role(
+    Caller(acting): Caller,
+    path: Path<String>,
+    if_match: IfMatch,
+    Body(wanted, _bytes): Body<ChangeRole>,
+) -> Result<Response, Problem> {
+    let id = body::id(path)?;
+    let mut fields = Fields::default();
+    let role = fields.role("role", &wanted.role);
+    let to = fields.all(role)?;
+    let member = acting.find_colleague(id).await?;
+    let from = member.role;
+    if_match.holds(&MemberShape::from(member))?;
+    let changed = acting.change_role(id, from, to).await?;
+    Ok(tagged(MemberShape::from(changed)))
+}
+
+/// Removes a member, or a service account, and ends every key of theirs; answers once every gateway obeys.
+#[utoipa::path(
+    delete, path = "/api/v1/members/{id}", operation_id = "removeMember", tag = "members",
+    params(
+        ("id" = String, Path, description = "`mbr_…`"),
+        ("If-Match" = Option<String>, Header, description = "The ETag that was seen."),
+        WaitQuery,
+    ),
+    responses(
+        (status = 200, body = ReceiptShape, description = "Every gateway obeys."),
+        (status = 202, body = ReceiptShape, description = "Committed, not waited for."),
+        (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn remove(
+    Caller(acting): Caller,
+    path: Path<String>,
+    if_match: IfMatch,
+    wait: Wait,
+) -> Result<Response, Problem> {
+    let id = body::id(path)?;
+    let member = acting.find_colleague(id).await?;
+    let seen = member.role;
+    if_match.holds(&MemberShape::from(member))?;
+    let removed = acting.remove(id, Some(seen)).await?;
+    wait.answer(&acting, removed.revocation()).await
+}

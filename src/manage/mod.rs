@@ -1,0 +1,110 @@
+//! The management API: JSON under `/api/v1` on the admin listener, over the rules of `service`.
+//!
+//! One list of endpoints (`endpoints`), from which the router, the OpenAPI document and the tests of who
+//! may what are made. Handlers are short: who calls (`caller`), what they want (`body`), one call of the
+//! service, and its answer (`shapes`) or its refusal (`problem`).
+
+mod audit;
+mod body;
+mod caller;
+mod documents;
+mod etag;
+mod gate;
+mod idempotency;
+mod invitations;
+mod keys;
+mod members;
+mod page;
+mod problem;
+mod rotations;
+mod service_accounts;
+mod settled;
+mod shapes;
+mod status;
+
+use axum::extract::DefaultBodyLimit;
+use axum::{Router, middleware};
+use tower_http::csrf::CsrfLayer;
+use utoipa::OpenApi;
+use utoipa::openapi::OpenApi as Document;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::service::Service;
+pub use body::Fields;
+pub use caller::{SESSION_COOKIE, caller_address, cookie, session_token};
+use documents::Security;
+pub use gate::{Gate, one_of_few};
+pub use problem::{Problem, Told};
+
+/// Bytes of a request's body. The largest that is asked for is a name and a few words.
+const BODY_BYTES_MAX: usize = 16 * 1_024;
+/// What every handler is given.
+#[derive(Clone)]
+struct Manage {
+    service: Service,
+    /// Where people and clients reach this listener, without a slash at the end.
+    base: std::sync::Arc<str>,
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "genkan management API",
+        description = "API keys, members, service accounts and the audit log of an organisation. Send a key \
+            with the scope `manage` as `Authorization: Bearer` or `x-api-key`, or the console's session \
+            cookie. Everything happens in the caller's own organisation; what is not in it answers 404. \
+            Errors are problem details (RFC 9457), in the language of `Accept-Language` (en, ja, ko).",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    modifiers(&Security),
+    security(("key" = []), ("header_key" = []), ("session" = [])),
+    tags(
+        (name = "keys", description = "One's own keys; and, for admins and owners, everybody's."),
+        (name = "members", description = "People, their roles, and invitations."),
+        (name = "service accounts", description = "Keys that belong to the organisation."),
+        (name = "organisation", description = "The audit log, the gateways, the red button."),
+    )
+)]
+struct Api;
+
+/// Every endpoint, once.
+fn endpoints() -> OpenApiRouter<Manage> {
+    OpenApiRouter::with_openapi(Api::openapi())
+        .routes(routes!(members::me))
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::get, keys::rename, keys::revoke))
+        .routes(routes!(keys::usage))
+        .routes(routes!(rotations::rotate))
+        .routes(routes!(keys::list_all, keys::revoke_all))
+        .routes(routes!(members::list))
+        .routes(routes!(members::get, members::change_role, members::remove))
+        .routes(routes!(invitations::list, invitations::invite))
+        .routes(routes!(invitations::withdraw))
+        .routes(routes!(service_accounts::list, service_accounts::create))
+        .routes(routes!(audit::list))
+        .routes(routes!(status::get))
+}
+
+/// The OpenAPI document.
+pub fn document() -> Document {
+    endpoints().into_openapi()
+}
+
+/// Everything under `/api/v1`, `/openapi.json` and `/docs`. `base`: where this listener is reached, such
+/// as `https://genkan.example.com`.
+pub fn router(service: Service, base: &str) -> Router {
+    let manage = Manage {
+        service,
+        base: base.trim_end_matches('/').into(),
+    };
+    let (api, document) = endpoints().split_for_parts();
+    api.method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(middleware::from_fn_with_state(Gate::default(), one_of_few))
+        // A browser sends its cookie from any page: only from ours it counts.
+        .layer(CsrfLayer::new())
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(problem::speak))
+        .with_state(manage)
+        .merge(documents::router(&document))
+}

@@ -1,0 +1,379 @@
+//! Refusals: problem details (RFC 9457), in the caller's language. The only place where an error of the
+//! rules becomes a status.
+
+use axum::extract::Request;
+use axum::http::header::{ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_TYPE, VARY};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use rust_i18n::t;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::invalidation::receipt::SettleError;
+use crate::model::language::Language;
+use crate::oidc::OidcError;
+use crate::service::ServiceError;
+use crate::store::{Clash, StoreError};
+
+/// Seconds after which a client should ask again when the store did not answer.
+const RETRY_AFTER_S: &str = "1";
+
+/// Declares every problem once: its code, its status.
+macro_rules! codes {
+    ($($name:ident = $code:literal $status:ident,)+) => {
+        /// What is wrong; the texts are in `locales`, under these words.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(super) enum Code {
+            $($name,)+
+        }
+
+        impl Code {
+            /// Every code.
+            #[cfg(test)]
+            const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $code,)+
+                }
+            }
+
+            const fn status(self) -> StatusCode {
+                match self {
+                    $(Self::$name => StatusCode::$status,)+
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    Unauthenticated = "unauthenticated" UNAUTHORIZED,
+    NotAllowed = "not_allowed" FORBIDDEN,
+    NotInvited = "not_invited" FORBIDDEN,
+    SignInRefused = "sign_in_refused" FORBIDDEN,
+    EmailNotVerified = "email_not_verified" FORBIDDEN,
+    ProviderUnavailable = "provider_unavailable" SERVICE_UNAVAILABLE,
+    CrossSite = "cross_site" FORBIDDEN,
+    NotYourKey = "not_your_key" FORBIDDEN,
+    NotFound = "not_found" NOT_FOUND,
+    LinkUsed = "link_used" GONE,
+    MethodNotAllowed = "method_not_allowed" METHOD_NOT_ALLOWED,
+    Malformed = "malformed" BAD_REQUEST,
+    Invalid = "invalid" UNPROCESSABLE_ENTITY,
+    TooLarge = "too_large" PAYLOAD_TOO_LARGE,
+    NotJson = "not_json" UNSUPPORTED_MEDIA_TYPE,
+    Exists = "exists" CONFLICT,
+    LastOwner = "last_owner" CONFLICT,
+    KeyRevoked = "key_revoked" CONFLICT,
+    KeyExpired = "key_expired" CONFLICT,
+    KeyBeingReplaced = "key_being_replaced" CONFLICT,
+    IdempotencyKeyReused = "idempotency_key_reused" UNPROCESSABLE_ENTITY,
+    Changed = "changed" PRECONDITION_FAILED,
+    ScopeBeyondRole = "scope_beyond_role" UNPROCESSABLE_ENTITY,
+    ServiceAccountOwns = "service_account_owns" UNPROCESSABLE_ENTITY,
+    StoreUnavailable = "store_unavailable" SERVICE_UNAVAILABLE,
+    Busy = "busy" SERVICE_UNAVAILABLE,
+    Unsettled = "unsettled" SERVICE_UNAVAILABLE,
+    Internal = "internal" INTERNAL_SERVER_ERROR,
+}
+
+/// A field that breaks a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FieldError {
+    /// Its name in the request.
+    pub field: &'static str,
+    /// The rule, a word under `problem.field` in `locales`.
+    pub rule: &'static str,
+}
+
+/// A refusal, before it is in a language.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    code: Code,
+    fields: Vec<FieldError>,
+}
+
+/// A refusal in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// What happened.
+    pub title: String,
+    /// What to do.
+    pub detail: String,
+    /// For each field that breaks a rule, which.
+    pub errors: Vec<String>,
+}
+
+/// A refusal, as it is sent.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct ProblemBody {
+    /// `urn:genkan:problem:` and the code: the same in every language.
+    r#type: String,
+    /// What happened.
+    title: String,
+    /// The status again.
+    status: u16,
+    /// What to do.
+    detail: String,
+    /// Fields that break a rule.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldBody>,
+}
+
+/// A field that breaks a rule.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = FieldProblem)]
+struct FieldBody {
+    /// Where it is in the request's body (RFC 6901).
+    pointer: String,
+    /// Which rule, and how to keep it.
+    detail: String,
+}
+
+impl From<Code> for Problem {
+    fn from(code: Code) -> Self {
+        Self {
+            code,
+            fields: Vec::new(),
+        }
+    }
+}
+
+impl Problem {
+    /// There is nothing of this kind, or nothing that the caller may know of.
+    pub fn not_found() -> Self {
+        Code::NotFound.into()
+    }
+
+    /// It cannot be read.
+    pub fn malformed() -> Self {
+        Code::Malformed.into()
+    }
+
+    /// The caller's role does not allow it.
+    pub fn not_allowed() -> Self {
+        Code::NotAllowed.into()
+    }
+
+    /// The refusal in a language, for a page.
+    pub fn told(&self, language: Language) -> (StatusCode, Told) {
+        let body = self.body(language);
+        let told = Told {
+            title: body.title,
+            detail: body.detail,
+            errors: body.errors.into_iter().map(|error| error.detail).collect(),
+        };
+        (self.code.status(), told)
+    }
+
+    /// Of a body whose fields break rules.
+    pub(super) fn of_fields(fields: Vec<FieldError>) -> Self {
+        Self {
+            code: Code::Invalid,
+            fields,
+        }
+    }
+
+    pub(super) fn of_field(field: &'static str, rule: &'static str) -> Self {
+        Self::of_fields(vec![FieldError { field, rule }])
+    }
+
+    fn body(&self, language: Language) -> ProblemBody {
+        let locale = language.as_str();
+        let say = |key: String| t!(key, locale = locale).into_owned();
+        let code = self.code.as_str();
+        let errors = self.fields.iter().map(|error| FieldBody {
+            pointer: format!("/{}", error.field),
+            detail: say(format!("problem.field.{}", error.rule)),
+        });
+        ProblemBody {
+            r#type: format!("urn:genkan:problem:{code}"),
+            title: say(format!("problem.{code}.title")),
+            status: self.code.status().as_u16(),
+            detail: say(format!("problem.{code}.detail")),
+            errors: errors.collect(),
+        }
+    }
+}
+
+impl From<ServiceError> for Problem {
+    fn from(error: ServiceError) -> Self {
+        match error {
+            ServiceError::Store(error) => error.into(),
+            ServiceError::Unsettled(SettleError::Store(error)) => {
+                tracing::error!(%error, "a revocation is committed and not confirmed");
+                Code::Unsettled.into()
+            }
+            ServiceError::Unsettled(error) => {
+                tracing::error!(%error, "a revocation is committed and not confirmed");
+                Code::Unsettled.into()
+            }
+            ServiceError::NotAllowed(_) => Code::NotAllowed.into(),
+            ServiceError::NotYourKey(_) => Code::NotYourKey.into(),
+            ServiceError::UnknownKey(_)
+            | ServiceError::NoSuchMember(_)
+            | ServiceError::NoSuchInvitation(_)
+            | ServiceError::UnknownMember(_)
+            | ServiceError::NotAMember { .. }
+            | ServiceError::UnknownOrganization(_)
+            | ServiceError::NoOrganization
+            | ServiceError::WhichOrganization(_) => Code::NotFound.into(),
+            ServiceError::LinkUsed => Code::LinkUsed.into(),
+            ServiceError::NotInvited(_) => Code::NotInvited.into(),
+            ServiceError::ExpiresInThePast => Self::of_field("expires_in_s", "expires_in_the_past"),
+            ServiceError::NoScope => Self::of_field("scopes", "no_scope"),
+            ServiceError::OverlapTooLong => Self::of_field("overlap_s", "overlap"),
+            ServiceError::SilenceOutOfBounds => Self::of_field("silent_s", "silence"),
+            ServiceError::ScopeBeyondRole { .. } => Code::ScopeBeyondRole.into(),
+            ServiceError::ServiceAccountOwns
+            | ServiceError::ServiceAccountSignsIn
+            | ServiceError::FirstMustOwn(_) => Code::ServiceAccountOwns.into(),
+        }
+    }
+}
+
+impl From<OidcError> for Problem {
+    fn from(error: OidcError) -> Self {
+        tracing::warn!(%error, "a sign-in failed");
+        match error {
+            OidcError::Unavailable(_) => Code::ProviderUnavailable.into(),
+            OidcError::Denied(_) | OidcError::NotBelieved(_) => Code::SignInRefused.into(),
+            OidcError::EmailNotVerified => Code::EmailNotVerified.into(),
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable(_)
+            | StoreError::Locked(_)
+            | StoreError::ReadOnly(_)
+            | StoreError::Newer { .. } => {
+                tracing::warn!(%error, "a management request failed");
+                Code::StoreUnavailable.into()
+            }
+            StoreError::NotFound(_) => Code::NotFound.into(),
+            StoreError::Exists(_) => Code::Exists.into(),
+            StoreError::LastOwner(_) => Code::LastOwner.into(),
+            StoreError::RoleLost => Code::NotAllowed.into(),
+            StoreError::MeansEnded => Code::Unauthenticated.into(),
+            StoreError::Conflict(Clash::KeyExpired) => Code::KeyExpired.into(),
+            StoreError::Conflict(Clash::KeyRevoked) => Code::KeyRevoked.into(),
+            StoreError::Conflict(Clash::KeyBeingReplaced) => Code::KeyBeingReplaced.into(),
+            StoreError::Conflict(Clash::KeyRenamed | Clash::RoleChanged(_)) => Code::Changed.into(),
+            StoreError::Conflict(Clash::IdempotencyKeyReused) => Code::IdempotencyKeyReused.into(),
+            StoreError::Forbidden(_) | StoreError::Unguarded(_) | StoreError::Corrupt(_) => {
+                tracing::error!(%error, "a management request failed");
+                Code::Internal.into()
+            }
+        }
+    }
+}
+
+/// The body comes on the way out (`speak`), where the language is known.
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = self.code.status().into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// What axum says to a method that a path does not have.
+pub(super) async fn method_not_allowed() -> Problem {
+    Code::MethodNotAllowed.into()
+}
+
+/// Puts every refusal into the caller's language; and keeps every answer out of caches.
+pub(super) async fn speak(request: Request, next: Next) -> Response {
+    let asked = request.headers().get(ACCEPT_LANGUAGE);
+    let language = asked
+        .and_then(|value| value.to_str().ok())
+        .map_or(Language::En, Language::of_accept_language);
+    let mut response = next.run(request).await;
+    if let Some(problem) = problem_of(&mut response) {
+        let (parts, _empty) = response.into_parts();
+        let body = serde_json::to_vec(&problem.body(language)).unwrap_or_default();
+        response = Response::from_parts(parts, body.into());
+        let headers = response.headers_mut();
+        headers.remove(axum::http::header::CONTENT_LENGTH);
+        headers.insert(CONTENT_TYPE, literal("application/problem+json"));
+        headers.insert(CONTENT_LANGUAGE, literal(language.as_str()));
+        headers.insert(VARY, literal("accept-language"));
+        if problem.code.status() == StatusCode::UNAUTHORIZED {
+            headers.insert(axum::http::header::WWW_AUTHENTICATE, literal("Bearer"));
+        }
+        if problem.code.status() == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(
+                HeaderName::from_static("retry-after"),
+                literal(RETRY_AFTER_S),
+            );
+        }
+    }
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, literal("no-store"));
+    response
+}
+
+fn literal(text: &'static str) -> HeaderValue {
+    HeaderValue::from_static(text)
+}
+
+/// Ours; or that of a layer which knows none of our words.
+fn problem_of(response: &mut Response) -> Option<Problem> {
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        return Some(problem);
+    }
+    let csrf = response
+        .extensions()
+        .get::<tower_http::csrf::ProtectionError>();
+    if csrf.is_some() {
+        return Some(Code::CrossSite.into());
+    }
+    match response.status() {
+        StatusCode::METHOD_NOT_ALLOWED => Some(Code::MethodNotAllowed.into()),
+        StatusCode::PAYLOAD_TOO_LARGE => Some(Code::TooLarge.into()),
+        _other => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: [&str; 11] = [
+        "empty",
+        "too_long",
+        "control",
+        "email",
+        "role",
+        "scope",
+        "no_scope",
+        "expires_in_the_past",
+        "overlap",
+        "silence",
+        "id",
+    ];
+
+    #[test]
+    fn every_problem_has_its_words_in_every_language() {
+        for language in Language::ALL {
+            for code in Code::ALL {
+                let body = Problem::from(*code).body(language);
+                for text in [body.title, body.detail] {
+                    assert!(!text.contains("problem."), "{language:?} {text}");
+                }
+            }
+            for rule in RULES {
+                let body = Problem::of_field("name", rule).body(language);
+                let text = &body.errors[0].detail;
+                assert!(!text.contains("problem."), "{language:?} {text}");
+            }
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! `/keys/{id}/rotation`.
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use serde::Deserialize;
+use std::time::Duration;
+use utoipa::ToSchema;
+
+use super::Manage;
+use super::body::{self, Json as Body};
+use super::caller::Caller;
+use super::keys::made;
+use super::problem::{Problem, ProblemBody};
+use super::shapes::NewKey;
+use crate::service::acting::RotationOverlap;
+
+/// How long the old key goes on when nobody says otherwise.
+const OVERLAP_DEFAULT: Duration = Duration::from_hours(24);
+
+/// How long the old key goes on.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RotateKey {
+    /// Seconds, at most 90 days; 0: it ends at once. Absent, as `silent_s`: a day.
+    overlap_s: Option<u64>,
+    /// Instead: it ends when nobody has used it for so many seconds; one hour to 90 days.
+    silent_s: Option<u64>,
+}
+
+impl RotateKey {
+    fn overlap(&self) -> Result<RotationOverlap, Problem> {
+        match (body::seconds(self.overlap_s), body::seconds(self.silent_s)) {
+            (Some(_), Some(_)) => Err(Problem::of_field("silent_s", "silence")),
+            (None, Some(silence)) => Ok(RotationOverlap::UntilSilentFor(silence)),
+            (Some(overlap), None) => Ok(RotationOverlap::For(overlap)),
+            (None, None) => Ok(RotationOverlap::For(OVERLAP_DEFAULT)),
+        }
+    }
+}
+
+/// Makes a new secret for a key, one's own or a service account's: a key that takes its place. The old one
+/// works for the overlap.
+#[utoipa::path(
+    post, path = "/api/v1/keys/{id}/rotation", operation_id = "rotateKey", tag = "keys",
+    request_body = RotateKey,
+    params(("id" = String, Path, description = "`key_…`")),
+    responses(
+        (status = 201, body = NewKey, description = "The successor: it works on every gateway."),
+        (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn rotate(
+    State(manage): State<Manage>,
+    Caller(acting): Caller,
+    path: Path<String>,
+    Body(wanted, _bytes): Body<RotateKey>,
+) -> Result<Response, Problem> {
+    let rotating = acting.rotate_key(body::id(path)?, wanted.overlap()?);
+    made(&manage, rotating.await?).await
+}

@@ -1,0 +1,58 @@
+//! Revocations answer with their receipt, once every gateway obeys; or at once, if the caller wants that.
+
+use axum::extract::{FromRequestParts, Query};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Json, Response};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::problem::{Code, Problem};
+use super::shapes::ReceiptShape;
+use crate::service::Revocation;
+use crate::service::acting::Acting;
+
+/// Whether to wait.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct WaitQuery {
+    /// `0`: answer 202 once it is committed. Otherwise: 200 once every gateway obeys.
+    wait: Option<u8>,
+}
+
+/// The query, read.
+pub(super) struct Wait(bool);
+
+impl<S: Send + Sync> FromRequestParts<S> for Wait {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let Query(query) =
+            Query::<WaitQuery>::try_from_uri(&parts.uri).map_err(|_unreadable| Code::Malformed)?;
+        Ok(Self(query.wait != Some(0)))
+    }
+}
+
+impl Wait {
+    /// The answer to a revocation that is committed.
+    pub(super) async fn answer(
+        &self,
+        acting: &Acting,
+        revocation: Revocation,
+    ) -> Result<Response, Problem> {
+        if self.0 {
+            let receipt = ReceiptShape::from(acting.settle(revocation).await?);
+            return Ok(Json(receipt).into_response());
+        }
+        let committed = ReceiptShape {
+            sequence: revocation.sequence.get(),
+            committed: true,
+            committed_at: None,
+            settled_at: None,
+            instances: Vec::new(),
+            streams_cut: 0,
+            last_accepted_at: None,
+        };
+        Ok((StatusCode::ACCEPTED, Json(committed)).into_response())
+    }
+}

@@ -1,0 +1,312 @@
+//! What is sent: the words of the model, as JSON. Times are RFC 3339 in UTC with milliseconds.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::etag::Tagged;
+use crate::invalidation::receipt::{InstanceReceipt, Receipt};
+use crate::model::clock::Timestamp;
+use crate::model::member::{Invitation, Member};
+use crate::model::scope::Scope;
+use crate::store::{KeyTraffic, ListedKey, ListedMember, Overlap};
+
+/// A key, everything but the key.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Key {
+    /// Names it without being it.
+    pub id: String,
+    /// What its owner calls it.
+    pub name: String,
+    /// Prefix and last four characters.
+    pub hint: String,
+    /// Whose it is.
+    pub owner: Owner,
+    /// What it may be used for: `api`, `mcp`, `manage`.
+    pub scopes: Vec<&'static str>,
+    /// `live`, `expired` or `revoked`.
+    pub state: &'static str,
+    /// When it was made.
+    pub created_at: String,
+    /// From when on it is refused; null: it does not expire.
+    pub expires_at: Option<String>,
+    /// When it was revoked.
+    pub revoked_at: Option<String>,
+    /// The key that takes its place, and when it ends.
+    pub rotation: Option<Rotation>,
+    /// The key whose place it takes.
+    pub predecessor: Option<String>,
+    /// When a gateway last told that it was used; they tell every few seconds.
+    pub last_used_at: Option<String>,
+}
+
+impl Tagged for Key {
+    fn parts(&self) -> impl Serialize {
+        (&self.id, &self.name, &self.expires_at, &self.revoked_at)
+    }
+}
+
+/// What a key is used for, as far as gateways have told: some seconds ago.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Usage {
+    /// When it was last used.
+    pub last_used_at: Option<String>,
+    /// From where.
+    pub last_address: Option<String>,
+    /// What the client called itself (`User-Agent`).
+    pub last_client: Option<String>,
+    /// Requests accepted in the last 24 hours.
+    pub requests_24h: u64,
+    /// Requests and streams that are open now: revoking the key cuts them.
+    pub open_requests: u64,
+}
+
+impl From<KeyTraffic> for Usage {
+    fn from(traffic: KeyTraffic) -> Self {
+        Self {
+            last_used_at: traffic.last_used_at.map(Timestamp::with_millis),
+            last_address: traffic.last_address,
+            last_client: traffic.last_client,
+            requests_24h: traffic.requests_24h,
+            open_requests: traffic.open_requests,
+        }
+    }
+}
+
+/// A person or a service account.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Owner {
+    /// Of the membership.
+    pub id: String,
+    /// `person` or `service_account`.
+    pub kind: &'static str,
+    /// The name.
+    pub name: String,
+    /// The address; of a service account one that nobody reads.
+    pub email: String,
+}
+
+/// A key that is being replaced.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Rotation {
+    /// The key that takes its place.
+    pub successor: String,
+    /// When the old one ends; or null:
+    pub ends_at: Option<String>,
+    /// it ends when nobody has used it for so many seconds.
+    pub silent_s: Option<u64>,
+}
+
+impl Key {
+    /// As it stands at `now`.
+    pub(super) fn new(listed: ListedKey, now: Timestamp) -> Self {
+        let ListedKey {
+            key,
+            owner_name,
+            owner_kind,
+            rotation,
+            predecessor,
+            last_used_at,
+        } = listed;
+        Self {
+            state: key.state(now).as_str(),
+            id: key.id.to_string(),
+            name: key.name.to_string(),
+            hint: key.hint,
+            owner: Owner {
+                id: key.membership_id.to_string(),
+                kind: owner_kind.as_str(),
+                name: owner_name.to_string(),
+                email: key.email.to_string(),
+            },
+            scopes: key.scopes.iter().map(Scope::as_str).collect(),
+            created_at: key.created_at.with_millis(),
+            expires_at: key.expires_at.map(Timestamp::with_millis),
+            revoked_at: key.revoked_at.map(Timestamp::with_millis),
+            rotation: rotation.map(|rotation| Rotation {
+                successor: rotation.successor.to_string(),
+                ends_at: match rotation.overlap {
+                    Overlap::Until(end) => Some(end.with_millis()),
+                    Overlap::UntilSilentFor(_) => None,
+                },
+                silent_s: match rotation.overlap {
+                    Overlap::Until(_) => None,
+                    Overlap::UntilSilentFor(silence) => Some(silence.as_secs()),
+                },
+            }),
+            predecessor: predecessor.map(|id| id.to_string()),
+            last_used_at: last_used_at.map(Timestamp::with_millis),
+        }
+    }
+}
+
+/// A key that was just made.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct NewKey {
+    /// The key.
+    #[serde(flatten)]
+    pub key: Key,
+    /// Its text: shown this once, kept nowhere. Null where the creation is repeated under the same
+    /// idempotency key: it was shown then.
+    pub secret: Option<String>,
+}
+
+/// A member or a service account.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct MemberShape {
+    /// Of the membership: somebody who leaves and comes back gets another.
+    pub id: String,
+    /// Of the person.
+    pub user_id: String,
+    /// `person` or `service_account`.
+    pub kind: &'static str,
+    /// The address.
+    pub email: String,
+    /// The name.
+    pub name: String,
+    /// `owner`, `admin` or `member`.
+    pub role: &'static str,
+    /// When the membership began.
+    pub created_at: String,
+}
+
+impl Tagged for MemberShape {
+    fn parts(&self) -> impl Serialize {
+        (&self.id, &self.role, &self.name, &self.email)
+    }
+}
+
+impl From<Member> for MemberShape {
+    fn from(member: Member) -> Self {
+        Self {
+            id: member.membership_id.to_string(),
+            user_id: member.user_id.to_string(),
+            kind: member.kind.as_str(),
+            email: member.email.to_string(),
+            name: member.name.to_string(),
+            role: member.role.as_str(),
+            created_at: member.created_at.with_millis(),
+        }
+    }
+}
+
+/// A member in a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct MemberWithKeys {
+    /// The member.
+    #[serde(flatten)]
+    pub member: MemberShape,
+    /// How many keys of theirs are not revoked.
+    pub keys: u64,
+}
+
+impl From<ListedMember> for MemberWithKeys {
+    fn from(listed: ListedMember) -> Self {
+        Self {
+            member: listed.member.into(),
+            keys: listed.keys,
+        }
+    }
+}
+
+/// Somebody who may become a member.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct InvitationShape {
+    /// Names it; lets nobody in.
+    pub id: String,
+    /// Whom.
+    pub email: String,
+    /// What they are called.
+    pub name: String,
+    /// What they will be.
+    pub role: &'static str,
+    /// By whom.
+    pub invited_by: String,
+    /// When.
+    pub created_at: String,
+    /// Until when the link works.
+    pub expires_at: String,
+}
+
+impl From<Invitation> for InvitationShape {
+    fn from(invitation: Invitation) -> Self {
+        Self {
+            id: invitation.id.to_string(),
+            email: invitation.email.to_string(),
+            name: invitation.name.to_string(),
+            role: invitation.role.as_str(),
+            invited_by: invitation.invited_by,
+            created_at: invitation.created_at.with_millis(),
+            expires_at: invitation.expires_at.with_millis(),
+        }
+    }
+}
+
+/// An invitation that was just made.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct NewInvitation {
+    /// The invitation.
+    #[serde(flatten)]
+    pub invitation: InvitationShape,
+    /// The link for whom is invited: shown this once, works once.
+    pub link: String,
+}
+
+/// Which gateways obey a revocation, and since when.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ReceiptShape {
+    /// The revocation's place in the log.
+    pub sequence: u64,
+    /// True: it cannot be undone.
+    pub committed: bool,
+    /// When the wait began, right after the commit.
+    pub committed_at: Option<String>,
+    /// When the last gateway obeyed: no request that begins later is accepted. Null: not waited for.
+    pub settled_at: Option<String>,
+    /// The gateways, in the order in which they obeyed.
+    pub instances: Vec<InstanceShape>,
+    /// How many open requests and streams it ended.
+    pub streams_cut: u64,
+    /// When what was revoked was last accepted, as far as a gateway remembers.
+    pub last_accepted_at: Option<String>,
+}
+
+/// One gateway's line.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct InstanceShape {
+    /// The process.
+    pub id: String,
+    /// `acknowledged`; `fenced`: it answers 503 until it has caught up; `deregistered`: it ended.
+    pub result: &'static str,
+    /// Milliseconds after the wait began.
+    pub after_ms: u64,
+    /// How many open requests and streams it ended.
+    pub streams_cut: u64,
+    /// When it last accepted what was revoked.
+    pub last_accepted_at: Option<String>,
+}
+
+impl From<InstanceReceipt> for InstanceShape {
+    fn from(one: InstanceReceipt) -> Self {
+        Self {
+            id: one.id.to_string(),
+            result: one.outcome.as_str(),
+            after_ms: one.after_ms,
+            streams_cut: one.streams_cut,
+            last_accepted_at: one.last_accepted_at.map(Timestamp::with_millis),
+        }
+    }
+}
+
+impl From<Receipt> for ReceiptShape {
+    fn from(receipt: Receipt) -> Self {
+        Self {
+            sequence: receipt.sequence.get(),
+            committed: true,
+            committed_at: Some(receipt.committed_at.with_millis()),
+            settled_at: Some(receipt.settled_at.with_millis()),
+            instances: receipt.instances.into_iter().map(Into::into).collect(),
+            streams_cut: receipt.streams_cut,
+            last_accepted_at: receipt.last_accepted_at.map(Timestamp::with_millis),
+        }
+    }
+}

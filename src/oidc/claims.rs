@@ -1,0 +1,170 @@
+//! An identity token, checked (OpenID Connect Core 1.0 §3.1.3.7).
+
+use jsonwebtoken::jwk::{Jwk, JwkSet};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use serde::Deserialize;
+
+use super::OidcError;
+use crate::model::clock::Timestamp;
+use crate::model::member::EmailAddress;
+
+/// Signatures that are taken: with a key of the provider's. Never `none`, and none that a shared secret makes.
+const ALGORITHMS: [Algorithm; 9] = [
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+    Algorithm::ES256,
+    Algorithm::ES384,
+    Algorithm::EdDSA,
+];
+/// How far the provider's clock may be from ours, in seconds.
+const CLOCK_SKEW_S: i64 = 60;
+
+/// Who somebody is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// An address that the provider has verified.
+    pub email: EmailAddress,
+}
+
+/// What a token must be for.
+pub(super) struct Expected<'a> {
+    pub issuer: &'a str,
+    pub client_id: &'a str,
+    pub nonce: &'a str,
+    pub now: Timestamp,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Many(Vec<String>),
+}
+
+/// Some providers write booleans as words.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Truth {
+    Plain(bool),
+    Word(String),
+}
+
+/// An address and whether it is vouched for: in the token, or told apart (OpenID Connect Core 1.0 §5.3).
+#[derive(Debug, Deserialize)]
+pub(super) struct Address {
+    email: Option<String>,
+    email_verified: Option<Truth>,
+}
+
+impl Address {
+    pub(super) const fn is_told(&self) -> bool {
+        self.email.is_some()
+    }
+
+    /// Who it is, if the provider vouches for it.
+    pub(super) fn identity(self) -> Result<Identity, OidcError> {
+        let verified = match &self.email_verified {
+            Some(Truth::Plain(verified)) => *verified,
+            Some(Truth::Word(word)) => word == "true",
+            None => false,
+        };
+        let email = self.email.and_then(|email| email.parse().ok());
+        match email {
+            Some(email) if verified => Ok(Identity { email }),
+            Some(_) | None => Err(OidcError::EmailNotVerified),
+        }
+    }
+}
+
+/// A token that holds.
+pub(super) struct Checked {
+    /// Whose it is, by the provider's own name for them.
+    pub subject: String,
+    pub address: Address,
+}
+
+#[derive(Debug, Deserialize)]
+struct Claims {
+    iss: String,
+    sub: String,
+    aud: Audience,
+    azp: Option<String>,
+    exp: i64,
+    iat: i64,
+    nonce: Option<String>,
+    #[serde(flatten)]
+    address: Address,
+}
+
+/// The key that a token says it was signed with; none: the provider has no such key, by what is known.
+pub(super) fn key_of<'a>(token: &str, keys: &'a JwkSet) -> Result<Option<&'a Jwk>, OidcError> {
+    let header =
+        decode_header(token).map_err(|_malformed| OidcError::NotBelieved("it is no token"))?;
+    Ok(match header.kid {
+        Some(kid) => keys.find(&kid),
+        // Allowed where there is one key only.
+        None => keys.keys.first().filter(|_| keys.keys.len() == 1),
+    })
+}
+
+/// Checks signature and claims.
+pub(super) fn check(token: &str, key: &Jwk, expected: &Expected<'_>) -> Result<Checked, OidcError> {
+    use OidcError::NotBelieved;
+    let header = decode_header(token).map_err(|_malformed| NotBelieved("it is no token"))?;
+    if !ALGORITHMS.contains(&header.alg) {
+        return Err(NotBelieved("its algorithm is not taken"));
+    }
+    let key = DecodingKey::from_jwk(key).map_err(|_unusable| NotBelieved("its key is unusable"))?;
+    let mut validation = Validation::new(header.alg);
+    // Claims are compared below, where the clock is ours.
+    validation.required_spec_claims.clear();
+    validation.validate_exp = false;
+    validation.validate_aud = false;
+    let decoded = decode::<Claims>(token, &key, &validation);
+    let claims = decoded
+        .map_err(|_forged| NotBelieved("its signature or its claims do not hold"))?
+        .claims;
+    compare(&claims, expected)?;
+    Ok(Checked {
+        subject: claims.sub,
+        address: claims.address,
+    })
+}
+
+fn compare(claims: &Claims, expected: &Expected<'_>) -> Result<(), OidcError> {
+    use OidcError::NotBelieved;
+    if claims.iss.trim_end_matches('/') != expected.issuer {
+        return Err(NotBelieved("another issuer made it"));
+    }
+    let is_ours = match &claims.aud {
+        Audience::One(one) => one == expected.client_id,
+        // Of several, the one that it was made for is named.
+        Audience::Many(many) => {
+            many.iter().any(|one| one == expected.client_id)
+                && (many.len() == 1 || claims.azp.as_deref() == Some(expected.client_id))
+        }
+    };
+    if !is_ours
+        || claims
+            .azp
+            .as_deref()
+            .is_some_and(|azp| azp != expected.client_id)
+    {
+        return Err(NotBelieved("it is for another client"));
+    }
+    let now_s = expected.now.as_millis() / 1_000;
+    if claims.exp.saturating_add(CLOCK_SKEW_S) <= now_s {
+        return Err(NotBelieved("it has expired"));
+    }
+    if claims.iat.saturating_sub(CLOCK_SKEW_S) > now_s {
+        return Err(NotBelieved("it was made in the future"));
+    }
+    if claims.nonce.as_deref() != Some(expected.nonce) {
+        return Err(NotBelieved("it is not for this sign-in"));
+    }
+    Ok(())
+}

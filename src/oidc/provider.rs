@@ -1,0 +1,348 @@
+//! The provider: what it says of itself, and what it is asked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::JwkSet;
+use reqwest::{Client, Url, redirect};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+use tokio::sync::Mutex;
+use zeroize::Zeroizing;
+
+use super::claims::{self, Address, Checked, Expected, Identity};
+use super::{Flow, OidcError};
+use crate::config::Oidc;
+use crate::model::clock::{BootInstant, Clock};
+
+/// How long a call to the provider may take: somebody waits in front of a browser.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of an answer. The largest is a set of keys.
+const ANSWER_BYTES_MAX: usize = 256 * 1_024;
+/// How long what the provider says of itself is believed without asking again.
+const KNOWN_FOR: Duration = Duration::from_hours(1);
+/// A token with an unknown key makes the keys be read anew, but not more often than this.
+const KEYS_READ_EVERY: Duration = Duration::from_secs(5);
+
+/// What a provider says of itself (OpenID Connect Discovery 1.0 §3).
+#[derive(Debug, Clone, Deserialize)]
+struct Metadata {
+    issuer: String,
+    authorization_endpoint: String,
+    token_endpoint: String,
+    jwks_uri: String,
+    userinfo_endpoint: Option<String>,
+    #[serde(default)]
+    token_endpoint_auth_methods_supported: Vec<String>,
+    #[serde(default)]
+    authorization_response_iss_parameter_supported: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Known {
+    metadata: Metadata,
+    keys: JwkSet,
+    read_at: BootInstant,
+}
+
+/// A set of keys, as it is published.
+#[derive(Deserialize)]
+struct Published {
+    keys: Vec<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+struct Tokens {
+    id_token: Option<String>,
+    access_token: Option<Zeroizing<String>>,
+}
+
+/// Claims that are told apart from the token.
+#[derive(Deserialize)]
+struct UserInfo {
+    sub: String,
+    #[serde(flatten)]
+    address: Address,
+}
+
+#[derive(Deserialize)]
+struct TokenError {
+    error: String,
+}
+
+/// What the browser brings back.
+#[derive(Debug, Default, Deserialize)]
+pub struct Callback {
+    /// To be exchanged for a token.
+    pub code: Option<String>,
+    /// See [`Flow::state`].
+    pub state: Option<String>,
+    /// Who answers (RFC 9207).
+    pub iss: Option<String>,
+    /// Why there is no code.
+    pub error: Option<String>,
+}
+
+/// An identity provider.
+pub struct Provider {
+    config: Oidc,
+    clock: Arc<dyn Clock>,
+    http: Client,
+    known: Mutex<Option<Known>>,
+}
+
+impl Provider {
+    /// Asks nobody yet: a provider that is away does not keep a gateway from starting.
+    ///
+    /// # Errors
+    /// Where TLS cannot be had at all.
+    pub fn new(config: Oidc, clock: Arc<dyn Clock>) -> Result<Self, OidcError> {
+        let http = Client::builder()
+            .timeout(CALL_TIMEOUT)
+            // An endpoint that sends us elsewhere is not the one that was registered.
+            .redirect(redirect::Policy::none())
+            .build();
+        let http = http.map_err(|error| OidcError::Unavailable(error.to_string()))?;
+        Ok(Self {
+            config,
+            clock,
+            http,
+            known: Mutex::default(),
+        })
+    }
+
+    /// Where the browser goes to sign in.
+    ///
+    /// # Errors
+    /// [`OidcError::Unavailable`].
+    pub async fn begin(&self, flow: &Flow, redirect_uri: &str) -> Result<String, OidcError> {
+        let known = self.known(None).await?;
+        let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(flow.verifier.expose()));
+        let mut url = url(&known.metadata.authorization_endpoint)?;
+        url.query_pairs_mut()
+            .append_pair("response_type", "code")
+            .append_pair("client_id", &self.config.client_id)
+            .append_pair("redirect_uri", redirect_uri)
+            .append_pair("scope", "openid email")
+            .append_pair("state", flow.state.expose())
+            .append_pair("nonce", flow.nonce.expose())
+            .append_pair("code_challenge", &challenge)
+            .append_pair("code_challenge_method", "S256");
+        Ok(url.into())
+    }
+
+    /// Who came back.
+    ///
+    /// # Errors
+    /// Every reason not to believe it.
+    pub async fn finish(
+        &self,
+        flow: &Flow,
+        callback: Callback,
+        redirect_uri: &str,
+    ) -> Result<Identity, OidcError> {
+        if callback.state.as_deref() != Some(flow.state.expose()) {
+            return Err(OidcError::NotBelieved("it answers another sign-in"));
+        }
+        let known = self.known(None).await?;
+        let is_named = known
+            .metadata
+            .authorization_response_iss_parameter_supported;
+        let issuer = callback.iss.as_deref().map(|iss| iss.trim_end_matches('/'));
+        if issuer.map_or(is_named, |iss| iss != self.config.issuer) {
+            return Err(OidcError::NotBelieved("another issuer answered"));
+        }
+        let Some(code) = callback.code else {
+            let reason = callback.error.unwrap_or_else(|| "no code".to_owned());
+            return Err(OidcError::Denied(shortened(&reason)));
+        };
+        let metadata = known.metadata.clone();
+        let exchanging = self.exchange(&metadata, &code, flow, redirect_uri);
+        let tokens = exchanging.await?;
+        let token = tokens.id_token.as_deref();
+        let token = token.ok_or(OidcError::NotBelieved("there is no identity token"))?;
+        let checked = self.check(token, flow, known).await?;
+        match (&metadata.userinfo_endpoint, &tokens.access_token) {
+            (Some(endpoint), Some(access)) if !checked.address.is_told() => {
+                let told = self.user_info(endpoint, access).await?;
+                // Of somebody else it says nothing about this one (§5.3.2).
+                if told.sub != checked.subject {
+                    return Err(OidcError::NotBelieved("it speaks of somebody else"));
+                }
+                told.address.identity()
+            }
+            _told_or_nowhere => checked.address.identity(),
+        }
+    }
+
+    async fn user_info(&self, endpoint: &str, access: &str) -> Result<UserInfo, OidcError> {
+        let request = self.http.get(url(endpoint)?).bearer_auth(access);
+        let (status, body) = self.answer(request).await?;
+        if !status.is_success() {
+            return Err(OidcError::Unavailable(format!("{status} from {endpoint}")));
+        }
+        parsed(&body)
+    }
+
+    async fn check(&self, token: &str, flow: &Flow, known: Known) -> Result<Checked, OidcError> {
+        let expected = Expected {
+            issuer: &self.config.issuer,
+            client_id: &self.config.client_id,
+            nonce: flow.nonce.expose(),
+            now: self.clock.now(),
+        };
+        if let Some(key) = claims::key_of(token, &known.keys)? {
+            return claims::check(token, key, &expected);
+        }
+        // The provider may have changed its keys since they were read.
+        let known = self.known(Some(known.read_at)).await?;
+        match claims::key_of(token, &known.keys)? {
+            Some(key) => claims::check(token, key, &expected),
+            None => Err(OidcError::NotBelieved("no key of the provider signed it")),
+        }
+    }
+
+    /// The code for a token, straight from the provider (RFC 6749 §4.1.3).
+    async fn exchange(
+        &self,
+        metadata: &Metadata,
+        code: &str,
+        flow: &Flow,
+        redirect_uri: &str,
+    ) -> Result<Tokens, OidcError> {
+        let methods = &metadata.token_endpoint_auth_methods_supported;
+        // Without a word on it, `client_secret_basic` is understood.
+        let basic = methods.is_empty() || methods.iter().any(|it| it == "client_secret_basic");
+        let secret = self.config.client_secret.expose();
+        let mut form = vec![
+            ("grant_type", "authorization_code"),
+            ("code", code),
+            ("redirect_uri", redirect_uri),
+            ("code_verifier", flow.verifier.expose()),
+        ];
+        if !basic {
+            form.extend([
+                ("client_id", self.config.client_id.as_str()),
+                ("client_secret", secret),
+            ]);
+        }
+        let mut request = self
+            .http
+            .post(url(&metadata.token_endpoint)?)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(encoded(&form));
+        if basic {
+            // Both halves are form-encoded first (RFC 6749 §2.3.1).
+            let name = encoded_value(&self.config.client_id);
+            request = request.basic_auth(name, Some(encoded_value(secret)));
+        }
+        let (status, body) = self.answer(request).await?;
+        if !status.is_success() {
+            let told: Result<TokenError, _> = serde_json::from_slice(&body);
+            let reason = told.map_or_else(|_| status.to_string(), |told| told.error);
+            return Err(OidcError::Denied(shortened(&reason)));
+        }
+        parsed(&body)
+    }
+
+    /// What the provider says of itself. `stale`: what was read then is not enough.
+    async fn known(&self, stale: Option<BootInstant>) -> Result<Known, OidcError> {
+        let mut known = self.known.lock().await;
+        let now = self.clock.boot();
+        if let Some(known) = &*known {
+            let age = now.since(known.read_at);
+            let is_stale = stale == Some(known.read_at) && age >= KEYS_READ_EVERY;
+            if age < KNOWN_FOR && !is_stale {
+                return Ok(known.clone());
+            }
+        }
+        match self.read(now).await {
+            Ok(read) => Ok(known.insert(read).clone()),
+            // What was known is as good as before; a token that needs more is refused.
+            Err(error) => known.clone().ok_or(error),
+        }
+    }
+
+    async fn read(&self, now: BootInstant) -> Result<Known, OidcError> {
+        let issuer = &self.config.issuer;
+        let metadata: Metadata = self
+            .get(&format!("{issuer}/.well-known/openid-configuration"))
+            .await?;
+        if metadata.issuer.trim_end_matches('/') != issuer {
+            return Err(OidcError::Unavailable(format!(
+                "it calls itself {}, and the configuration {issuer}",
+                shortened(&metadata.issuer)
+            )));
+        }
+        let published: Published = self.get(&metadata.jwks_uri).await?;
+        // Keys of a kind that is not known here are for others (RFC 7517 §5).
+        let known_kinds = published.keys.into_iter();
+        let keys = known_kinds.filter_map(|key| serde_json::from_value(key).ok());
+        let keys = JwkSet {
+            keys: keys.collect(),
+        };
+        Ok(Known {
+            metadata,
+            keys,
+            read_at: now,
+        })
+    }
+
+    async fn get<T: DeserializeOwned>(&self, address: &str) -> Result<T, OidcError> {
+        let (status, body) = self.answer(self.http.get(url(address)?)).await?;
+        if !status.is_success() {
+            return Err(OidcError::Unavailable(format!("{status} from {address}")));
+        }
+        parsed(&body)
+    }
+
+    async fn answer(
+        &self,
+        request: reqwest::RequestBuilder,
+    ) -> Result<(http::StatusCode, Vec<u8>), OidcError> {
+        let failed =
+            |error: reqwest::Error| OidcError::Unavailable(error.without_url().to_string());
+        let mut response = request.send().await.map_err(failed)?;
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
+            if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+                return Err(OidcError::Unavailable("its answer is too large".to_owned()));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok((response.status(), body))
+    }
+}
+
+fn url(text: &str) -> Result<Url, OidcError> {
+    let url = Url::parse(text).ok();
+    url.filter(|url| matches!(url.scheme(), "http" | "https"))
+        .ok_or_else(|| OidcError::Unavailable("it names an endpoint that is no URL".to_owned()))
+}
+
+fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, OidcError> {
+    serde_json::from_slice(body)
+        .map_err(|_shape| OidcError::Unavailable("its answer is not understood".to_owned()))
+}
+
+/// A form (`application/x-www-form-urlencoded`).
+fn encoded(pairs: &[(&str, &str)]) -> String {
+    let mut form = url::form_urlencoded::Serializer::new(String::new());
+    form.extend_pairs(pairs);
+    form.finish()
+}
+
+fn encoded_value(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+/// What somebody else wrote, for our log.
+fn shortened(text: &str) -> String {
+    text.chars()
+        .filter(|char| char.is_ascii_graphic() || *char == ' ')
+        .take(100)
+        .collect()
+}

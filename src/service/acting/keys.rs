@@ -1,0 +1,305 @@
+//! A member's keys, and those of the organisation.
+
+use std::time::Duration;
+
+use super::{Acting, Page, and_one_more};
+use crate::model::change::Sequence;
+use crate::model::id::{KeyId, MembershipId};
+use crate::model::key::{Key, KeyHash, KeyState, PlainKey};
+use crate::model::member::{Member, MemberKind, Name, Role};
+use crate::model::scope::{Scope, Scopes};
+use crate::service::access::Permission;
+use crate::service::keys::{allowed_for, expiry};
+use crate::service::{RevokedKey, ServiceError};
+use crate::store::{
+    Clash, Created, Idempotency, KeyPage, KeyTraffic, ListedKey, Overlap, PageRequest, Revoked,
+    StoreError, Whose,
+};
+
+/// The longest overlap of a rotation, and the longest silence: beyond it nobody is adopting anything.
+pub const OVERLAP_MAX: Duration = Duration::from_hours(90 * 24);
+/// The shortest silence: gateways tell the store of uses once in a while, never so seldom.
+pub const SILENCE_MIN: Duration = Duration::from_hours(1);
+
+/// What a key of one's own, or of a service account, shall be.
+#[derive(Debug, Clone)]
+pub struct NewOwnKey {
+    /// What its owner calls it.
+    pub name: Name,
+    /// A service account; none: oneself.
+    pub owner: Option<MembershipId>,
+    /// What it may be used for.
+    pub scopes: Scopes,
+    /// How long it is good for; none: until it is revoked.
+    pub expires_in: Option<Duration>,
+}
+
+/// A key that was made, or had been made before under the same idempotency key.
+#[derive(Debug)]
+pub struct CreatedKey {
+    /// The key.
+    pub key: ListedKey,
+    /// Its text, to be shown once; none: it was shown before.
+    pub plain: Option<PlainKey>,
+    /// Its place in the log, to be settled.
+    pub sequence: Sequence,
+}
+
+impl Acting {
+    /// One's own keys, newest first.
+    pub async fn own_keys(
+        &self,
+        page: PageRequest<KeyId>,
+        revoked_too: bool,
+    ) -> Result<Page<ListedKey>, ServiceError> {
+        self.allow(Permission::OwnKeys)?;
+        let whose = Whose::Membership(self.member.membership_id);
+        self.keys_page(whose, page, revoked_too).await
+    }
+
+    /// Everybody's keys, newest first; or those of one member or service account.
+    pub async fn organization_keys(
+        &self,
+        of: Option<MembershipId>,
+        page: PageRequest<KeyId>,
+        revoked_too: bool,
+    ) -> Result<Page<ListedKey>, ServiceError> {
+        self.allow(Permission::OrganizationKeys)?;
+        let whose = match of {
+            Some(id) => Whose::Membership(self.colleague(id).await?.membership_id),
+            None => Whose::Organization(self.member.organization_id),
+        };
+        self.keys_page(whose, page, revoked_too).await
+    }
+
+    async fn keys_page(
+        &self,
+        whose: Whose,
+        page: PageRequest<KeyId>,
+        revoked_too: bool,
+    ) -> Result<Page<ListedKey>, ServiceError> {
+        let wanted = KeyPage {
+            whose,
+            revoked_too,
+            page: and_one_more(page),
+        };
+        let found = self.service.store.keys_page(wanted).await?;
+        Ok(Page::of(found, page.limit))
+    }
+
+    /// One key: one's own, or, for who sees them all, anybody's in the organisation.
+    pub async fn key(&self, id: KeyId) -> Result<ListedKey, ServiceError> {
+        let found = self.service.store.key(id).await?;
+        found
+            .filter(|listed| self.sees(&listed.key))
+            .ok_or(ServiceError::UnknownKey(id))
+    }
+
+    /// What a key is used for, of those that [`Self::key`] shows.
+    pub async fn traffic(&self, id: KeyId) -> Result<KeyTraffic, ServiceError> {
+        self.key(id).await?;
+        let now = self.service.clock.now();
+        Ok(self.service.store.traffic(id, now).await?)
+    }
+
+    fn sees(&self, key: &Key) -> bool {
+        let own = key.membership_id == self.member.membership_id;
+        let ours = key.organization_id == self.member.organization_id;
+        own || (ours && self.may(Permission::OrganizationKeys))
+    }
+
+    /// A key whose text one may hold: one's own, or a service account's. Who could rotate another
+    /// person's key would act as that person.
+    async fn holdable(&self, id: KeyId) -> Result<ListedKey, ServiceError> {
+        let listed = self.key(id).await?;
+        if listed.key.membership_id != self.member.membership_id {
+            match listed.owner_kind {
+                MemberKind::Person => return Err(ServiceError::NotYourKey(id)),
+                MemberKind::ServiceAccount => self.allow(Permission::ManageServiceAccounts)?,
+            }
+        }
+        Ok(listed)
+    }
+
+    /// Makes a key. Committed when this returns; settle it, and it works on every gateway.
+    pub async fn create_key(
+        &self,
+        new: NewOwnKey,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<CreatedKey, ServiceError> {
+        self.allow(Permission::OwnKeys)?;
+        let owner = self.owner_of_new(new.owner).await?;
+        let act = self.act();
+        allowed_for(new.scopes, owner.role)?;
+        let expires_at = expiry(new.expires_in, act.at)?;
+        let plain = PlainKey::generate(&*self.service.entropy);
+        let key = Key {
+            id: KeyId::generate(act.at, &*self.service.entropy),
+            hash: plain.hash(),
+            hint: plain.hint(),
+            name: new.name,
+            organization_id: owner.organization_id,
+            membership_id: owner.membership_id,
+            user_id: owner.user_id,
+            email: owner.email,
+            scopes: new.scopes,
+            created_at: act.at,
+            expires_at,
+            revoked_at: None,
+        };
+        let store = &self.service.store;
+        match store.create_key(&key, idempotency, &act).await? {
+            Created::Now(sequence) => Ok(CreatedKey {
+                key: self.key(key.id).await?,
+                plain: Some(plain),
+                sequence,
+            }),
+            Created::Before(id) => Ok(CreatedKey {
+                key: self.made_before(&id).await?,
+                plain: None,
+                // Whoever made it may still be waiting.
+                sequence: store.head().await?,
+            }),
+        }
+    }
+
+    async fn made_before(&self, id: &str) -> Result<ListedKey, ServiceError> {
+        let id = id
+            .parse()
+            .map_err(|_other| StoreError::Conflict(Clash::IdempotencyKeyReused))?;
+        self.key(id).await
+    }
+
+    async fn owner_of_new(&self, owner: Option<MembershipId>) -> Result<Member, ServiceError> {
+        let Some(id) = owner.filter(|id| *id != self.member.membership_id) else {
+            return Ok(self.member.clone());
+        };
+        self.allow(Permission::ManageServiceAccounts)?;
+        let owner = self.colleague(id).await?;
+        match owner.kind {
+            MemberKind::ServiceAccount => Ok(owner),
+            MemberKind::Person => Err(ServiceError::NoSuchMember(id)),
+        }
+    }
+
+    /// Gives a key another name, if it is still called `from`.
+    pub async fn rename_key(
+        &self,
+        id: KeyId,
+        from: &Name,
+        to: &Name,
+    ) -> Result<ListedKey, ServiceError> {
+        self.holdable(id).await?;
+        let store = &self.service.store;
+        store.rename_key(id, from, to, &self.act()).await?;
+        self.key(id).await
+    }
+
+    /// Makes a key that takes the place of `id`, which goes on for the overlap.
+    pub async fn rotate_key(
+        &self,
+        id: KeyId,
+        overlap: RotationOverlap,
+    ) -> Result<CreatedKey, ServiceError> {
+        let old = self.holdable(id).await?.key;
+        let act = self.act();
+        // Of a demoted owner's key nothing may be left.
+        if old.scopes.is_empty() {
+            return Err(ServiceError::NoScope);
+        }
+        let overlap = match overlap {
+            RotationOverlap::For(time) if time > OVERLAP_MAX => {
+                return Err(ServiceError::OverlapTooLong);
+            }
+            RotationOverlap::For(time) => Overlap::Until(act.at.plus(time)),
+            RotationOverlap::UntilSilentFor(time) if time < SILENCE_MIN || time > OVERLAP_MAX => {
+                return Err(ServiceError::SilenceOutOfBounds);
+            }
+            RotationOverlap::UntilSilentFor(time) => Overlap::UntilSilentFor(time),
+        };
+        let plain = PlainKey::generate(&*self.service.entropy);
+        let lifetime = old.expires_at.map(|end| {
+            let millis = end.as_millis().saturating_sub(old.created_at.as_millis());
+            Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+        });
+        let successor = Key {
+            id: KeyId::generate(act.at, &*self.service.entropy),
+            hash: plain.hash(),
+            hint: plain.hint(),
+            created_at: act.at,
+            // As long a life as the old one had.
+            expires_at: lifetime.map(|lifetime| act.at.plus(lifetime)),
+            revoked_at: None,
+            ..old
+        };
+        let store = &self.service.store;
+        let sequence = store.rotate_key(id, &successor, overlap, &act).await?;
+        Ok(CreatedKey {
+            key: self.key(successor.id).await?,
+            plain: Some(plain),
+            sequence,
+        })
+    }
+
+    /// Makes a key that can do what `id` can, of a service account that is called like it: to be put in its
+    /// place before its owner goes. The account is made, or found by that name.
+    pub async fn reissue_key(&self, id: KeyId) -> Result<CreatedKey, ServiceError> {
+        self.allow(Permission::ManageServiceAccounts)?;
+        let (old, now) = (self.key(id).await?.key, self.service.clock.now());
+        match old.state(now) {
+            KeyState::Live => {}
+            KeyState::Expired => return Err(StoreError::Conflict(Clash::KeyExpired).into()),
+            KeyState::Revoked => return Err(StoreError::Conflict(Clash::KeyRevoked).into()),
+        }
+        let left = old.expires_at.map(|end| {
+            let millis = end.as_millis().saturating_sub(now.as_millis());
+            Duration::from_millis(u64::try_from(millis).unwrap_or(0))
+        });
+        let role = if old.scopes.contains(Scope::Manage) {
+            Role::Admin
+        } else {
+            Role::Member
+        };
+        let account = self.account_called(old.name.clone(), role).await?;
+        let new = NewOwnKey {
+            name: old.name,
+            owner: Some(account.membership_id),
+            scopes: old.scopes,
+            expires_in: left,
+        };
+        // Two clicks are one twin.
+        let once = Idempotency {
+            key: format!("reissue {id}"),
+            request: KeyHash::of(id.to_string().as_bytes()),
+        };
+        self.create_key(new, Some(&once)).await
+    }
+
+    /// Ends a key. Committed when this returns.
+    pub async fn revoke_key(&self, id: KeyId) -> Result<RevokedKey, ServiceError> {
+        let listed = self.key(id).await?;
+        let revoked = self.service.store.revoke_key(id, &self.act()).await?;
+        Ok(RevokedKey {
+            sequence: revoked.sequence,
+            was_revoked: revoked.keys == 0,
+            organization: listed.key.organization_id,
+        })
+    }
+
+    /// Ends every key of the organisation, with one entry in the log. Committed when this returns.
+    pub async fn revoke_everything(&self) -> Result<Revoked, ServiceError> {
+        self.allow(Permission::RevokeEverything)?;
+        let of = Some(self.member.organization_id);
+        let store = &self.service.store;
+        Ok(store.revoke_everything(of, &self.act()).await?)
+    }
+}
+
+/// How long an old key goes on beside its successor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RotationOverlap {
+    /// For so long; at most [`OVERLAP_MAX`].
+    For(Duration),
+    /// Until nobody has used it for so long; [`SILENCE_MIN`] to [`OVERLAP_MAX`].
+    UntilSilentFor(Duration),
+}

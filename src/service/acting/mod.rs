@@ -1,0 +1,133 @@
+//! What a member does, within their role: every method asks [`Permission`] first, and the store asks once
+//! more, in the transaction.
+//!
+//! What is not in the member's own organisation, or not for their role to know of, does not exist for
+//! them: a guessed id is answered like an absent one.
+
+mod keys;
+mod people;
+
+use std::net::IpAddr;
+
+use super::access::Permission;
+use super::{Service, ServiceError};
+use crate::invalidation::receipt::Receipt;
+use crate::model::audit::{Act, Actor, Entry, Means};
+use crate::model::member::Member;
+use crate::service::Revocation;
+use crate::store::{Instances, PageRequest};
+
+pub use keys::{CreatedKey, NewOwnKey, OVERLAP_MAX, RotationOverlap, SILENCE_MIN};
+pub use people::{INVITATION_LIFETIME, NewInvitation, NewServiceAccount};
+
+/// A member who is about to do something.
+#[derive(Clone)]
+pub struct Acting {
+    pub(super) service: Service,
+    /// Who it is, as the store had it when they were let in.
+    member: Member,
+    means: Means,
+    address: Option<IpAddr>,
+}
+
+/// A part of a list, and whether there is more.
+#[derive(Debug, Clone)]
+pub struct Page<T> {
+    /// The part.
+    pub items: Vec<T>,
+    /// Whether something comes after it.
+    pub more: bool,
+}
+
+impl<T> Page<T> {
+    /// From what was found when one more was asked for than is wanted.
+    fn of(mut found: Vec<T>, wanted: u32) -> Self {
+        let more = found.len() > wanted as usize;
+        found.truncate(wanted as usize);
+        Self { items: found, more }
+    }
+}
+
+/// The same part, and one more: so it is known whether there is more.
+const fn and_one_more<I: Copy>(page: PageRequest<I>) -> PageRequest<I> {
+    PageRequest {
+        after: page.after,
+        limit: page.limit.saturating_add(1),
+    }
+}
+
+impl Acting {
+    /// A member, let in by `means`.
+    pub(super) fn new(
+        service: Service,
+        member: Member,
+        means: Means,
+        address: Option<IpAddr>,
+    ) -> Self {
+        Self {
+            service,
+            member,
+            means,
+            address,
+        }
+    }
+
+    /// Who it is.
+    pub fn member(&self) -> &Member {
+        &self.member
+    }
+
+    /// By which means.
+    pub fn means(&self) -> Means {
+        self.means
+    }
+
+    /// Whether their role allows it.
+    pub fn may(&self, permission: Permission) -> bool {
+        permission.is_given_to(self.member.role)
+    }
+
+    fn allow(&self, permission: Permission) -> Result<(), ServiceError> {
+        if self.may(permission) {
+            Ok(())
+        } else {
+            Err(ServiceError::NotAllowed(permission))
+        }
+    }
+
+    pub(super) fn act(&self) -> Act {
+        Act {
+            at: self.service.clock.now(),
+            actor: Actor::Member {
+                id: self.member.membership_id,
+                email: self.member.email.clone(),
+                role: self.member.role,
+            },
+            means: self.means,
+            address: self.address,
+        }
+    }
+
+    /// Waits until every gateway obeys, and writes the receipt to the audit log.
+    ///
+    /// # Errors
+    /// [`ServiceError::Unsettled`]: committed, and not confirmed.
+    pub async fn settle(&self, revocation: Revocation) -> Result<Receipt, ServiceError> {
+        self.service.settle_as(revocation, &self.act()).await
+    }
+
+    /// The organisation's audit log, newest first.
+    pub async fn audit(&self, page: PageRequest<i64>) -> Result<Page<Entry>, ServiceError> {
+        self.allow(Permission::ReadAudit)?;
+        let organization = self.member.organization_id;
+        let store = &self.service.store;
+        let found = store.newest_audit(organization, and_one_more(page)).await?;
+        Ok(Page::of(found, page.limit))
+    }
+
+    /// Every gateway, and how far it follows.
+    pub async fn instances(&self) -> Result<Instances, ServiceError> {
+        self.allow(Permission::SeeStatus)?;
+        Ok(self.service.store.instances().await?)
+    }
+}

@@ -1,0 +1,239 @@
+//! Members, invitations and service accounts.
+
+use std::time::Duration;
+
+use super::{Acting, Page, and_one_more};
+use crate::model::id::{InvitationId, MembershipId, UserId};
+use crate::model::member::{
+    EmailAddress, Invitation, Member, MemberKind, Name, Role, SERVICE_ACCOUNT_DOMAIN,
+};
+use crate::model::token::Token;
+use crate::service::access::Permission;
+use crate::service::{RemovedMember, ServiceError};
+use crate::store::{
+    Clash, Created, Idempotency, ListedMember, PageRequest, RoleChange, StoreError,
+};
+
+/// How long the link of an invitation works.
+pub const INVITATION_LIFETIME: Duration = Duration::from_hours(72);
+
+/// Whom to invite.
+#[derive(Debug, Clone)]
+pub struct NewInvitation {
+    /// Their address.
+    pub email: EmailAddress,
+    /// What they are called.
+    pub name: Name,
+    /// What they will be.
+    pub role: Role,
+}
+
+/// What a service account shall be.
+#[derive(Debug, Clone)]
+pub struct NewServiceAccount {
+    /// What it is called; unique among the service accounts of an organisation.
+    pub name: Name,
+    /// What its keys may manage. Never owner.
+    pub role: Role,
+}
+
+impl Acting {
+    /// The organisation's members, newest first.
+    pub async fn members(
+        &self,
+        page: PageRequest<MembershipId>,
+    ) -> Result<Page<ListedMember>, ServiceError> {
+        self.allow(Permission::SeeMembers)?;
+        self.members_page(MemberKind::Person, page).await
+    }
+
+    /// The organisation's service accounts, newest first.
+    pub async fn service_accounts(
+        &self,
+        page: PageRequest<MembershipId>,
+    ) -> Result<Page<ListedMember>, ServiceError> {
+        self.allow(Permission::ManageServiceAccounts)?;
+        self.members_page(MemberKind::ServiceAccount, page).await
+    }
+
+    async fn members_page(
+        &self,
+        kind: MemberKind,
+        page: PageRequest<MembershipId>,
+    ) -> Result<Page<ListedMember>, ServiceError> {
+        let organization = self.member.organization_id;
+        let store = &self.service.store;
+        let found = store.members_page(organization, kind, and_one_more(page));
+        Ok(Page::of(found.await?, page.limit))
+    }
+
+    /// A present member or service account of the same organisation.
+    pub(super) async fn colleague(&self, id: MembershipId) -> Result<Member, ServiceError> {
+        let found = self.service.store.member(id).await?;
+        found
+            .filter(|member| member.organization_id == self.member.organization_id)
+            .ok_or(ServiceError::NoSuchMember(id))
+    }
+
+    /// One member or service account.
+    pub async fn find_colleague(&self, id: MembershipId) -> Result<Member, ServiceError> {
+        let member = self.colleague(id).await?;
+        if member.membership_id != self.member.membership_id && !self.may(Permission::SeeMembers) {
+            return Err(ServiceError::NoSuchMember(id));
+        }
+        Ok(member)
+    }
+
+    /// Gives another role, if it still is `from`. Committed when this returns.
+    pub async fn change_role(
+        &self,
+        id: MembershipId,
+        from: Role,
+        to: Role,
+    ) -> Result<Member, ServiceError> {
+        self.allow(Permission::to_manage(&[from, to]))?;
+        let member = self.colleague(id).await?;
+        if member.kind == MemberKind::ServiceAccount && to == Role::Owner {
+            return Err(ServiceError::ServiceAccountOwns);
+        }
+        let change = RoleChange {
+            membership: id,
+            from,
+            to,
+        };
+        self.service.store.change_role(change, &self.act()).await?;
+        self.colleague(id).await
+    }
+
+    /// Ends a stay, of a member or a service account, and every key made in it. `seen`: the role that the
+    /// caller saw. Committed when this returns.
+    pub async fn remove(
+        &self,
+        id: MembershipId,
+        seen: Option<Role>,
+    ) -> Result<RemovedMember, ServiceError> {
+        self.allow(Permission::ManageMembers)?;
+        let member = self.colleague(id).await?;
+        // What was allowed is what is done: who is promoted in this moment is not removed by an admin.
+        let seen = seen.unwrap_or(member.role);
+        self.allow(Permission::to_manage(&[member.role, seen]))?;
+        let store = &self.service.store;
+        let removed = store.remove_member(id, Some(seen), &self.act()).await?;
+        Ok(RemovedMember {
+            member,
+            keys: removed.keys,
+            sequence: removed.sequence,
+        })
+    }
+
+    /// Invites somebody. The token goes into the link that they get.
+    pub async fn invite(&self, new: NewInvitation) -> Result<(Invitation, Token), ServiceError> {
+        self.allow(Permission::ManageMembers)?;
+        self.allow(Permission::to_manage(&[new.role]))?;
+        if new.email.is_of_service_account() {
+            return Err(ServiceError::ServiceAccountSignsIn);
+        }
+        let act = self.act();
+        let token = Token::generate(&*self.service.entropy);
+        let invitation = Invitation {
+            id: InvitationId::generate(act.at, &*self.service.entropy),
+            organization_id: self.member.organization_id,
+            email: new.email,
+            name: new.name,
+            role: new.role,
+            invited_by: self.member.email.to_string(),
+            created_at: act.at,
+            expires_at: act.at.plus(INVITATION_LIFETIME),
+        };
+        let store = &self.service.store;
+        store.invite(&invitation, &token.hash(), &act).await?;
+        Ok((invitation, token))
+    }
+
+    /// Invitations that are open, newest first.
+    pub async fn invitations(&self) -> Result<Vec<Invitation>, ServiceError> {
+        self.allow(Permission::SeeMembers)?;
+        let organization = self.member.organization_id;
+        Ok(self.service.store.invitations(organization).await?)
+    }
+
+    /// Takes an invitation back.
+    pub async fn withdraw_invitation(&self, id: InvitationId) -> Result<(), ServiceError> {
+        self.allow(Permission::ManageMembers)?;
+        let organization = self.member.organization_id;
+        let store = &self.service.store;
+        match store
+            .withdraw_invitation(organization, id, &self.act())
+            .await
+        {
+            Err(StoreError::NotFound(_)) => Err(ServiceError::NoSuchInvitation(id)),
+            withdrawn => Ok(withdrawn?),
+        }
+    }
+
+    /// The service account of this name, made where there is none.
+    pub(super) async fn account_called(
+        &self,
+        name: Name,
+        role: Role,
+    ) -> Result<Member, ServiceError> {
+        let new = NewServiceAccount {
+            name: name.clone(),
+            role,
+        };
+        match self.create_service_account(new, None).await {
+            Err(ServiceError::Store(StoreError::Exists(_))) => {}
+            made => return made,
+        }
+        let organization = Some(self.member.organization_id);
+        let all = self.service.store.members(organization).await?;
+        let account = all
+            .into_iter()
+            .find(|one| one.kind == MemberKind::ServiceAccount && one.name == name);
+        account.ok_or_else(|| StoreError::NotFound(format!("the service account {name}")).into())
+    }
+
+    /// Makes a service account, or finds the one that was made under the same idempotency key.
+    pub async fn create_service_account(
+        &self,
+        new: NewServiceAccount,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<Member, ServiceError> {
+        self.allow(Permission::ManageServiceAccounts)?;
+        if new.role == Role::Owner {
+            return Err(ServiceError::ServiceAccountOwns);
+        }
+        let act = self.act();
+        let entropy = &*self.service.entropy;
+        let user_id = UserId::generate(act.at, entropy);
+        let account = Member {
+            membership_id: MembershipId::generate(act.at, entropy),
+            organization_id: self.member.organization_id,
+            user_id,
+            email: address_of(user_id)?,
+            name: new.name,
+            kind: MemberKind::ServiceAccount,
+            role: new.role,
+            created_at: act.at,
+        };
+        let store = &self.service.store;
+        let id = match store
+            .add_service_account(&account, idempotency, &act)
+            .await?
+        {
+            Created::Now(_sequence) => account.membership_id,
+            Created::Before(id) => id
+                .parse()
+                .map_err(|_other| StoreError::Conflict(Clash::IdempotencyKeyReused))?,
+        };
+        self.colleague(id).await
+    }
+}
+
+/// What upstreams are told instead of a person's address. `.invalid` is nobody's (RFC 2606 §2).
+fn address_of(user: UserId) -> Result<EmailAddress, ServiceError> {
+    let address = format!("{user}@{SERVICE_ACCOUNT_DOMAIN}");
+    address.parse().map_err(|_unlikely| {
+        ServiceError::Store(StoreError::Corrupt("an id is no address".to_owned()))
+    })
+}

@@ -1,0 +1,238 @@
+//! The way in: one-time links, invitations, sessions; and keys that manage.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use super::acting::Acting;
+use super::{Service, ServiceError};
+use crate::model::audit::{Act, Actor, Means};
+use crate::model::id::{InstanceId, MembershipId, SessionId, UserId};
+use crate::model::key::{Key, KeyState, PresentedKey};
+use crate::model::member::{EmailAddress, Invitation, Member, MemberKind};
+use crate::model::scope::Scope;
+use crate::model::token::Token;
+use crate::model::usage::KeyUse;
+use crate::store::{NewSession, Session};
+
+/// How long a link from the command line works: it is used by whoever asked for it, at once.
+pub const SIGN_IN_LINK_LIFETIME: Duration = Duration::from_mins(15);
+/// A session that nobody has used for so long is over.
+pub const SESSION_IDLE_MAX: Duration = Duration::from_hours(8);
+/// However much it is used, a session is over after so long.
+pub const SESSION_LIFETIME: Duration = Duration::from_hours(7 * 24);
+/// The store is told that a session is alive at most so often.
+const SESSION_SEEN_EVERY: Duration = Duration::from_mins(1);
+
+/// How often it is written down that a key manages.
+const USE_NOTED_EVERY: Duration = Duration::from_mins(1);
+
+/// Somebody who was just let in.
+#[derive(Debug)]
+pub struct SignedIn {
+    /// Who.
+    pub member: Member,
+    /// What their browser is to hold.
+    pub token: Token,
+}
+
+impl Service {
+    /// Makes a link for a member to sign in with, once.
+    pub async fn create_sign_in_link(
+        &self,
+        email: &EmailAddress,
+        organization: Option<&str>,
+    ) -> Result<(Member, Token), ServiceError> {
+        let member = self.find_member(email, organization).await?;
+        if member.kind == MemberKind::ServiceAccount {
+            return Err(ServiceError::ServiceAccountSignsIn);
+        }
+        let (act, token) = (self.act(), Token::generate(&*self.entropy));
+        let expires_at = act.at.plus(SIGN_IN_LINK_LIFETIME);
+        let hash = token.hash();
+        self.store
+            .create_sign_in_link(&hash, &member, expires_at, &act)
+            .await?;
+        Ok((member, token))
+    }
+
+    /// Uses a link.
+    ///
+    /// # Errors
+    /// [`ServiceError::LinkUsed`] when it opens nothing, for whatever reason: who guesses learns no more.
+    pub async fn sign_in(
+        &self,
+        link: &Token,
+        address: Option<IpAddr>,
+    ) -> Result<SignedIn, ServiceError> {
+        if !self.store.knows_sign_in_link(&link.hash()).await? {
+            return Err(ServiceError::LinkUsed);
+        }
+        let (act, token, session) = self.arriving(address);
+        let member = self.store.sign_in(&link.hash(), &session, &act).await?;
+        let member = member.ok_or(ServiceError::LinkUsed)?;
+        Ok(SignedIn { member, token })
+    }
+
+    /// The invitation of a link that still works.
+    pub async fn invitation(&self, link: &Token) -> Result<Invitation, ServiceError> {
+        let found = self.store.invitation(&link.hash()).await?;
+        found
+            .filter(|open| open.expires_at > self.clock.now())
+            .ok_or(ServiceError::LinkUsed)
+    }
+
+    /// Makes a member of who was invited, and signs them in.
+    ///
+    /// # Errors
+    /// As [`Service::sign_in`]; and that of the store when they are a member already.
+    pub async fn accept_invitation(
+        &self,
+        link: &Token,
+        address: Option<IpAddr>,
+    ) -> Result<SignedIn, ServiceError> {
+        self.invitation(link).await?;
+        let (act, token, session) = self.arriving(address);
+        let ids = self.new_member(&act);
+        let accepted = self
+            .store
+            .accept_invitation(&link.hash(), ids, &session, &act)
+            .await?;
+        let member = accepted.ok_or(ServiceError::LinkUsed)?;
+        Ok(SignedIn { member, token })
+    }
+
+    /// Signs in who an identity provider says they are: a member, or somebody who is invited, who becomes one.
+    ///
+    /// # Errors
+    /// [`ServiceError::NotInvited`] for everybody else.
+    pub async fn sign_in_by_address(
+        &self,
+        email: &EmailAddress,
+        address: Option<IpAddr>,
+    ) -> Result<SignedIn, ServiceError> {
+        let (act, token, session) = self.arriving(address);
+        let mut stays = self.store.members_by_email(email).await?;
+        stays.retain(|stay| stay.kind == MemberKind::Person);
+        // Of several the oldest: an invitation that somebody else accepted for them takes nothing away.
+        if let Some(member) = stays.into_iter().next() {
+            self.store.begin_session(&member, &session, &act).await?;
+            return Ok(SignedIn { member, token });
+        }
+        let mut open = self.store.invitations_of(email).await?;
+        open.retain(|(invitation, _hash)| invitation.expires_at > act.at);
+        let Some((_invitation, hash)) = open.into_iter().next() else {
+            return Err(ServiceError::NotInvited(email.clone()));
+        };
+        let ids = self.new_member(&act);
+        let accepted = self
+            .store
+            .accept_invitation(&hash, ids, &session, &act)
+            .await?;
+        let member = accepted.ok_or_else(|| ServiceError::NotInvited(email.clone()))?;
+        Ok(SignedIn { member, token })
+    }
+
+    fn new_member(&self, act: &Act) -> (MembershipId, UserId) {
+        (
+            MembershipId::generate(act.at, &*self.entropy),
+            UserId::generate(act.at, &*self.entropy),
+        )
+    }
+
+    fn arriving(&self, address: Option<IpAddr>) -> (Act, Token, NewSession) {
+        let at = self.clock.now();
+        let act = Act {
+            at,
+            actor: Actor::System,
+            means: Means::SignIn,
+            address,
+        };
+        let token = Token::generate(&*self.entropy);
+        let session = NewSession {
+            id: SessionId::generate(at, &*self.entropy),
+            token_hash: token.hash(),
+            forget_before: at.minus(SESSION_LIFETIME),
+        };
+        (act, token, session)
+    }
+
+    /// The member whose browser holds this token; none: nobody, or not any more.
+    pub async fn by_session(
+        &self,
+        token: &Token,
+        address: Option<IpAddr>,
+    ) -> Result<Option<Acting>, ServiceError> {
+        let now = self.clock.now();
+        let Some(session) = self.store.session(&token.hash()).await? else {
+            return Ok(None);
+        };
+        let Session {
+            id,
+            member,
+            created_at,
+            seen_at,
+        } = session;
+        if created_at.plus(SESSION_LIFETIME) <= now || seen_at.plus(SESSION_IDLE_MAX) <= now {
+            return Ok(None);
+        }
+        if seen_at.plus(SESSION_SEEN_EVERY) <= now {
+            self.store.touch_session(id, now).await?;
+        }
+        let means = Means::Session(id);
+        Ok(Some(Acting::new(self.clone(), member, means, address)))
+    }
+
+    /// The member whose live key this is, if it may manage. The store is asked each time: nothing is
+    /// remembered that a revocation would have to reach.
+    pub async fn by_key(
+        &self,
+        key: PresentedKey<'_>,
+        address: Option<IpAddr>,
+    ) -> Result<Option<Acting>, ServiceError> {
+        let found = self.store.look_up(&key.hash()).await?.key;
+        let live = found.filter(|key| key.state(self.clock.now()) == KeyState::Live);
+        let Some(key) = live.filter(|key| key.scopes.contains(Scope::Manage)) else {
+            return Ok(None);
+        };
+        let member = self.store.member(key.membership_id).await?;
+        self.note_use(&key, address).await;
+        let means = Means::Key(key.id);
+        Ok(member.map(|member| Acting::new(self.clone(), member, means, address)))
+    }
+}
+
+impl Service {
+    /// Gateways note what passes them; this does not. Written at most once a minute for each key.
+    async fn note_use(&self, key: &Key, address: Option<IpAddr>) {
+        let now = self.clock.now();
+        let last = match self.store.key(key.id).await {
+            Ok(listed) => listed.and_then(|listed| listed.last_used_at),
+            Err(_told_by_the_next_call) => return,
+        };
+        if last.is_some_and(|last| last.plus(USE_NOTED_EVERY) > now) {
+            return;
+        }
+        let one = KeyUse {
+            key: key.id,
+            requests: 1,
+            at: now,
+            address: address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            client: "management API".to_owned(),
+            open: 0,
+        };
+        let instance = InstanceId::generate(now, &*self.entropy);
+        if let Err(error) = self.store.record_usage(instance, &[one]).await {
+            tracing::debug!(%error, "the use of a key was not noted");
+        }
+    }
+}
+
+impl Acting {
+    /// Ends the session by which they act. Of a key there is none.
+    pub async fn sign_out(&self) -> Result<(), ServiceError> {
+        if let Means::Session(id) = self.means() {
+            self.service.store.end_session(id, &self.act()).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,46 @@
+//! The rules of service accounts: stays of nobody. The rule is given a transaction that is alone.
+
+use serde_json::json;
+
+use super::engine::{Session, Value};
+use super::sql::statements;
+use super::{Created, Idempotency, StoreError, audit, idempotency, log, members};
+use crate::model::audit::{Act, Action, Deed};
+use crate::model::member::Member;
+
+statements! {
+    SAME_NAME = "SELECT COUNT(*) AS n FROM memberships m JOIN users u ON u.id = m.user_id \
+        WHERE m.organization_id = $1 AND m.removed_at IS NULL AND u.kind = 'service_account' \
+        AND u.name = $2";
+}
+
+pub(super) async fn add(
+    transaction: &mut impl Session,
+    account: &Member,
+    idempotency: Option<&Idempotency>,
+    act: &Act,
+) -> Result<Created, StoreError> {
+    let id = account.membership_id.to_string();
+    if let Some(before) = idempotency::claim(transaction, idempotency, &id, act).await? {
+        return Ok(Created::Before(before));
+    }
+    let name = vec![
+        Value::text(account.organization_id),
+        Value::text(&account.name),
+    ];
+    if transaction.count(SAME_NAME, name).await? > 0 {
+        return Err(StoreError::Exists(format!(
+            "the service account {}",
+            account.name
+        )));
+    }
+    members::insert(transaction, account).await?;
+    let deed = Deed {
+        organization: Some(account.organization_id),
+        action: Action::ServiceAccountCreated,
+        subject: id,
+        details: json!({ "name": account.name.as_str(), "role": account.role.as_str() }),
+    };
+    audit::append(transaction, act, &deed).await?;
+    Ok(Created::Now(log::head(transaction).await?))
+}

@@ -1,0 +1,278 @@
+//! What management asks, once for both engines.
+
+use async_trait::async_trait;
+
+use super::{Database, write};
+use crate::model::audit::{Act, Deed, Entry, Head};
+use crate::model::change::Sequence;
+use crate::model::clock::Timestamp;
+use crate::model::id::{
+    InstanceId, InvitationId, KeyId, MembershipId, OrganizationId, SessionId, UserId,
+};
+use crate::model::key::{Key, KeyHash};
+use crate::model::member::Role;
+use crate::model::member::{EmailAddress, Invitation, Member, MemberKind, Name, Organization};
+use crate::model::usage::KeyUse;
+use crate::store::engine::Engine;
+use crate::store::{
+    AuditPage, Created, Idempotency, KeyFilter, KeyPage, KeyTraffic, ListedKey, ListedMember,
+    Management, NewSession, Overlap, PageRequest, Revoked, RoleChange, Session, StoreError,
+    accounts, audit, invitations, keys, members, rotations, sessions, usage,
+};
+
+/// Runs a rule of somebody's act: first of all they must still be who may.
+macro_rules! act {
+    ($engine:expr, $act:expr, $rule:path $(, $argument:expr)*) => {{
+        let mut transaction = $engine.begin().await?;
+        audit::standing(&mut transaction, $act).await?;
+        let written = $rule(&mut transaction $(, $argument)*, $act).await?;
+        $engine.commit(transaction).await?;
+        Ok(written)
+    }};
+}
+
+#[async_trait]
+impl<E: Engine> Management for Database<E> {
+    async fn create_organization(&self, new: &Organization, act: &Act) -> Result<(), StoreError> {
+        act!(self.0, act, members::create_organization, new)
+    }
+
+    async fn organizations(&self) -> Result<Vec<Organization>, StoreError> {
+        members::organizations(&mut self.0.reader().await?).await
+    }
+
+    async fn add_member(&self, member: &Member, act: &Act) -> Result<Member, StoreError> {
+        act!(self.0, act, members::add, member)
+    }
+
+    async fn add_service_account(
+        &self,
+        account: &Member,
+        idempotency: Option<&Idempotency>,
+        act: &Act,
+    ) -> Result<Created, StoreError> {
+        act!(self.0, act, accounts::add, account, idempotency)
+    }
+
+    async fn members(&self, of: Option<OrganizationId>) -> Result<Vec<Member>, StoreError> {
+        members::list(&mut self.0.reader().await?, of).await
+    }
+
+    async fn members_by_email(&self, email: &EmailAddress) -> Result<Vec<Member>, StoreError> {
+        members::by_email(&mut self.0.reader().await?, email).await
+    }
+
+    async fn member(&self, id: MembershipId) -> Result<Option<Member>, StoreError> {
+        members::present(&mut self.0.reader().await?, id).await
+    }
+
+    async fn members_page(
+        &self,
+        of: OrganizationId,
+        kind: MemberKind,
+        page: PageRequest<MembershipId>,
+    ) -> Result<Vec<ListedMember>, StoreError> {
+        members::page(&mut self.0.reader().await?, of, kind, page).await
+    }
+
+    async fn change_role(&self, change: RoleChange, act: &Act) -> Result<Sequence, StoreError> {
+        act!(self.0, act, members::change_role, change)
+    }
+
+    async fn remove_member(
+        &self,
+        membership: MembershipId,
+        seen: Option<Role>,
+        act: &Act,
+    ) -> Result<Revoked, StoreError> {
+        act!(self.0, act, members::remove, membership, seen)
+    }
+
+    async fn create_key(
+        &self,
+        key: &Key,
+        idempotency: Option<&Idempotency>,
+        act: &Act,
+    ) -> Result<Created, StoreError> {
+        act!(self.0, act, keys::create, key, idempotency)
+    }
+
+    async fn key(&self, id: KeyId) -> Result<Option<ListedKey>, StoreError> {
+        keys::get(&mut self.0.reader().await?, id).await
+    }
+
+    async fn keys(&self, filter: KeyFilter) -> Result<Vec<Key>, StoreError> {
+        keys::list(&mut self.0.reader().await?, filter).await
+    }
+
+    async fn keys_page(&self, page: KeyPage) -> Result<Vec<ListedKey>, StoreError> {
+        keys::page(&mut self.0.reader().await?, page).await
+    }
+
+    async fn rename_key(
+        &self,
+        id: KeyId,
+        from: &Name,
+        to: &Name,
+        act: &Act,
+    ) -> Result<(), StoreError> {
+        act!(self.0, act, keys::rename, id, from, to)
+    }
+
+    async fn rotate_key(
+        &self,
+        old: KeyId,
+        successor: &Key,
+        overlap: Overlap,
+        act: &Act,
+    ) -> Result<Sequence, StoreError> {
+        act!(self.0, act, rotations::rotate, old, successor, overlap)
+    }
+
+    async fn end_silent_keys(
+        &self,
+        told_since: Timestamp,
+        act: &Act,
+    ) -> Result<Vec<KeyId>, StoreError> {
+        act!(self.0, act, rotations::end_silent, told_since)
+    }
+
+    async fn revoke_key(&self, id: KeyId, act: &Act) -> Result<Revoked, StoreError> {
+        act!(self.0, act, keys::revoke, id)
+    }
+
+    async fn revoke_everything(
+        &self,
+        of: Option<OrganizationId>,
+        act: &Act,
+    ) -> Result<Revoked, StoreError> {
+        act!(self.0, act, keys::revoke_everything, of)
+    }
+
+    async fn record_usage(&self, instance: InstanceId, uses: &[KeyUse]) -> Result<(), StoreError> {
+        let statements = usage::telling(&E::USAGE, instance, uses);
+        self.0.write_apart(statements).await
+    }
+
+    async fn forget_usage(&self, instance: InstanceId, now: Timestamp) -> Result<(), StoreError> {
+        self.0.write_apart(usage::forgetting(instance, now)).await
+    }
+
+    async fn traffic(&self, id: KeyId, now: Timestamp) -> Result<KeyTraffic, StoreError> {
+        usage::of_key(&mut self.0.reader().await?, id, now).await
+    }
+
+    async fn invite(
+        &self,
+        invitation: &Invitation,
+        token: &KeyHash,
+        act: &Act,
+    ) -> Result<(), StoreError> {
+        act!(self.0, act, invitations::invite, invitation, token)
+    }
+
+    async fn invitations(&self, of: OrganizationId) -> Result<Vec<Invitation>, StoreError> {
+        invitations::list(&mut self.0.reader().await?, of).await
+    }
+
+    async fn withdraw_invitation(
+        &self,
+        of: OrganizationId,
+        id: InvitationId,
+        act: &Act,
+    ) -> Result<(), StoreError> {
+        act!(self.0, act, invitations::withdraw, of, id)
+    }
+
+    async fn invitation(&self, token: &KeyHash) -> Result<Option<Invitation>, StoreError> {
+        invitations::by_token(&mut self.0.reader().await?, token).await
+    }
+
+    async fn invitations_of(
+        &self,
+        email: &EmailAddress,
+    ) -> Result<Vec<(Invitation, KeyHash)>, StoreError> {
+        invitations::of_email(&mut self.0.reader().await?, email).await
+    }
+
+    async fn accept_invitation(
+        &self,
+        token: &KeyHash,
+        ids: (MembershipId, UserId),
+        session: &NewSession,
+        act: &Act,
+    ) -> Result<Option<Member>, StoreError> {
+        act!(self.0, act, invitations::accept, token, ids, session)
+    }
+
+    async fn create_sign_in_link(
+        &self,
+        token: &KeyHash,
+        member: &Member,
+        expires_at: Timestamp,
+        act: &Act,
+    ) -> Result<(), StoreError> {
+        act!(
+            self.0,
+            act,
+            sessions::create_link,
+            token,
+            member,
+            expires_at
+        )
+    }
+
+    async fn knows_sign_in_link(&self, token: &KeyHash) -> Result<bool, StoreError> {
+        sessions::knows_link(&mut self.0.reader().await?, token).await
+    }
+
+    async fn sign_in(
+        &self,
+        token: &KeyHash,
+        session: &NewSession,
+        act: &Act,
+    ) -> Result<Option<Member>, StoreError> {
+        act!(self.0, act, sessions::sign_in, token, session)
+    }
+
+    async fn begin_session(
+        &self,
+        member: &Member,
+        session: &NewSession,
+        act: &Act,
+    ) -> Result<(), StoreError> {
+        act!(self.0, act, sessions::begin, member, session)
+    }
+
+    async fn session(&self, token: &KeyHash) -> Result<Option<Session>, StoreError> {
+        sessions::find(&mut self.0.reader().await?, token).await
+    }
+
+    async fn touch_session(&self, id: SessionId, now: Timestamp) -> Result<(), StoreError> {
+        write!(self.0, sessions::touch, id, now)
+    }
+
+    async fn end_session(&self, id: SessionId, act: &Act) -> Result<(), StoreError> {
+        act!(self.0, act, sessions::end, id)
+    }
+
+    async fn record(&self, deed: &Deed, act: &Act) -> Result<(), StoreError> {
+        write!(self.0, audit::record, deed, act)
+    }
+
+    async fn audit_page(&self, page: AuditPage) -> Result<Vec<Entry>, StoreError> {
+        audit::page(&mut self.0.reader().await?, page).await
+    }
+
+    async fn newest_audit(
+        &self,
+        of: OrganizationId,
+        page: PageRequest<i64>,
+    ) -> Result<Vec<Entry>, StoreError> {
+        audit::newest(&mut self.0.reader().await?, of, page).await
+    }
+
+    async fn audit_head(&self) -> Result<Head, StoreError> {
+        audit::head(&mut self.0.reader().await?).await
+    }
+}

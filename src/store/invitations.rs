@@ -1,0 +1,233 @@
+//! The rules of invitations. Those that write are given a transaction that is alone.
+
+use serde_json::json;
+
+use super::engine::{Session, Value};
+use super::rows::Columns;
+use super::sql::{self, statements};
+use super::{NewSession, StoreError, audit, members, rows, sessions};
+use crate::model::audit::{Act, Action, Actor, Deed};
+use crate::model::id::{InvitationId, MembershipId, OrganizationId, UserId};
+use crate::model::key::KeyHash;
+use crate::model::member::{EmailAddress, Invitation, Member, MemberKind, Role};
+
+/// What [`read`] reads.
+macro_rules! open_invitations {
+    () => {
+        "SELECT id, organization_id, email, name, role, invited_by, created_at, expires_at \
+         FROM invitations WHERE accepted_at IS NULL AND withdrawn_at IS NULL"
+    };
+}
+
+statements! {
+    INSERT = "INSERT INTO invitations (id, organization_id, email, name, role, token_hash, \
+        invited_by, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    OPEN = concat!(open_invitations!(), " AND organization_id = $1 ORDER BY id DESC");
+    BY_TOKEN = concat!(open_invitations!(), " AND token_hash = $1");
+    OF_EMAIL = "SELECT id, organization_id, email, name, role, invited_by, created_at, expires_at, \
+        token_hash FROM invitations WHERE accepted_at IS NULL AND withdrawn_at IS NULL \
+        AND email = $1 ORDER BY id DESC";
+    BY_ID = concat!(open_invitations!(), " AND organization_id = $1 AND id = $2");
+    SAME = concat!(open_invitations!(), " AND organization_id = $1 AND email = $2");
+    BY_INVITER = concat!(open_invitations!(), " AND organization_id = $1 AND invited_by = $2");
+    WITHDRAW = "UPDATE invitations SET withdrawn_at = $2 WHERE id = $1";
+    ACCEPT = "UPDATE invitations SET accepted_at = $2 WHERE id = $1";
+}
+
+fn read(row: &impl Columns) -> Result<Invitation, StoreError> {
+    Ok(Invitation {
+        id: row.parsed("id")?,
+        organization_id: row.parsed("organization_id")?,
+        email: row.parsed("email")?,
+        name: row.parsed("name")?,
+        role: row.parsed("role")?,
+        invited_by: row.present("invited_by", row.text("invited_by")?)?,
+        created_at: row.time("created_at")?,
+        expires_at: row.time("expires_at")?,
+    })
+}
+
+pub(super) async fn invite(
+    transaction: &mut impl Session,
+    new: &Invitation,
+    token: &KeyHash,
+    act: &Act,
+) -> Result<(), StoreError> {
+    refuse_members(transaction, new.organization_id, &new.email).await?;
+    let same = vec![Value::text(new.organization_id), Value::text(&new.email)];
+    if let Some(row) = transaction.first(SAME, same).await? {
+        withdraw_open(transaction, &read(&row)?, act).await?;
+    }
+    let row = vec![
+        Value::text(new.id),
+        Value::text(new.organization_id),
+        Value::text(&new.email),
+        Value::text(&new.name),
+        Value::text(new.role),
+        token.into(),
+        Value::text(&new.invited_by),
+        new.created_at.into(),
+        new.expires_at.into(),
+    ];
+    transaction.execute(INSERT, row).await?;
+    let deed = Deed {
+        organization: Some(new.organization_id),
+        action: Action::MemberInvited,
+        subject: new.id.to_string(),
+        details: json!({ "email": new.email.as_str(), "role": new.role.as_str() }),
+    };
+    audit::append(transaction, act, &deed).await
+}
+
+async fn refuse_members(
+    transaction: &mut impl Session,
+    organization: OrganizationId,
+    email: &EmailAddress,
+) -> Result<(), StoreError> {
+    let stay = vec![Value::text(organization), Value::text(email)];
+    if transaction.count(sql::PRESENT_STAYS, stay).await? > 0 {
+        return Err(StoreError::Exists(format!("the member {email}")));
+    }
+    Ok(())
+}
+
+pub(super) async fn list(
+    session: &mut impl Session,
+    of: OrganizationId,
+) -> Result<Vec<Invitation>, StoreError> {
+    let found = session.fetch(OPEN, vec![Value::text(of)]).await?;
+    found.iter().map(read).collect()
+}
+
+/// Each with the hash of its token, by which it can be accepted.
+pub(super) async fn of_email(
+    session: &mut impl Session,
+    email: &EmailAddress,
+) -> Result<Vec<(Invitation, KeyHash)>, StoreError> {
+    let found = session.fetch(OF_EMAIL, vec![Value::text(email)]).await?;
+    let with_hash = |row: &_| Ok((read(row)?, rows::hash(row, "token_hash")?));
+    found.iter().map(with_hash).collect()
+}
+
+pub(super) async fn by_token(
+    session: &mut impl Session,
+    token: &KeyHash,
+) -> Result<Option<Invitation>, StoreError> {
+    let row = session.first(BY_TOKEN, vec![token.into()]).await?;
+    row.as_ref().map(read).transpose()
+}
+
+pub(super) async fn withdraw(
+    transaction: &mut impl Session,
+    of: OrganizationId,
+    id: InvitationId,
+    act: &Act,
+) -> Result<(), StoreError> {
+    let values = vec![Value::text(of), Value::text(id)];
+    let row = transaction.first(BY_ID, values).await?;
+    let Some(open) = row.as_ref().map(read).transpose()? else {
+        return Err(StoreError::NotFound(format!("the invitation {id}")));
+    };
+    withdraw_open(transaction, &open, act).await
+}
+
+/// Only owners touch those who shall be owners.
+async fn withdraw_open(
+    transaction: &mut impl Session,
+    open: &Invitation,
+    act: &Act,
+) -> Result<(), StoreError> {
+    if let Actor::Member { role, .. } = &act.actor
+        && open.role == Role::Owner
+        && *role != Role::Owner
+    {
+        return Err(StoreError::RoleLost);
+    }
+    take_back(transaction, open, act).await
+}
+
+async fn take_back(
+    transaction: &mut impl Session,
+    open: &Invitation,
+    act: &Act,
+) -> Result<(), StoreError> {
+    let values = vec![Value::text(open.id), act.at.into()];
+    transaction.execute(WITHDRAW, values).await?;
+    let deed = Deed {
+        organization: Some(open.organization_id),
+        action: Action::InvitationWithdrawn,
+        subject: open.id.to_string(),
+        details: json!({ "email": open.email.as_str() }),
+    };
+    audit::append(transaction, act, &deed).await
+}
+
+/// Whoever goes, or may invite no more, leaves no way in behind.
+pub(super) async fn withdraw_all_by(
+    transaction: &mut impl Session,
+    inviter: &Member,
+    act: &Act,
+) -> Result<(), StoreError> {
+    let values = vec![
+        Value::text(inviter.organization_id),
+        Value::text(&inviter.email),
+    ];
+    let rows = transaction.fetch(BY_INVITER, values).await?;
+    let open: Vec<_> = rows.iter().map(read).collect::<Result<_, _>>()?;
+    drop(rows);
+    for one in &open {
+        take_back(transaction, one, act).await?;
+    }
+    Ok(())
+}
+
+/// Writers are alone: of two who use the same link, the second finds it used.
+pub(super) async fn accept(
+    transaction: &mut impl Session,
+    token: &KeyHash,
+    ids: (MembershipId, UserId),
+    new: &NewSession,
+    act: &Act,
+) -> Result<Option<Member>, StoreError> {
+    let Some(open) = by_token(transaction, token).await? else {
+        return Ok(None);
+    };
+    if open.expires_at <= act.at {
+        return Ok(None);
+    }
+    let (membership_id, user_id) = ids;
+    let member = Member {
+        membership_id,
+        organization_id: open.organization_id,
+        user_id,
+        email: open.email,
+        name: open.name,
+        kind: MemberKind::Person,
+        role: open.role,
+        created_at: act.at,
+    };
+    let member = members::insert(transaction, &member).await?;
+    let values = vec![Value::text(open.id), act.at.into()];
+    transaction.execute(ACCEPT, values).await?;
+    let by_themselves = Act {
+        actor: Actor::Member {
+            id: member.membership_id,
+            email: member.email.clone(),
+            role: member.role,
+        },
+        ..act.clone()
+    };
+    let deed = Deed {
+        organization: Some(member.organization_id),
+        action: Action::MemberAdded,
+        subject: member.membership_id.to_string(),
+        details: json!({
+            "email": member.email.as_str(),
+            "role": member.role.as_str(),
+            "invitation": open.id.to_string(),
+        }),
+    };
+    audit::append(transaction, &by_themselves, &deed).await?;
+    sessions::begin(transaction, &member, new, act).await?;
+    Ok(Some(member))
+}

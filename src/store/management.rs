@@ -1,0 +1,246 @@
+//! What management asks of the store: people, keys, sessions, the audit log. A gateway's data plane needs
+//! none of it.
+//!
+//! Every writing method takes the [`Act`] it is part of, and writes its row of the audit log in the same
+//! transaction. An act of a member who no longer has the role by which it was allowed is
+//! [`StoreError::Forbidden`]: writers queue, so that this is true when it commits.
+
+use async_trait::async_trait;
+
+use super::{
+    AuditPage, Created, Idempotency, KeyFilter, KeyPage, KeyTraffic, ListedKey, ListedMember,
+    NewSession, Overlap, PageRequest, Revoked, RoleChange, Session, Store, StoreError,
+};
+use crate::model::audit::{Act, Deed, Entry, Head};
+use crate::model::change::Sequence;
+use crate::model::clock::Timestamp;
+use crate::model::id::{
+    InstanceId, InvitationId, KeyId, MembershipId, OrganizationId, SessionId, UserId,
+};
+use crate::model::key::{Key, KeyHash};
+use crate::model::member::{
+    EmailAddress, Invitation, Member, MemberKind, Name, Organization, Role,
+};
+use crate::model::usage::KeyUse;
+
+/// See the module.
+#[async_trait]
+pub trait Management: Store {
+    // ---- organisations and members ----------------------------------------------------------
+
+    /// Creates an organisation. [`StoreError::Exists`] when the name is taken.
+    async fn create_organization(&self, new: &Organization, act: &Act) -> Result<(), StoreError>;
+
+    /// All organisations, oldest first.
+    async fn organizations(&self) -> Result<Vec<Organization>, StoreError>;
+
+    /// Adds a member; the user is created, or found by address (then `member.user_id` and `name`
+    /// yield to what is known). [`StoreError::Exists`] when the user is a member already.
+    async fn add_member(&self, member: &Member, act: &Act) -> Result<Member, StoreError>;
+
+    /// Adds a service account, whose address must be new.
+    async fn add_service_account(
+        &self,
+        account: &Member,
+        idempotency: Option<&Idempotency>,
+        act: &Act,
+    ) -> Result<Created, StoreError>;
+
+    /// The present members, oldest first; of one organisation or of all.
+    async fn members(&self, of: Option<OrganizationId>) -> Result<Vec<Member>, StoreError>;
+
+    /// The present stays of this address, one for each organisation.
+    async fn members_by_email(&self, email: &EmailAddress) -> Result<Vec<Member>, StoreError>;
+
+    /// A present member.
+    async fn member(&self, id: MembershipId) -> Result<Option<Member>, StoreError>;
+
+    /// The present members of one kind, newest first, with how many keys each has.
+    async fn members_page(
+        &self,
+        of: OrganizationId,
+        kind: MemberKind,
+        page: PageRequest<MembershipId>,
+    ) -> Result<Vec<ListedMember>, StoreError>;
+
+    /// Gives another role. The last owner keeps theirs: [`StoreError::Forbidden`].
+    async fn change_role(&self, change: RoleChange, act: &Act) -> Result<Sequence, StoreError>;
+
+    /// Ends a stay and revokes its keys, in one transaction and with one log entry. The last owner of
+    /// an organisation stays: [`StoreError::Forbidden`]. `seen`: the role that the caller saw;
+    /// [`StoreError::Conflict`] when it is another by now.
+    async fn remove_member(
+        &self,
+        membership: MembershipId,
+        seen: Option<Role>,
+        act: &Act,
+    ) -> Result<Revoked, StoreError>;
+
+    // ---- keys -------------------------------------------------------------------------------
+
+    /// Writes a new key. [`StoreError::Exists`] when the hash is known,
+    /// [`StoreError::NotFound`] when the membership is over. Every
+    /// instance that has applied the log up to the place returned accepts the key.
+    async fn create_key(
+        &self,
+        key: &Key,
+        idempotency: Option<&Idempotency>,
+        act: &Act,
+    ) -> Result<Created, StoreError>;
+
+    /// One key.
+    async fn key(&self, id: KeyId) -> Result<Option<ListedKey>, StoreError>;
+
+    /// Keys, newest first.
+    async fn keys(&self, filter: KeyFilter) -> Result<Vec<Key>, StoreError>;
+
+    /// Keys, newest first, page by page.
+    async fn keys_page(&self, page: KeyPage) -> Result<Vec<ListedKey>, StoreError>;
+
+    /// Gives a key another name. [`StoreError::Conflict`] when it is not called `from` any more.
+    async fn rename_key(
+        &self,
+        id: KeyId,
+        from: &Name,
+        to: &Name,
+        act: &Act,
+    ) -> Result<(), StoreError>;
+
+    /// Writes `successor` to take the place of `old`, which goes on for the overlap.
+    /// [`StoreError::Conflict`] when `old` is revoked, or being replaced already.
+    async fn rotate_key(
+        &self,
+        old: KeyId,
+        successor: &Key,
+        overlap: Overlap,
+        act: &Act,
+    ) -> Result<Sequence, StoreError>;
+
+    /// Revokes keys that are being replaced and that nobody has used for as long as their rotation says; which.
+    /// `told_since`: since when uses were told without a gap, for what was not told is no silence.
+    async fn end_silent_keys(
+        &self,
+        told_since: Timestamp,
+        act: &Act,
+    ) -> Result<Vec<KeyId>, StoreError>;
+
+    /// Revokes a key, with its log entry in the same transaction. Of a key that is revoked already it
+    /// returns the present head, so that the caller can wait again. [`StoreError::NotFound`] for an
+    /// unknown id; nothing is changed then.
+    async fn revoke_key(&self, id: KeyId, act: &Act) -> Result<Revoked, StoreError>;
+
+    /// Revokes every live key, of one organisation or of all, with one log entry in the same
+    /// transaction, also where there was none: so the wait can be repeated.
+    async fn revoke_everything(
+        &self,
+        of: Option<OrganizationId>,
+        act: &Act,
+    ) -> Result<Revoked, StoreError>;
+
+    /// What a gateway saw of keys, a few hundred at a time.
+    async fn record_usage(&self, instance: InstanceId, uses: &[KeyUse]) -> Result<(), StoreError>;
+
+    /// Forgets what is too old to be shown.
+    async fn forget_usage(&self, instance: InstanceId, now: Timestamp) -> Result<(), StoreError>;
+
+    /// What a key is used for.
+    async fn traffic(&self, id: KeyId, now: Timestamp) -> Result<KeyTraffic, StoreError>;
+
+    // ---- the way in -------------------------------------------------------------------------
+
+    /// Invites somebody. An open invitation of the same address is replaced.
+    /// [`StoreError::Exists`] when they are a member already.
+    async fn invite(
+        &self,
+        invitation: &Invitation,
+        token: &KeyHash,
+        act: &Act,
+    ) -> Result<(), StoreError>;
+
+    /// Invitations that are open, newest first; expired ones too, until they are replaced.
+    async fn invitations(&self, of: OrganizationId) -> Result<Vec<Invitation>, StoreError>;
+
+    /// Takes an open invitation back. [`StoreError::NotFound`] when it is not open.
+    async fn withdraw_invitation(
+        &self,
+        of: OrganizationId,
+        id: InvitationId,
+        act: &Act,
+    ) -> Result<(), StoreError>;
+
+    /// The open invitation with this token, expired or not.
+    async fn invitation(&self, token: &KeyHash) -> Result<Option<Invitation>, StoreError>;
+
+    /// The open invitations of an address, expired or not, newest first; each with its token's hash.
+    async fn invitations_of(
+        &self,
+        email: &EmailAddress,
+    ) -> Result<Vec<(Invitation, KeyHash)>, StoreError>;
+
+    /// Makes a member of who was invited, and signs them in. None when the token opens nothing at
+    /// `act.at`: unknown, used, withdrawn or expired.
+    async fn accept_invitation(
+        &self,
+        token: &KeyHash,
+        ids: (MembershipId, UserId),
+        session: &NewSession,
+        act: &Act,
+    ) -> Result<Option<Member>, StoreError>;
+
+    /// Makes a link with which a member signs in once, until `expires_at`.
+    async fn create_sign_in_link(
+        &self,
+        token: &KeyHash,
+        member: &Member,
+        expires_at: Timestamp,
+        act: &Act,
+    ) -> Result<(), StoreError>;
+
+    /// Whether there is such a link, used or not. It takes no lock: guesses delay nobody.
+    async fn knows_sign_in_link(&self, token: &KeyHash) -> Result<bool, StoreError>;
+
+    /// Uses a link up. None when it opens nothing at `act.at`: unknown, used or expired, or its member
+    /// is gone.
+    async fn sign_in(
+        &self,
+        token: &KeyHash,
+        session: &NewSession,
+        act: &Act,
+    ) -> Result<Option<Member>, StoreError>;
+
+    /// Signs in a member whom somebody trusted has vouched for. [`StoreError::NotFound`] when they are gone.
+    async fn begin_session(
+        &self,
+        member: &Member,
+        session: &NewSession,
+        act: &Act,
+    ) -> Result<(), StoreError>;
+
+    /// The session with this token, of a present member; whether it has lasted too long is for the
+    /// caller to judge.
+    async fn session(&self, token: &KeyHash) -> Result<Option<Session>, StoreError>;
+
+    /// The session was seen.
+    async fn touch_session(&self, id: SessionId, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Signs out.
+    async fn end_session(&self, id: SessionId, act: &Act) -> Result<(), StoreError>;
+
+    // ---- the audit log ----------------------------------------------------------------------
+
+    /// Writes a row of something that changed nothing else.
+    async fn record(&self, deed: &Deed, act: &Act) -> Result<(), StoreError>;
+
+    /// Rows, oldest first.
+    async fn audit_page(&self, page: AuditPage) -> Result<Vec<Entry>, StoreError>;
+
+    /// Rows of an organisation before a place, newest first.
+    async fn newest_audit(
+        &self,
+        of: OrganizationId,
+        page: PageRequest<i64>,
+    ) -> Result<Vec<Entry>, StoreError>;
+
+    /// The newest row, as it is kept beside the rows.
+    async fn audit_head(&self) -> Result<Head, StoreError>;
+}

@@ -1,0 +1,308 @@
+//! What people and programs do with the API, and how it tells them what went wrong.
+
+use serde_json::json;
+
+use super::{Office, Who};
+use crate::support::client::Target;
+use crate::support::house::Engine;
+use crate::support::raw::Wire;
+
+/// The status that a key gets at the gateway.
+async fn gateway_says(office: &Office, key: &str) -> u16 {
+    let target: Target = office.house.target(&office.gateway, Some(key));
+    let request =
+        format!("GET /api/identity HTTP/1.1\r\nHost: genkan.test\r\nx-api-key: {key}\r\n\r\n");
+    Wire::connect(target.plain).await.ask(request).await.status
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_made_used_rotated_and_ended_with_a_receipt() {
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let office = Office::open(engine).await;
+        let (mina, _) = office.signed_in("mina").await;
+        let made = office
+            .ask(
+                &mina,
+                "POST",
+                "/api/v1/keys",
+                Some(json!({ "name": " 本番 배포 " })),
+            )
+            .await;
+        assert_eq!(made.status, 201, "{}", made.text);
+        let (key, secret) = (
+            made.json(),
+            made.json()["secret"].as_str().unwrap().to_owned(),
+        );
+        assert_eq!(key["name"], "本番 배포");
+        assert_eq!(gateway_says(&office, &secret).await, 200);
+
+        let path = format!("/api/v1/keys/{}", key["id"].as_str().unwrap());
+        let seen = office.ask(&mina, "GET", &path, None).await;
+        assert!(!seen.text.contains(&secret), "shown once");
+        let rotated = office
+            .ask(
+                &mina,
+                "POST",
+                &format!("{path}/rotation"),
+                Some(json!({ "overlap_s": 0 })),
+            )
+            .await;
+        assert_eq!(rotated.status, 201, "{}", rotated.text);
+        let successor = rotated.json();
+        let new_secret = successor["secret"].as_str().unwrap().to_owned();
+        assert_eq!(successor["predecessor"], key["id"]);
+        assert_eq!(gateway_says(&office, &new_secret).await, 200);
+        assert_eq!(
+            gateway_says(&office, &secret).await,
+            401,
+            "its overlap was none"
+        );
+
+        let path = format!("/api/v1/keys/{}", successor["id"].as_str().unwrap());
+        let ended = office.ask(&mina, "DELETE", &path, None).await;
+        assert_eq!(gateway_says(&office, &new_secret).await, 401);
+        let receipt = ended.json();
+        assert_eq!(
+            (ended.status.as_u16(), receipt["committed"].as_bool()),
+            (200, Some(true))
+        );
+        assert_eq!(receipt["instances"][0]["result"], "acknowledged");
+        assert!(receipt["settled_at"].is_string());
+        let at_once = office
+            .ask(&mina, "DELETE", &format!("{path}?wait=0"), None)
+            .await;
+        assert_eq!(
+            (at_once.status.as_u16(), &at_once.json()["settled_at"]),
+            (202, &json!(null))
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn removing_a_member_answers_with_one_receipt_and_their_keys_are_refused() {
+    let office = Office::open(Engine::Sqlite).await;
+    let (mina, acting) = office.signed_in("mina").await;
+    let (hana, _) = office.signed_in("hana").await;
+    let mut secrets = Vec::new();
+    for name in ["one", "two"] {
+        let made = office
+            .ask(&mina, "POST", "/api/v1/keys", Some(json!({ "name": name })))
+            .await;
+        secrets.push(made.json()["secret"].as_str().unwrap().to_owned());
+    }
+    for secret in &secrets {
+        assert_eq!(gateway_says(&office, secret).await, 200);
+    }
+    let path = format!("/api/v1/members/{}", acting.member().membership_id);
+    let removed = office.ask(&hana, "DELETE", &path, None).await;
+    assert_eq!(removed.status, 200, "{}", removed.text);
+    for secret in &secrets {
+        assert_eq!(gateway_says(&office, secret).await, 401);
+    }
+    assert_eq!(
+        office.ask(&mina, "GET", "/api/v1/me", None).await.status,
+        401,
+        "signed out"
+    );
+    let again = office.ask(&hana, "DELETE", &path, None).await;
+    assert_eq!(
+        (again.status.as_u16(), again.problem()),
+        (404, "not_found".to_owned())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_is_made_by_who_saw_what_there_is() {
+    let office = Office::open(Engine::Sqlite).await;
+    let ((hana, _), (_, mina)) = (
+        office.signed_in("hana").await,
+        office.signed_in("mina").await,
+    );
+    let path = format!("/api/v1/members/{}", mina.member().membership_id);
+    let seen = office.ask(&hana, "GET", &path, None).await;
+    let tag = seen.headers["etag"].to_str().unwrap().to_owned();
+    let change = |role: &str| Some(json!({ "role": role }));
+    let with_tag = [("if-match", tag.as_str())];
+    let first = office
+        .ask_with(&hana, ("PATCH", &path), change("admin"), &with_tag)
+        .await;
+    assert_eq!(
+        (first.status.as_u16(), &first.json()["role"]),
+        (200, &json!("admin"))
+    );
+    let stale = office
+        .ask_with(&hana, ("PATCH", &path), change("owner"), &with_tag)
+        .await;
+    assert_eq!(
+        (stale.status.as_u16(), stale.problem()),
+        (412, "changed".to_owned())
+    );
+    let stale = office
+        .ask_with(&hana, ("DELETE", &path), None, &with_tag)
+        .await;
+    assert_eq!(stale.status, 412);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_creation_that_is_sent_twice_makes_one_key() {
+    let office = Office::open(Engine::Sqlite).await;
+    let (mina, _) = office.signed_in("mina").await;
+    let word = [("idempotency-key", "0f1e2d3c")];
+    let body = || Some(json!({ "name": "ci" }));
+    let first = office
+        .ask_with(&mina, ("POST", "/api/v1/keys"), body(), &word)
+        .await;
+    let again = office
+        .ask_with(&mina, ("POST", "/api/v1/keys"), body(), &word)
+        .await;
+    assert_eq!((first.status.as_u16(), again.status.as_u16()), (201, 200));
+    assert_eq!(first.json()["id"], again.json()["id"]);
+    assert_eq!(again.json()["secret"], json!(null));
+    let other = Some(json!({ "name": "cd" }));
+    let other = office
+        .ask_with(&mina, ("POST", "/api/v1/keys"), other, &word)
+        .await;
+    assert_eq!(
+        (other.status.as_u16(), other.problem()),
+        (422, "idempotency_key_reused".to_owned())
+    );
+    let keys = office.ask(&mina, "GET", "/api/v1/keys", None).await;
+    assert_eq!(keys.json()["items"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_mistake_is_named_in_the_callers_language() {
+    let office = Office::open(Engine::Sqlite).await;
+    let (mina, _) = office.signed_in("mina").await;
+    let wrong = json!({ "name": "\u{202e}", "scopes": ["api", "admin"], "owner": "me" });
+    for (language, scope_rule) in [
+        ("ja", "スコープは api、mcp、manage です。"),
+        ("en", "Scopes are api, mcp and manage."),
+        ("ko", "범위는 api, mcp, manage입니다."),
+    ] {
+        let asked = [("accept-language", language)];
+        let answer = office
+            .ask_with(&mina, ("POST", "/api/v1/keys"), Some(wrong.clone()), &asked)
+            .await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.problem()),
+            (422, "invalid".to_owned())
+        );
+        assert_eq!(answer.headers["content-language"], language);
+        let errors = answer.json()["errors"].clone();
+        let pointers: Vec<_> = errors
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["pointer"].clone())
+            .collect();
+        assert_eq!(pointers, ["/name", "/scopes", "/owner"]);
+        assert_eq!(errors[1]["detail"], scope_rule);
+    }
+    let long = "鍵".repeat(101);
+    for (body, expected) in [
+        (json!({ "name": long }), "invalid"),
+        (json!({ "name": "   " }), "invalid"),
+        (json!({ "name": "x", "scopes": [] }), "invalid"),
+        (json!({ "name": "x", "expires_in_s": 0 }), "invalid"),
+        (
+            json!({ "name": "x", "scopes": ["manage"] }),
+            "scope_beyond_role",
+        ),
+        (json!({ "name": "x", "color": "red" }), "malformed"),
+        (json!({ "title": "x" }), "malformed"),
+        (json!(["x"]), "malformed"),
+        (json!({ "name": "x".repeat(20_000) }), "too_large"),
+    ] {
+        let answer = office
+            .ask(&mina, "POST", "/api/v1/keys", Some(body.clone()))
+            .await;
+        assert_eq!(answer.problem(), expected, "{body}");
+    }
+    let url = format!("http://{}/api/v1/keys", office.admin());
+    let Who::Session(token) = &mina else {
+        unreachable!()
+    };
+    let form = office
+        .client
+        .post(url)
+        .header("cookie", format!("__Host-genkan={token}"));
+    assert_eq!(form.body("name=x").send().await.unwrap().status(), 415);
+    for (method, path, expected) in [
+        ("PUT", "/api/v1/keys", "method_not_allowed"),
+        ("GET", "/api/v1/keys?after=17", "malformed"),
+        ("GET", "/api/v1/keys?limit=x", "malformed"),
+        ("GET", "/api/v1/keys/key_0", "not_found"),
+    ] {
+        assert_eq!(
+            office.ask(&mina, method, path, None).await.problem(),
+            expected,
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_sites_page_does_nothing_with_a_browsers_cookie() {
+    let office = Office::open(Engine::Sqlite).await;
+    let (mina, _) = office.signed_in("mina").await;
+    let body = || Some(json!({ "name": "ci" }));
+    for headers in [
+        &[("sec-fetch-site", "cross-site")][..],
+        &[("sec-fetch-site", "same-site")],
+        &[("origin", "https://evil.example")],
+    ] {
+        let answer = office
+            .ask_with(&mina, ("POST", "/api/v1/keys"), body(), headers)
+            .await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.problem()),
+            (403, "cross_site".to_owned()),
+            "{headers:?}"
+        );
+    }
+    let ours = [("sec-fetch-site", "same-origin")];
+    assert_eq!(
+        office
+            .ask_with(&mina, ("POST", "/api/v1/keys"), body(), &ours)
+            .await
+            .status,
+        201
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_document_is_served_with_a_page_that_loads_nothing_from_elsewhere() {
+    let office = Office::open(Engine::Sqlite).await;
+    let nobody = Who::Nobody;
+    let document = office.ask(&nobody, "GET", "/openapi.json", None).await;
+    let served: serde_json::Value = document.json();
+    assert_eq!(
+        served,
+        serde_json::to_value(genkan::manage::document()).unwrap()
+    );
+    for (path, kind) in [
+        ("/docs", "text/html; charset=utf-8"),
+        ("/docs.css", "text/css"),
+        ("/docs.js", "text/javascript"),
+    ] {
+        let page = office.ask(&nobody, "GET", path, None).await;
+        assert_eq!(
+            (
+                page.status.as_u16(),
+                page.headers["content-type"].to_str().unwrap()
+            ),
+            (200, kind)
+        );
+        assert!(
+            page.headers["content-security-policy"]
+                .to_str()
+                .unwrap()
+                .starts_with("default-src 'self';")
+        );
+        assert!(
+            !page.text.contains("//cdn") && !page.text.contains("https://"),
+            "{path}"
+        );
+    }
+}
