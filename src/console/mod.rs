@@ -19,19 +19,22 @@ mod visitor;
 
 use std::sync::Arc;
 
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderName, HeaderValue};
-use axum::response::{Redirect, Response};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
 use tower_http::csrf::CsrfLayer;
 
-use crate::manage::{Gate, one_of_few};
+use crate::manage::{Gate, one_of_few, problem_of};
 use crate::oidc::Provider;
 use crate::service::Service;
+use failure::Failure;
+use visitor::Reader;
 
 /// Bytes of a form. The largest has a name and an address.
 const FORM_BYTES_MAX: usize = 16 * 1_024;
@@ -106,18 +109,23 @@ pub fn router(service: Service, public: Public, provider: Option<Provider>) -> R
             "/invitation/{token}",
             get(sign_in::ask_join).post(sign_in::join),
         )
+        .route("/organization", post(sign_in::switch))
         .route("/sign-out", post(sign_in::sign_out))
         .route("/language", post(visitor::choose_language))
         .layer(middleware::from_fn_with_state(Gate::default(), one_of_few))
         .layer(CsrfLayer::new())
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
-        .layer(middleware::map_response(protect))
+        .layer(middleware::from_fn(protect))
         .with_state(console)
         .merge(files::router())
 }
 
-/// Headers of every page.
-async fn protect(mut response: Response) -> Response {
+/// Headers of every page; and a page for what a layer refused.
+async fn protect(Reader(language): Reader, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    if let Some(problem) = problem_of(&mut response) {
+        response = Failure::new(problem, language, None).into_response();
+    }
     let headers = response.headers_mut();
     for (name, value) in [
         (CONTENT_SECURITY_POLICY, POLICY),

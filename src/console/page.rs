@@ -68,6 +68,8 @@ pub(super) struct Page {
     pub language: Language,
     pub section: Section,
     pub who: Option<Member>,
+    /// Membership, name, and whether it is this one; empty where there is no choice.
+    pub organizations: Vec<(String, String, bool)>,
     /// Said above the page, after something was done.
     pub notice: Option<String>,
 }
@@ -79,6 +81,15 @@ impl Page {
             language: visitor.language,
             section,
             who: Some(visitor.member().clone()),
+            organizations: visitor
+                .organizations
+                .iter()
+                .map(|one| {
+                    let id = one.membership;
+                    let current = id == visitor.member().membership_id;
+                    (id.to_string(), one.organization.to_string(), current)
+                })
+                .collect(),
             notice: None,
         }
     }
@@ -89,6 +100,7 @@ impl Page {
             language,
             section: Section::Door,
             who: None,
+            organizations: Vec::new(),
             notice: None,
         }
     }

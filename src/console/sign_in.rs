@@ -1,11 +1,12 @@
 //! The way in and out: one-time links, invitations, the cookie.
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Form, Path, Query, State};
 use axum::http::HeaderValue;
 use axum::http::header::SET_COOKIE;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Redirect, Response};
+use serde::Deserialize;
 
 use super::Console;
 use super::failure::Failure;
@@ -188,6 +189,20 @@ fn with_cookie(redirect: Redirect, cookie: &str) -> Response {
         response.headers_mut().insert(SET_COOKIE, cookie);
     }
     response
+}
+
+/// The form of the switch.
+#[derive(Debug, Deserialize)]
+pub(super) struct Elsewhere {
+    membership: String,
+}
+
+/// Goes on in another organisation.
+pub(super) async fn switch(visitor: Visitor, parts: Parts, Form(wanted): Form<Elsewhere>) -> Shown {
+    let membership = wanted.membership.parse();
+    let membership = membership.map_err(|_not_an_id| visitor.refused(Problem::not_found()))?;
+    let switching = visitor.acting.switch_to(membership, caller_address(&parts));
+    Ok(let_in(&switching.await.map_err(visitor.failed())?))
 }
 
 pub(super) async fn sign_out(visitor: Visitor) -> Shown {

@@ -13,6 +13,7 @@ use crate::manage::{caller_address, cookie, session_token};
 use crate::model::language::Language;
 use crate::model::member::Member;
 use crate::service::acting::Acting;
+use crate::service::sign_in::Elsewhere;
 
 /// The chosen language. No secret: it needs no protection.
 const LANGUAGE_COOKIE: &str = "genkan-language";
@@ -23,6 +24,8 @@ const LANGUAGE_REMEMBERED_S: u32 = 31_536_000;
 pub(super) struct Visitor {
     pub acting: Acting,
     pub language: Language,
+    /// Where they are a member, if that is more than one organisation.
+    pub organizations: Vec<Elsewhere>,
 }
 
 impl Visitor {
@@ -44,9 +47,14 @@ impl FromRequestParts<Console> for Visitor {
             }
             None => None,
         };
-        found
-            .map(|acting| Self { acting, language })
-            .ok_or_else(|| Redirect::to("/sign-in").into_response())
+        let acting = found.ok_or_else(|| Redirect::to("/sign-in").into_response())?;
+        let organizations = acting.organizations().await;
+        Ok(Self {
+            organizations: organizations
+                .map_err(|error| Failure::new(error, language, None).into_response())?,
+            acting,
+            language,
+        })
     }
 }
 

@@ -22,6 +22,8 @@ mod settled;
 mod shapes;
 mod status;
 
+use std::sync::Arc;
+
 use axum::extract::DefaultBodyLimit;
 use axum::{Router, middleware};
 use tower_http::csrf::CsrfLayer;
@@ -35,16 +37,17 @@ pub use body::Fields;
 pub use caller::{SESSION_COOKIE, caller_address, cookie, session_token};
 use documents::Security;
 pub use gate::{Gate, one_of_few};
-pub use problem::{Problem, Told};
+pub use problem::{Problem, Told, problem_of};
 
 /// Bytes of a request's body. The largest that is asked for is a name and a few words.
 const BODY_BYTES_MAX: usize = 16 * 1_024;
+
 /// What every handler is given.
 #[derive(Clone)]
 struct Manage {
     service: Service,
     /// Where people and clients reach this listener, without a slash at the end.
-    base: std::sync::Arc<str>,
+    base: Arc<str>,
 }
 
 #[derive(OpenApi)]

@@ -324,8 +324,8 @@ fn literal(text: &'static str) -> HeaderValue {
     HeaderValue::from_static(text)
 }
 
-/// Ours; or that of a layer which knows none of our words.
-fn problem_of(response: &mut Response) -> Option<Problem> {
+/// The refusal in an answer: ours; or that of a layer which knows none of our words.
+pub fn problem_of(response: &mut Response) -> Option<Problem> {
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         return Some(problem);
     }

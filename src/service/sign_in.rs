@@ -8,7 +8,7 @@ use super::{Service, ServiceError};
 use crate::model::audit::{Act, Actor, Means};
 use crate::model::id::{InstanceId, MembershipId, SessionId, UserId};
 use crate::model::key::{Key, KeyState, PresentedKey};
-use crate::model::member::{EmailAddress, Invitation, Member, MemberKind};
+use crate::model::member::{EmailAddress, Invitation, Member, MemberKind, Name};
 use crate::model::scope::Scope;
 use crate::model::token::Token;
 use crate::model::usage::KeyUse;
@@ -227,7 +227,64 @@ impl Service {
     }
 }
 
+/// Where else somebody is a member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// The stay there.
+    pub membership: MembershipId,
+    /// What the organisation is called.
+    pub organization: Name,
+}
+
 impl Acting {
+    /// Every organisation of this person, this one included, oldest first; none where it is the only one.
+    pub async fn organizations(&self) -> Result<Vec<Elsewhere>, ServiceError> {
+        let stays = self
+            .service
+            .store
+            .members_by_email(&self.member().email)
+            .await?;
+        if stays.len() < 2 {
+            return Ok(Vec::new());
+        }
+        let all = self.service.store.organizations().await?;
+        let named = stays.into_iter().filter_map(|stay| {
+            let organization = all.iter().find(|one| one.id == stay.organization_id)?;
+            Some(Elsewhere {
+                membership: stay.membership_id,
+                organization: organization.name.clone(),
+            })
+        });
+        Ok(named.collect())
+    }
+
+    /// Goes on in another organisation of theirs: by a new session, and this one ends.
+    pub async fn switch_to(
+        &self,
+        membership: MembershipId,
+        address: Option<IpAddr>,
+    ) -> Result<SignedIn, ServiceError> {
+        let Means::Session(_) = self.means() else {
+            return Err(ServiceError::NoSuchMember(membership));
+        };
+        let stays = self
+            .service
+            .store
+            .members_by_email(&self.member().email)
+            .await?;
+        let there = stays
+            .into_iter()
+            .find(|stay| stay.membership_id == membership);
+        let member = there.ok_or(ServiceError::NoSuchMember(membership))?;
+        let (act, token, session) = self.service.arriving(address);
+        self.service
+            .store
+            .begin_session(&member, &session, &act)
+            .await?;
+        self.sign_out().await?;
+        Ok(SignedIn { member, token })
+    }
+
     /// Ends the session by which they act. Of a key there is none.
     pub async fn sign_out(&self) -> Result<(), ServiceError> {
         if let Means::Session(id) = self.means() {

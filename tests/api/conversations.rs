@@ -6,6 +6,7 @@ use super::{Office, Who};
 use crate::support::client::Target;
 use crate::support::house::Engine;
 use crate::support::raw::Wire;
+use crate::support::within;
 
 /// The status that a key gets at the gateway.
 async fn gateway_says(office: &Office, key: &str) -> u16 {
@@ -261,6 +262,22 @@ async fn another_sites_page_does_nothing_with_a_browsers_cookie() {
             "{headers:?}"
         );
     }
+    let Who::Session(token) = &mina else {
+        unreachable!()
+    };
+    let form = office
+        .client
+        .post(format!("http://{}/sign-out", office.admin()))
+        .header("cookie", format!("__Host-genkan={token}"))
+        .header("sec-fetch-site", "cross-site")
+        .header("accept-language", "ja");
+    let page = form.send().await.unwrap();
+    assert_eq!(page.status(), 403);
+    let page = page.text().await.unwrap();
+    assert!(
+        page.contains("別のサイトから送られたリクエストです"),
+        "{page}"
+    );
     let ours = [("sec-fetch-site", "same-origin")];
     assert_eq!(
         office
@@ -304,5 +321,51 @@ async fn the_document_is_served_with_a_page_that_loads_nothing_from_elsewhere() 
             !page.text.contains("//cdn") && !page.text.contains("https://"),
             "{path}"
         );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_passes_the_gateway_is_seen_in_a_keys_usage() {
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let office = Office::open(engine).await;
+        let (mina, _) = office.signed_in("mina").await;
+        let body = Some(json!({ "name": "ci" }));
+        let made = office.ask(&mina, "POST", "/api/v1/keys", body).await.json();
+        let (id, secret) = (
+            made["id"].as_str().unwrap(),
+            made["secret"].as_str().unwrap(),
+        );
+        let path = format!("/api/v1/keys/{id}/usage");
+        let unused = office.ask(&mina, "GET", &path, None).await.json();
+        assert_eq!(unused["requests_24h"], 0);
+        assert_eq!(unused["last_used_at"], json!(null));
+        for _ in 0..3 {
+            assert_eq!(gateway_says(&office, secret).await, 200);
+        }
+        let gateway = office.house.target(&office.gateway, None).plain;
+        let stream = office
+            .client
+            .get(format!("http://{gateway}/sse"))
+            .header("x-api-key", secret)
+            .header("user-agent", "pipeline/7")
+            .send();
+        let stream = stream.await.unwrap();
+        let seen = within("the gateway tells", async {
+            loop {
+                let usage = office.ask(&mina, "GET", &path, None).await.json();
+                if usage["open_requests"] == 1 {
+                    return usage;
+                }
+            }
+        });
+        let seen = seen.await;
+        assert_eq!(seen["requests_24h"], 4, "{seen}");
+        assert_eq!(seen["last_client"], "pipeline/7");
+        assert_eq!(seen["last_address"], "127.0.0.1");
+        drop(stream);
+        within("the gateway tells that it ended", async {
+            while office.ask(&mina, "GET", &path, None).await.json()["open_requests"] != 0 {}
+        })
+        .await;
     }
 }

@@ -1,9 +1,11 @@
 //! With scripts: dialogs, copying; in three languages.
 
+use fantoccini::key::Key;
 use genkan::model::member::Role;
 
 use super::{Office, create_key};
 use crate::support::browser::{Browser, Look};
+use crate::support::within;
 
 /// The exact labels of the Genesis page.
 struct Labels {
@@ -93,7 +95,9 @@ async fn a_member_makes_uses_and_deletes_a_key_in_each_language() {
         let key = browser.value("#secret").await;
         assert!(key.starts_with("gk_"), "{key}");
         picture("key-created").await;
-        assert_eq!(office.gateway_says(&key).await, 200);
+        let copied = copied(&browser, "[data-copy=secret]").await;
+        assert_eq!(copied, key);
+        assert_eq!(office.gateway_says(&copied).await, 200);
 
         browser.click("dialog #done").await;
         assert_eq!(
@@ -119,6 +123,26 @@ async fn a_member_makes_uses_and_deletes_a_key_in_each_language() {
         picture("receipt").await;
         browser.closed().await;
     }
+}
+
+/// What a button copies, pasted where the page lets one write.
+async fn copied(browser: &Browser, button: &str) -> String {
+    let label = browser.text(button).await;
+    browser.click(button).await;
+    within("the button says so", async {
+        while browser.text(button).await == label {}
+    })
+    .await;
+    let field = "const field = document.createElement('textarea'); field.id = 'pasted'; \
+        document.querySelector('dialog').append(field);";
+    browser.client.execute(field, vec![]).await.unwrap();
+    let paste = format!("{}v", char::from(Key::Control));
+    let field = browser.see("#pasted").await;
+    field.send_keys(&paste).await.unwrap();
+    let pasted = browser.value("#pasted").await;
+    let gone = "document.getElementById('pasted').remove();";
+    browser.client.execute(gone, vec![]).await.unwrap();
+    pasted
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -201,7 +225,7 @@ async fn a_removed_members_keys_are_refused_and_their_open_stream_ends() {
     for key in &keys {
         assert_eq!(office.gateway_says(key).await, 401);
     }
-    let end = crate::support::within("the stream ends", stream.bytes()).await;
+    let end = within("the stream ends", stream.bytes()).await;
     assert!(end.is_err(), "cut, not ended cleanly");
     // Their browser is signed out by it.
     mina.open(&office.url("/keys")).await;

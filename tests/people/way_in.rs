@@ -134,3 +134,42 @@ async fn an_invitation_makes_one_member_once_and_is_replaced_withdrawn_and_over(
         assert!(used(service.accept_invitation(&link, None).await));
     }
 }
+
+#[tokio::test]
+async fn a_member_of_two_organizations_goes_from_one_to_the_other_and_nowhere_else() {
+    for office in Office::both().await {
+        let service = &office.service;
+        let there = office.add("mina", Role::Admin, "Rivals").await;
+        // By an identity provider one lands where one was first.
+        let signed_in = service
+            .sign_in_by_address(&address("mina"), None)
+            .await
+            .unwrap();
+        let here = service
+            .by_session(&signed_in.token, None)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(here.member().role, Role::Member);
+        let names: Vec<_> = here.organizations().await.unwrap();
+        let names: Vec<_> = names.iter().map(|one| one.organization.as_str()).collect();
+        assert_eq!(names, ["Office", "Rivals"]);
+        let switched = here.switch_to(there.membership_id, None).await.unwrap();
+        assert!(
+            service
+                .by_session(&signed_in.token, None)
+                .await
+                .unwrap()
+                .is_none()
+        );
+        let now = service
+            .by_session(&switched.token, None)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(now.member().role, Role::Admin);
+        let ryo = office.signed_in("ryo").await.member().membership_id;
+        let theirs = now.switch_to(ryo, None).await;
+        assert!(matches!(theirs, Err(ServiceError::NoSuchMember(_))));
+    }
+}
