@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::model::clock::{Clock, Timestamp};
 use crate::model::id::InstanceId;
@@ -20,6 +20,8 @@ const TELLINGS_MAX: usize = 64;
 /// How often keys are looked for that nobody has used for as long as their rotation says.
 const SILENCE_LOOKED_AT_EVERY: Duration = Duration::from_secs(30);
 
+/// How often the store is made to forget what is too old to be shown. A write for everybody, so seldom.
+const FORGOTTEN_EVERY: Duration = Duration::from_mins(10);
 /// Keys told to the store in one transaction.
 const KEYS_PER_TELLING: usize = 500;
 
@@ -83,9 +85,11 @@ impl Bookkeeper {
     /// Tells until `end`, and once more then.
     pub(super) async fn run(mut self, mut end: watch::Receiver<bool>) {
         let mut untold = Untold::default();
-        let mut telling = interval(TOLD_EVERY);
-        let mut looking = interval(SILENCE_LOOKED_AT_EVERY);
-        for ticks in [&mut telling, &mut looking] {
+        let every = |period| interval_at(Instant::now() + period, period);
+        let mut telling = every(TOLD_EVERY);
+        let mut looking = every(SILENCE_LOOKED_AT_EVERY);
+        let mut forgetting = every(FORGOTTEN_EVERY);
+        for ticks in [&mut telling, &mut looking, &mut forgetting] {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
         loop {
@@ -96,6 +100,7 @@ impl Bookkeeper {
                 },
                 _ = telling.tick() => self.tell(&mut untold).await,
                 _ = looking.tick() => self.end_silent_keys().await,
+                _ = forgetting.tick() => self.forget().await,
                 () = ended(&mut end) => break,
             }
         }
@@ -118,6 +123,9 @@ impl Bookkeeper {
                 return;
             }
         }
+    }
+
+    async fn forget(&self) {
         if let Err(error) = self.store.forget_usage(self.id, self.clock.now()).await {
             tracing::debug!(%error, "old uses are forgotten later");
         }

@@ -87,6 +87,16 @@ pub(super) async fn rotate(
     log::head(transaction).await
 }
 
+/// Whether there is such a key at all. It takes no lock: most of the time there is none.
+pub(super) async fn is_any_silent(
+    session: &mut impl Session,
+    told_since: Timestamp,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let values = vec![now.into(), told_since.into(), 1.into()];
+    Ok(session.first(SILENT, values).await?.is_some())
+}
+
 /// Ends the keys that nobody has used for as long as their rotation says, as of a moment since which uses
 /// were told without a gap.
 pub(super) async fn end_silent(

@@ -45,7 +45,9 @@ SET requests = key_usage_hours.requests + excluded.requests"
             OPEN = concat!(
                 "INSERT INTO key_open_requests (key_id, instance_id, open, at) \
 SELECT k.id, $2, u.open, u.at FROM ", $source,
-                " JOIN keys k ON k.id = u.key WHERE TRUE ORDER BY k.id \
+                " JOIN keys k ON k.id = u.key WHERE u.open > 0 OR EXISTS \
+ (SELECT 1 FROM key_open_requests o \
+  WHERE o.key_id = u.key AND o.instance_id = $2) ORDER BY k.id \
 ON CONFLICT (key_id, instance_id) DO UPDATE \
 SET open = excluded.open, at = excluded.at"
             );

@@ -339,17 +339,17 @@ async fn what_passes_the_gateway_is_seen_in_a_keys_usage() {
         let unused = office.ask(&mina, "GET", &path, None).await.json();
         assert_eq!(unused["requests_24h"], 0);
         assert_eq!(unused["last_used_at"], json!(null));
-        for _ in 0..3 {
-            assert_eq!(gateway_says(&office, secret).await, 200);
-        }
         let gateway = office.house.target(&office.gateway, None).plain;
-        let stream = office
-            .client
-            .get(format!("http://{gateway}/sse"))
-            .header("x-api-key", secret)
-            .header("user-agent", "pipeline/7")
-            .send();
-        let stream = stream.await.unwrap();
+        let ask = async |path: &str| {
+            let request = office.client.get(format!("http://{gateway}{path}"));
+            let request = request.header("x-api-key", secret);
+            let asking = request.header("user-agent", "pipeline/7").send();
+            asking.await.unwrap()
+        };
+        for _ in 0..3 {
+            assert_eq!(ask("/api/identity").await.status(), 200);
+        }
+        let stream = ask("/sse").await;
         let seen = within("the gateway tells", async {
             loop {
                 let usage = office.ask(&mina, "GET", &path, None).await.json();

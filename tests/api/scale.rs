@@ -8,6 +8,7 @@ use genkan::store::{postgres, sqlite};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, SqlSafeStr, SqliteConnection};
 
 use super::{Office, Who};
+use crate::support::ALONE;
 use crate::support::house::Engine;
 
 const MEMBERS: u32 = 1_000;
@@ -165,6 +166,7 @@ async fn fastest(office: &Office, who: &Who, path: &str) -> Duration {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_list_of_a_large_organization_goes_by_an_index() {
+    let _alone = ALONE.lock().await;
     for engine in [Engine::Sqlite, Engine::Postgres] {
         let office = Office::open(engine).await;
         let store = config::load(&office.house.config(), []).unwrap().store;

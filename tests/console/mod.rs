@@ -13,6 +13,9 @@ use genkan::service::acting::Acting;
 use genkan::service::{NewMember, Service};
 use genkan::{config, store};
 
+use tokio::sync::MutexGuard;
+
+use crate::support::ALONE;
 use crate::support::browser::{Browser, Look};
 use crate::support::house::{Engine, House, Process};
 use crate::support::raw::Wire;
@@ -24,6 +27,8 @@ struct Office {
     gateway: Process,
     service: Service,
     _upstream: Upstream,
+    /// Browsers take a core each: not beside stories that measure.
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Office {
@@ -34,6 +39,7 @@ impl Office {
     }
 
     async fn in_house(house: House, upstream: Upstream) -> Self {
+        let alone = ALONE.lock().await;
         let gateway = house.start().await;
         let config = config::load(&house.config(), []).unwrap();
         let store = store::open(&config.store).await.unwrap();
@@ -55,6 +61,7 @@ impl Office {
             gateway,
             service,
             _upstream: upstream,
+            _alone: alone,
         }
     }
 

@@ -134,6 +134,12 @@ impl<E: Engine> Management for Database<E> {
         told_since: Timestamp,
         act: &Act,
     ) -> Result<Vec<KeyId>, StoreError> {
+        let mut reader = self.0.reader().await?;
+        let is_any = rotations::is_any_silent(&mut reader, told_since, act.at).await?;
+        drop(reader);
+        if !is_any {
+            return Ok(Vec::new());
+        }
         act!(self.0, act, rotations::end_silent, told_since)
     }
 
