@@ -28,28 +28,28 @@ macro_rules! uses {
     ($source:literal) => {
         $crate::store::sql::statements! {
             USED = concat!(
-                "INSERT INTO key_usage (key_id, last_used_at, last_address, last_client) \
-SELECT k.id, u.at, u.address, u.client FROM ", $source,
-                " JOIN keys k ON k.id = u.key WHERE u.requests > 0 ORDER BY k.id \
-ON CONFLICT (key_id) DO UPDATE SET last_used_at = excluded.last_used_at, \
-last_address = excluded.last_address, last_client = excluded.last_client \
-WHERE key_usage.last_used_at <= excluded.last_used_at"
+                "INSERT INTO key_usage (key_id, last_used_at, last_address, last_client) ",
+                "SELECT k.id, u.at, u.address, u.client FROM ", $source,
+                " JOIN keys k ON k.id = u.key WHERE u.requests > 0 ORDER BY k.id ",
+                "ON CONFLICT (key_id) DO UPDATE SET last_used_at = excluded.last_used_at, ",
+                "last_address = excluded.last_address, last_client = excluded.last_client ",
+                "WHERE key_usage.last_used_at <= excluded.last_used_at"
             );
             COUNTED = concat!(
-                "INSERT INTO key_usage_hours (key_id, hour, requests) \
-SELECT k.id, u.at / 3600000, u.requests FROM ", $source,
-                " JOIN keys k ON k.id = u.key WHERE u.requests > 0 ORDER BY k.id \
-ON CONFLICT (key_id, hour) DO UPDATE \
-SET requests = key_usage_hours.requests + excluded.requests"
+                "INSERT INTO key_usage_hours (key_id, hour, requests) ",
+                "SELECT k.id, u.at / 3600000, u.requests FROM ", $source,
+                " JOIN keys k ON k.id = u.key WHERE u.requests > 0 ORDER BY k.id ",
+                "ON CONFLICT (key_id, hour) DO UPDATE ",
+                "SET requests = key_usage_hours.requests + excluded.requests"
             );
             OPEN = concat!(
-                "INSERT INTO key_open_requests (key_id, instance_id, open, at) \
-SELECT k.id, $2, u.open, u.at FROM ", $source,
-                " JOIN keys k ON k.id = u.key WHERE u.open > 0 OR EXISTS \
- (SELECT 1 FROM key_open_requests o \
-  WHERE o.key_id = u.key AND o.instance_id = $2) ORDER BY k.id \
-ON CONFLICT (key_id, instance_id) DO UPDATE \
-SET open = excluded.open, at = excluded.at"
+                "INSERT INTO key_open_requests (key_id, instance_id, open, at) ",
+                "SELECT k.id, $2, u.open, u.at FROM ", $source,
+                " JOIN keys k ON k.id = u.key WHERE u.open > 0 OR EXISTS ",
+                "(SELECT 1 FROM key_open_requests o ",
+                "WHERE o.key_id = u.key AND o.instance_id = $2) ORDER BY k.id ",
+                "ON CONFLICT (key_id, instance_id) DO UPDATE ",
+                "SET open = excluded.open, at = excluded.at"
             );
         }
     };
