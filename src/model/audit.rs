@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::clock::Timestamp;
 use super::id::{KeyId, MembershipId, OrganizationId, SessionId};
-use super::member::{EmailAddress, Role};
+use super::member::{EmailAddress, Member, Role};
 
 /// Who does something.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,17 @@ pub enum Actor {
         /// The role by which it is allowed. Who has lost it meanwhile does nothing.
         role: Role,
     },
+}
+
+impl Actor {
+    /// A member, as they are now.
+    pub fn member(member: &Member) -> Self {
+        Self::Member {
+            id: member.membership_id,
+            email: member.email.clone(),
+            role: member.role,
+        }
+    }
 }
 
 /// By which means.

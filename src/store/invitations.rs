@@ -210,11 +210,7 @@ pub(super) async fn accept(
     let values = vec![Value::text(open.id), act.at.into()];
     transaction.execute(ACCEPT, values).await?;
     let by_themselves = Act {
-        actor: Actor::Member {
-            id: member.membership_id,
-            email: member.email.clone(),
-            role: member.role,
-        },
+        actor: Actor::member(&member),
         ..act.clone()
     };
     let deed = Deed {

@@ -116,11 +116,7 @@ pub(super) async fn begin(
     ];
     transaction.execute(INSERT, row).await?;
     let by_themselves = Act {
-        actor: Actor::Member {
-            id: member.membership_id,
-            email: member.email.clone(),
-            role: member.role,
-        },
+        actor: Actor::member(member),
         ..act.clone()
     };
     let deed = Deed {

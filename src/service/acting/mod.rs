@@ -98,11 +98,7 @@ impl Acting {
     pub(super) fn act(&self) -> Act {
         Act {
             at: self.service.clock.now(),
-            actor: Actor::Member {
-                id: self.member.membership_id,
-                email: self.member.email.clone(),
-                role: self.member.role,
-            },
+            actor: Actor::member(&self.member),
             means: self.means,
             address: self.address,
         }
