@@ -185,8 +185,41 @@ async fn what_does_not_end_in_time_is_cut_and_counted() {
     assert_eq!(ended(&gateway), ("0".to_owned(), "2".to_owned()));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tunnel_that_is_asked_for_in_the_last_moment_is_opened() {
+    let upstream = Upstream::start().await;
+    let limits = "[limits]\nshutdown_linger_ms = 10_000\n";
+    let house = House::new(Engine::Sqlite, upstream.plain, limits).await;
+    let key = house.key("ci", &[]);
+    let mut gateway = house.start().await;
+    let target = house.target(&gateway, Some(&key.plain));
+    let mut early = target.connect(Mode::Http1).await;
+    assert_eq!(get(&mut early, &target, "/api/identity").await, 200);
+    let mut other = target.connect(Mode::Http1).await;
+    assert_eq!(get(&mut other, &target, "/api/identity").await, 200);
+    gateway.signal(Signal::TERM);
+    says(&mut gateway, "no more connections").await;
+    // Other requests are told that they are the last.
+    let last = target.request(Mode::Http1, "GET", "/api/identity");
+    let last = other.send(last.body(client::empty()).unwrap()).await;
+    assert_eq!(last.headers().get("connection").unwrap(), "close");
+    let mut socket = upgrade(&mut early, &target).await;
+    socket.send(Message::text("late")).await.unwrap();
+    let echo = within("an echo", socket.next()).await.unwrap().unwrap();
+    assert_eq!(echo, Message::text("late"));
+    drop(socket);
+    assert_eq!(gateway.ended().await, Some(0), "{:#?}", gateway.stderr());
+}
+
 async fn web_socket(target: &Target) -> WebSocketStream<TokioIo<hyper::upgrade::Upgraded>> {
     let mut connection = target.connect(Mode::Http1).await;
+    upgrade(&mut connection, target).await
+}
+
+async fn upgrade(
+    connection: &mut Connection,
+    target: &Target,
+) -> WebSocketStream<TokioIo<hyper::upgrade::Upgraded>> {
     let request = target
         .request(Mode::Http1, "GET", "/ws")
         .header("connection", "upgrade")
@@ -197,6 +230,7 @@ async fn web_socket(target: &Target) -> WebSocketStream<TokioIo<hyper::upgrade::
         .send(request.body(client::empty()).unwrap())
         .await;
     assert_eq!(response.status(), 101);
+    assert_eq!(response.headers().get("connection").unwrap(), "upgrade");
     let upgraded = hyper::upgrade::on(response).await.unwrap();
     WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Client, None).await
 }

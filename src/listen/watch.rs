@@ -1,14 +1,20 @@
-//! The deadlines of a connection between its requests, without a timer for each.
+//! The deadlines of a connection between its requests, without a timer for each; and how its task is
+//! told that it has to end.
 //!
 //! A worker sweeps over its connections a few times a second and closes those that are over their time.
 //! That costs a request two relaxed stores, where a timer would cost an allocation and two turns of
 //! the timer wheel. A deadline is therefore met up to [`SWEEP_EVERY`] late.
+//!
+//! Every reason to end goes through one set of bits and one waker: a connection's task is polled several
+//! times for each request, and every source that it waits for costs each of those polls.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use futures_util::task::AtomicWaker;
 
 use crate::config::limits::Limits;
 
@@ -66,6 +72,30 @@ impl Phase {
     }
 }
 
+/// Why a connection is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// At once, by a reset, whatever it is doing.
+    Reset,
+    /// It is over its time.
+    Expired,
+    /// The server ends; what is in flight may finish.
+    Drain,
+}
+
+impl Call {
+    /// The most urgent first.
+    const ALL: [Self; 3] = [Self::Reset, Self::Expired, Self::Drain];
+
+    const fn bit(self) -> u8 {
+        match self {
+            Self::Reset => 1,
+            Self::Expired => 2,
+            Self::Drain => 4,
+        }
+    }
+}
+
 /// One connection, as the sweep sees it.
 #[derive(Debug)]
 pub struct Watch {
@@ -73,10 +103,13 @@ pub struct Watch {
     phase: AtomicU8,
     since: AtomicU32,
     in_flight: AtomicU32,
-    expired: Notify,
     /// What the kernel still holds for the client is not to be delivered.
     is_reset_at_end: AtomicBool,
-    reset: Notify,
+    /// The server ends: what is answered now is answered last.
+    is_draining: AtomicBool,
+    /// Bits of [`Call`] that the connection's task has not taken yet.
+    calls: AtomicU8,
+    task: AtomicWaker,
 }
 
 impl Watch {
@@ -88,9 +121,10 @@ impl Watch {
             phase: AtomicU8::new(Phase::Handshake.number()),
             since,
             in_flight: AtomicU32::new(0),
-            expired: Notify::new(),
             is_reset_at_end: AtomicBool::new(false),
-            reset: Notify::new(),
+            is_draining: AtomicBool::new(false),
+            calls: AtomicU8::new(0),
+            task: AtomicWaker::new(),
         }
     }
 
@@ -129,9 +163,26 @@ impl Watch {
             .unwrap_or(Phase::Busy)
     }
 
-    /// Returns when the sweep found the connection over its time.
-    pub async fn expired(&self) {
-        self.expired.notified().await;
+    /// Returns when the connection is to end. Each call is told once, the most urgent first.
+    pub async fn called(&self) -> Call {
+        poll_fn(|cx| self.poll_called(cx)).await
+    }
+
+    /// Returns when a connection that is being opened is to end. That the server ends is no reason: what
+    /// was accepted before is still served, and [`Self::is_draining`] says so then.
+    pub async fn called_off(&self) {
+        while self.called().await == Call::Drain {}
+    }
+
+    /// The server ends.
+    pub fn drain(&self) {
+        self.is_draining.store(true, Ordering::Relaxed);
+        self.call(Call::Drain);
+    }
+
+    /// Whether the server ends.
+    pub fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Relaxed)
     }
 
     /// When the connection ends, it is reset rather than closed.
@@ -142,17 +193,17 @@ impl Watch {
     /// The connection ends now, by a reset, whatever it is doing.
     pub fn reset_now(&self) {
         self.reset_at_end();
-        self.reset.notify_one();
-    }
-
-    /// Returns when the connection is to be reset now.
-    pub async fn reset(&self) {
-        self.reset.notified().await;
+        self.call(Call::Reset);
     }
 
     /// Whether its end is to be a reset.
     pub fn is_reset_at_end(&self) -> bool {
         self.is_reset_at_end.load(Ordering::Relaxed)
+    }
+
+    /// The connection's task has ended. A tunnel may keep the watch; it is not to keep the task as well.
+    pub fn leave(&self) {
+        drop(self.task.take());
     }
 
     /// Tells the connection's task if its time is over.
@@ -165,11 +216,33 @@ impl Watch {
             .now()
             .wrapping_sub(self.since.load(Ordering::Relaxed));
         if SWEEP_EVERY.saturating_mul(elapsed) > Duration::from_millis(limit_ms) {
-            self.expired.notify_one();
+            self.call(Call::Expired);
         }
     }
 
+    fn call(&self, call: Call) {
+        self.calls.fetch_or(call.bit(), Ordering::Release);
+        self.task.wake();
+    }
+
+    /// The waker first: a call that comes in between is seen by one of the two.
+    fn poll_called(&self, cx: &Context<'_>) -> Poll<Call> {
+        self.task.register(cx.waker());
+        let calls = self.calls.load(Ordering::Acquire);
+        let urgent = Call::ALL.into_iter().find(|it| calls & it.bit() != 0);
+        let Some(call) = urgent else {
+            return Poll::Pending;
+        };
+        self.calls.fetch_and(!call.bit(), Ordering::AcqRel);
+        Poll::Ready(call)
+    }
+
     fn enter(&self, phase: Phase) {
+        // It moved on: a call for what it did before is no longer true. All of this is on one thread.
+        if self.calls.load(Ordering::Relaxed) & Call::Expired.bit() != 0 {
+            self.calls
+                .fetch_and(!Call::Expired.bit(), Ordering::Relaxed);
+        }
         self.since.store(self.ticks.now(), Ordering::Relaxed);
         self.phase.store(phase.number(), Ordering::Relaxed);
     }
@@ -195,7 +268,7 @@ mod tests {
     fn after(watch: &Watch, ticks: &Ticks, seconds: u32) -> bool {
         (0..seconds * 4).for_each(|_| ticks.advance());
         watch.sweep(&Limits::default());
-        watch.expired().now_or_never().is_some()
+        watch.called().now_or_never() == Some(Call::Expired)
     }
 
     #[test]
@@ -224,5 +297,29 @@ mod tests {
         drop(second);
         assert!(!after(&watch, &ticks, 74));
         assert!(after(&watch, &ticks, 2));
+    }
+
+    #[test]
+    fn a_request_that_comes_when_its_time_is_just_over_is_served() {
+        let ticks = Ticks::default();
+        let watch = Arc::new(Watch::new(ticks.clone()));
+        watch.idle();
+        (0..76 * 4).for_each(|_| ticks.advance());
+        watch.sweep(&Limits::default());
+        // In the same turn of the worker, before the connection's task was told.
+        watch.bytes_came();
+        assert_eq!(watch.called().now_or_never(), None);
+    }
+
+    #[test]
+    fn every_call_is_told_once_and_the_most_urgent_first() {
+        let watch = Watch::new(Ticks::default());
+        assert_eq!(watch.called().now_or_never(), None);
+        watch.drain();
+        watch.reset_now();
+        assert_eq!(watch.called().now_or_never(), Some(Call::Reset));
+        assert_eq!(watch.called().now_or_never(), Some(Call::Drain));
+        assert_eq!(watch.called().now_or_never(), None);
+        assert!(watch.is_draining() && watch.is_reset_at_end());
     }
 }

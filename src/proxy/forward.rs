@@ -6,14 +6,14 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Response};
 use hyper::body::{Body as _, Incoming};
 use tokio::time::timeout;
 
-use super::body::{RequestBody, Upload};
+use super::body::Upload;
 use super::tunnel::Upgrade;
 use super::upstream::{Returning, Sent};
-use super::{Proxy, headers};
+use super::{BoxedRequest, Proxy, headers};
 use crate::auth::{Direction, OpenRequest};
 use crate::model::refusal::Refusal;
 use crate::route::Permit;
@@ -33,7 +33,7 @@ impl Proxy {
     pub(super) async fn forward(
         &self,
         permit: Permit<'_>,
-        request: Request<Incoming>,
+        mut request: BoxedRequest,
         upgrade: Option<Upgrade>,
         open: Option<Rc<OpenRequest>>,
     ) -> Result<Answer, Refusal> {
@@ -46,11 +46,7 @@ impl Proxy {
             .upstreams
             .get(route.config.upstream)
             .ok_or(Refusal::NoRoute)?;
-        let idle = Duration::from_millis(limits.body_idle_timeout_ms);
-        let mut request = request.map(|body| {
-            let body = RequestBody::new(body, limits.body_bytes_max, idle);
-            body.gated_by(open.clone())
-        });
+        request.body_mut().gate_by(open.clone());
         if let Some(upgrade) = &upgrade {
             headers::set_upgrade(request.headers_mut(), upgrade.protocol.clone());
         }
@@ -136,17 +132,16 @@ fn accept(sent: Sent, upgrade: Option<Upgrade>) -> Result<Answer, Refusal> {
 /// Waits for the head of an answer. The time counts from when the client's body last moved, so that a
 /// long upload is no late answer. Zero: for as long as it takes.
 pub(super) async fn await_head<T>(
-    head: impl Future<Output = T>,
+    mut head: Pin<&mut impl Future<Output = T>>,
     upload: &Upload,
     limit: Duration,
 ) -> Result<T, Refusal> {
-    let mut head = pin!(head);
     if limit.is_zero() {
         return Ok(head.await);
     }
     loop {
         let moved = upload.moved();
-        match timeout(limit, &mut head).await {
+        match timeout(limit, head.as_mut()).await {
             Ok(answered) => return Ok(answered),
             Err(_elapsed) if upload.moved() > moved => {}
             Err(_elapsed) => return Err(Refusal::UpstreamTimeout),

@@ -7,8 +7,7 @@
 use http::header::{
     CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, TE, TRANSFER_ENCODING, UPGRADE, VIA,
 };
-use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
 
 use super::client::Client;
 use crate::record::request_id::RequestId;
@@ -26,12 +25,21 @@ const PSEUDONYM: HeaderValue = HeaderValue::from_static("1.1 genkan");
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 const TE_OPTION: HeaderValue = HeaderValue::from_static("te");
 
+/// How many headers of ours a request can get: grown once, not at every few.
+const OWN_HEADERS_MAX: usize = 16;
+
 /// Makes a request's headers what an upstream may see.
-pub(super) fn prepare(parts: &mut Parts, client: &Client, permit: &Permit<'_>, id: RequestId) {
-    let host = host_value(&parts.headers, &parts.uri);
-    let wants_trailers = parts.headers.get(TE).is_some_and(|te| te == TRAILERS);
-    remove(&mut parts.headers, |name| is_stripped(name, client.trusted));
-    let headers = &mut parts.headers;
+pub(super) fn prepare<B>(
+    request: &mut Request<B>,
+    client: &Client,
+    permit: &Permit<'_>,
+    id: RequestId,
+) {
+    let host = host_value(request.headers(), request.uri());
+    let headers = request.headers_mut();
+    let wants_trailers = headers.get(TE).is_some_and(|te| te == TRAILERS);
+    remove(headers, |name| is_stripped(name, client.trusted));
+    headers.reserve(OWN_HEADERS_MAX);
     set_origin(headers, client, host);
     if wants_trailers {
         headers.insert(TE, TRAILERS);

@@ -22,8 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, USER_AGENT};
-use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 use tokio_util::task::TaskTracker;
 
@@ -72,6 +71,9 @@ pub struct Proxy {
     usage: UsageNotes,
     tunnels: TaskTracker,
 }
+
+/// A request on its way: written once, and then handed on as a pointer until it is sent.
+type BoxedRequest = Box<Request<RequestBody>>;
 
 /// What is known of a request so far, for whoever has to answer it.
 struct Trail<'a> {
@@ -128,16 +130,20 @@ impl Proxy {
     }
 
     /// Walks a request through the house; whatever happens, there is an answer.
-    pub async fn serve(
+    pub fn serve(
         self: Rc<Self>,
         client: Rc<Client>,
         request: Request<Incoming>,
-    ) -> Response<ResponseBody> {
-        let in_flight = client.watch.begin();
-        let mut trail = self.begin(&client, &request);
-        match self.walk(&client, request, &mut trail).await {
-            Ok(answer) => self.relay(answer, trail, in_flight),
-            Err(refusal) => respond::refuse(refusal, trail, in_flight),
+    ) -> impl Future<Output = Response<ResponseBody>> {
+        // Before the future, which would hold the request twice.
+        let request = self.take_in(request);
+        async move {
+            let in_flight = client.watch.begin();
+            let mut trail = self.begin(&client, &request);
+            match self.walk(&client, request, &mut trail).await {
+                Ok(answer) => self.relay(answer, trail, in_flight),
+                Err(refusal) => respond::refuse(refusal, trail, in_flight),
+            }
         }
     }
 
@@ -145,35 +151,33 @@ impl Proxy {
     async fn walk<'a>(
         &'a self,
         client: &Client,
-        request: Request<Incoming>,
+        mut request: BoxedRequest,
         trail: &mut Trail<'a>,
     ) -> Result<Answer, Refusal> {
-        let (mut parts, body) = request.into_parts();
-        let target = Target::read(&parts, &self.shared.limits)?;
+        let target = Target::read(&request, &self.shared.limits)?;
         let found = self.shared.routes.find(target.host, &target.path);
         if mcp::is_discovery(&target, found, &self.shared.routes) {
             return Err(Refusal::OAuthAbsent);
         }
         let route = found.ok_or(Refusal::NoRoute)?;
-        trail.takes(route, &parts, &target.path);
-        if route.config.mcp && !mcp::origin_is_welcome(route, &parts.headers, target.authority) {
+        trail.takes(route, request.headers(), &target.path);
+        if route.config.mcp && !mcp::origin_is_welcome(route, request.headers(), target.authority) {
             return Err(Refusal::OriginRefused);
         }
-        let permit = self.permit(route, &target, &parts, trail).await?;
+        let permit = self.permit(route, &target, &request, trail).await?;
         if let Some(caller) = permit.admitted() {
-            let is_alone = parts.version != Version::HTTP_2;
+            let is_alone = request.version() != Version::HTTP_2;
             let watch = Arc::clone(&client.watch);
             trail.open = Some(self.open.open(caller, watch, is_alone));
         }
         if route.config.mcp {
-            self.shared.sessions.check(&permit, &parts.headers)?;
+            self.shared.sessions.check(&permit, request.headers())?;
         }
         let changed_path = target.into_changed_path();
-        let upgrade = tunnel::wanted(&mut parts)?;
+        let upgrade = tunnel::wanted(&mut request)?;
         // First the headers: of an HTTP/2 request only the URI still knows the host.
-        headers::prepare(&mut parts, client, &permit, trail.record.id());
-        target::settle(&mut parts.uri, changed_path);
-        let request = Request::from_parts(parts, body);
+        headers::prepare(&mut request, client, &permit, trail.record.id());
+        target::settle(request.uri_mut(), changed_path);
         self.forward(permit, request, upgrade, trail.open.clone())
             .await
     }
@@ -184,20 +188,20 @@ impl Proxy {
         &self,
         route: &'a Route,
         target: &Target<'_>,
-        parts: &Parts,
+        request: &Request<RequestBody>,
         trail: &mut Trail<'a>,
     ) -> Result<Permit<'a>, Refusal> {
         if let Some(permit) = route.authorize_public(&target.path) {
             return Ok(permit);
         }
-        if let Some(permit) = preflight_origin(parts).and_then(|o| route.authorize_preflight(o)) {
+        if let Some(permit) = preflight_origin(request).and_then(|o| route.authorize_preflight(o)) {
             return Ok(permit);
         }
-        let key = identify::identify(&parts.headers, route)?;
+        let key = identify::identify(request.headers(), route)?;
         match self.shared.authenticator.authenticate(key).await {
             Ok(caller) => {
                 trail.record.set_key(caller.principal().key_id);
-                let agent = parts.headers.get(USER_AGENT).map(HeaderValue::as_bytes);
+                let agent = request.headers().get(USER_AGENT).map(HeaderValue::as_bytes);
                 let address = trail.record.client().ip().to_canonical();
                 self.usage.used(caller.principal().key_id, address, agent);
                 route.authorize(caller)
@@ -211,7 +215,14 @@ impl Proxy {
         }
     }
 
-    fn begin(&self, client: &Client, request: &Request<Incoming>) -> Trail<'static> {
+    /// Puts a request where nobody has to move it.
+    fn take_in(&self, request: Request<Incoming>) -> BoxedRequest {
+        let limits = &self.shared.limits;
+        let idle = Duration::from_millis(limits.body_idle_timeout_ms);
+        Box::new(request.map(|body| RequestBody::new(body, limits.body_bytes_max, idle)))
+    }
+
+    fn begin(&self, client: &Client, request: &Request<RequestBody>) -> Trail<'static> {
         let id = self.ids.borrow_mut().issue();
         let method = request.method().clone();
         Trail {
@@ -233,12 +244,11 @@ impl Proxy {
 }
 
 impl<'a> Trail<'a> {
-    fn takes(&mut self, route: &'a Route, parts: &Parts, path: &str) {
+    fn takes(&mut self, route: &'a Route, headers: &HeaderMap, path: &str) {
         self.route = Some(route);
         self.record.set_route(route.index, path);
         if !route.config.cors_origins.is_empty() {
-            self.cors_origin = parts
-                .headers
+            self.cors_origin = headers
                 .get(ORIGIN)
                 .filter(|origin| route.accepts_origin(origin.as_bytes()))
                 .cloned();
@@ -247,12 +257,31 @@ impl<'a> Trail<'a> {
 }
 
 /// The origin of a preflight request (Fetch §3.3.2): a browser asks whether it may ask.
-fn preflight_origin(parts: &Parts) -> Option<&[u8]> {
-    let asks = parts.method == Method::OPTIONS
-        && parts.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-    parts
-        .headers
+fn preflight_origin<B>(request: &Request<B>) -> Option<&[u8]> {
+    let asks = request.method() == Method::OPTIONS
+        && request
+            .headers()
+            .contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    request
+        .headers()
         .get(ORIGIN)
         .filter(|_| asks)
         .map(HeaderValue::as_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bytes of the future that a method returns.
+    fn bytes<A, B, C, F: Future>(_method: impl FnOnce(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// hyper moves it, and keeps room for one with every connection.
+    #[test]
+    fn a_request_on_its_way_takes_at_most_2_kib() {
+        let size = bytes(Proxy::serve);
+        assert!(size <= 2_048, "{size} bytes");
+    }
 }

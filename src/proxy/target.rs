@@ -3,9 +3,8 @@
 use std::borrow::Cow;
 
 use http::header::{EXPECT, HOST, TRANSFER_ENCODING};
-use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
-use http::{HeaderMap, Method, Uri, Version};
+use http::{HeaderMap, Method, Request, Uri, Version};
 
 use crate::config::limits::Limits;
 use crate::model::refusal::{BadRequest, Refusal};
@@ -25,22 +24,25 @@ pub(super) struct Target<'a> {
 impl<'a> Target<'a> {
     /// Reads and checks the request line and what belongs to it, in the order in which a refusal is
     /// most useful to the caller.
-    pub(super) fn read(parts: &'a Parts, limits: &Limits) -> Result<Self, Refusal> {
-        if matches!(parts.method, Method::CONNECT | Method::TRACE) {
+    pub(super) fn read<B>(request: &'a Request<B>, limits: &Limits) -> Result<Self, Refusal> {
+        if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
             return Err(Refusal::MethodNotAllowed);
         }
-        let line = parts.uri.path_and_query().map_or("", PathAndQuery::as_str);
+        let line = request
+            .uri()
+            .path_and_query()
+            .map_or("", PathAndQuery::as_str);
         if line.len() > limits.target_bytes_max {
             return Err(Refusal::TargetTooLong);
         }
-        if head_bytes(&parts.headers) > limits.head_bytes_max {
+        if head_bytes(request.headers()) > limits.head_bytes_max {
             return Err(Refusal::HeadTooLarge);
         }
-        check_scheme(&parts.uri)?;
-        check_framing(parts)?;
-        check_expectation(&parts.headers)?;
-        let authority = authority(parts)?;
-        let path = path::canonical(parts.uri.path()).ok_or(bad(BadRequest::Path))?;
+        check_scheme(request.uri())?;
+        check_framing(request)?;
+        check_expectation(request.headers())?;
+        let authority = authority(request)?;
+        let path = path::canonical(request.uri().path()).ok_or(bad(BadRequest::Path))?;
         Ok(Self {
             authority,
             host: host_of(authority),
@@ -83,13 +85,13 @@ fn check_scheme(uri: &Uri) -> Result<(), Refusal> {
 
 /// Only `chunked`, only once, only in HTTP/1.1 (RFC 9112 §6.1). Anything else is where request
 /// smuggling begins: the next reader may understand the list in another way.
-fn check_framing(parts: &Parts) -> Result<(), Refusal> {
-    let mut encodings = parts.headers.get_all(TRANSFER_ENCODING).iter();
+fn check_framing<B>(request: &Request<B>) -> Result<(), Refusal> {
+    let mut encodings = request.headers().get_all(TRANSFER_ENCODING).iter();
     match (encodings.next(), encodings.next()) {
         (None, _) => Ok(()),
         (Some(only), None)
             if only.as_bytes().eq_ignore_ascii_case(b"chunked")
-                && parts.version == Version::HTTP_11 =>
+                && request.version() == Version::HTTP_11 =>
         {
             Ok(())
         }
@@ -107,14 +109,14 @@ fn check_expectation(headers: &HeaderMap) -> Result<(), Refusal> {
 }
 
 /// The one authority that the request line and the `Host` header agree on (RFC 9112 §3.2).
-fn authority(parts: &Parts) -> Result<&str, Refusal> {
-    let mut hosts = parts.headers.get_all(HOST).iter();
+fn authority<B>(request: &Request<B>) -> Result<&str, Refusal> {
+    let mut hosts = request.headers().get_all(HOST).iter();
     let named = match (hosts.next(), hosts.next()) {
         (None, _) => None,
         (Some(host), None) => Some(host.to_str().map_err(|_not_ascii| bad(BadRequest::Host))?),
         _ => return Err(bad(BadRequest::Host)),
     };
-    let target = parts.uri.authority().map(Authority::as_str);
+    let target = request.uri().authority().map(Authority::as_str);
     let authority = match (target, named) {
         (Some(target), Some(named)) if !target.eq_ignore_ascii_case(named) => {
             return Err(bad(BadRequest::HostMismatch));
@@ -173,13 +175,11 @@ pub(super) fn settle(uri: &mut Uri, changed_path: Option<String>) {
 
 #[cfg(test)]
 mod tests {
-    use http::Request;
-
     use super::*;
 
     fn read(request: http::request::Builder) -> Result<(String, String), Refusal> {
-        let (parts, ()) = request.body(()).unwrap().into_parts();
-        Target::read(&parts, &Limits::default()).map(|t| (t.host.to_owned(), t.path.into_owned()))
+        let request = request.body(()).unwrap();
+        Target::read(&request, &Limits::default()).map(|t| (t.host.to_owned(), t.path.into_owned()))
     }
 
     #[test]

@@ -8,8 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::header::{CONNECTION, UPGRADE};
-use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Version};
+use http::{HeaderMap, HeaderValue, Request, Version};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
@@ -42,19 +41,21 @@ pub(super) struct Upgrade {
 /// the upstream (RFC 9113 §3.1 dropped it). Ignoring an upgrade is always right (RFC 9110 §7.8), so
 /// what is not asked for properly is left out rather than refused, except with a body: then an
 /// upstream that switches and one that does not would read it differently.
-pub(super) fn wanted(parts: &mut Parts) -> Result<Option<Upgrade>, Refusal> {
-    let client = parts.extensions.remove::<OnUpgrade>();
-    let Some(protocol) = protocol(&parts.headers) else {
+pub(super) fn wanted<B>(request: &mut Request<B>) -> Result<Option<Upgrade>, Refusal> {
+    let client = request.extensions_mut().remove::<OnUpgrade>();
+    let headers = request.headers();
+    let Some(protocol) = protocol(headers) else {
         return Ok(None);
     };
-    let has_body = parts.headers.contains_key(http::header::TRANSFER_ENCODING)
-        || parts
-            .headers
+    let has_body = headers.contains_key(http::header::TRANSFER_ENCODING)
+        || headers
             .get(http::header::CONTENT_LENGTH)
             .is_some_and(|length| length != "0");
     match client {
         Some(_) if has_body => Err(Refusal::BadRequest(BadRequest::Upgrade)),
-        Some(client) if parts.version == Version::HTTP_11 => Ok(Some(Upgrade { protocol, client })),
+        Some(client) if request.version() == Version::HTTP_11 => {
+            Ok(Some(Upgrade { protocol, client }))
+        }
         _ => Ok(None),
     }
 }

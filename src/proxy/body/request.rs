@@ -54,8 +54,8 @@ impl RequestBody {
     }
 
     /// Every chunk passes only while the request may go on.
-    pub(in crate::proxy) fn gated_by(self, open: Option<Rc<OpenRequest>>) -> Self {
-        Self { open, ..self }
+    pub(in crate::proxy) fn gate_by(&mut self, open: Option<Rc<OpenRequest>>) {
+        self.open = open;
     }
 
     pub(in crate::proxy) fn upload(&self) -> Rc<Upload> {

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::Sent;
 use crate::config::Address;
+use crate::proxy::BoxedRequest;
 use crate::proxy::body::RequestBody;
 
 /// A connection that can take a request now.
@@ -23,7 +24,7 @@ pub(super) enum Connection {
 /// Why a request has no answer.
 pub(super) enum SendError {
     /// No byte of it was written: it may be sent on another connection.
-    Unsent(Box<Request<RequestBody>>),
+    Unsent(BoxedRequest),
     /// It may have been read, in part or in whole.
     Failed(hyper::Error),
 }
@@ -92,10 +93,10 @@ impl Endpoint {
     pub(super) async fn send(
         self: Rc<Self>,
         connection: Connection,
-        request: Request<RequestBody>,
+        request: BoxedRequest,
     ) -> Result<Sent, SendError> {
         match connection {
-            Connection::Http1(mut sender) => match sender.try_send_request(request).await {
+            Connection::Http1(mut sender) => match sender.try_send_request(*request).await {
                 Ok(response) => {
                     let connection = Some(Returning {
                         endpoint: self,
@@ -108,7 +109,7 @@ impl Endpoint {
                 }
                 Err(error) => Err(send_error(error)),
             },
-            Connection::Http2(mut sender) => match sender.try_send_request(request).await {
+            Connection::Http2(mut sender) => match sender.try_send_request(*request).await {
                 Ok(response) => Ok(Sent {
                     response,
                     connection: None,

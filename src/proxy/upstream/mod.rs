@@ -9,6 +9,7 @@ mod endpoint;
 pub mod tls;
 
 use std::cell::Cell;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use hyper::body::Incoming;
 pub use connect::LocalExecutor;
 pub use endpoint::Returning;
 
+use super::BoxedRequest;
 use super::body::RequestBody;
 use super::forward::await_head;
 use crate::auth::OpenRequest;
@@ -70,7 +72,7 @@ impl Upstream {
     /// become a tunnel, so HTTP/1.1. `open` is asked right before: connecting may have taken a while.
     pub(super) async fn send(
         &self,
-        mut request: Request<RequestBody>,
+        mut request: BoxedRequest,
         exclusive: bool,
         open: Option<&OpenRequest>,
     ) -> Result<Sent, Refusal> {
@@ -80,9 +82,10 @@ impl Upstream {
             let (endpoint, connection) = self.connection(exclusive, attempt > 0).await?;
             self.address(&mut request, &endpoint, &connection);
             open.map_or(Ok(()), OpenRequest::check)?;
-            match await_head(endpoint.send(connection, request), &upload, first_byte).await? {
+            let head = pin!(endpoint.send(connection, request));
+            match await_head(head, &upload, first_byte).await? {
                 Ok(sent) => return Ok(sent),
-                Err(SendError::Unsent(returned)) => request = *returned,
+                Err(SendError::Unsent(returned)) => request = returned,
                 Err(SendError::Failed(error)) => {
                     // A client's broken body is not the upstream's fault, and no line for anybody.
                     if let Some(refusal) = upload.failure() {
@@ -136,7 +139,10 @@ impl Upstream {
 
     async fn connect(&self, endpoint: &Endpoint, exclusive: bool) -> Result<Connection, Refusal> {
         let limit = Duration::from_millis(self.config.connect_timeout_ms);
+        // On the heap: TLS and both protocols take 8 KiB, which every request would carry about with it,
+        // though hardly any has to connect.
         let connecting = connect::connect(&endpoint.address, self.tls.as_ref(), exclusive);
+        let connecting = Box::pin(connecting);
         let (why, refusal) = match tokio::time::timeout(limit, connecting).await {
             Ok(Ok(connection)) => {
                 self.metrics.upstream_connected();

@@ -1,21 +1,21 @@
 //! A worker: one thread, one runtime, its own upstream connections. A connection stays on the worker
 //! that took it up.
 
+mod connection;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
+use futures_util::FutureExt as _;
 use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use ipnet::IpNet;
-use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::spawn_local;
@@ -26,13 +26,12 @@ use super::protocols::{http1_builder, http2_builder};
 use super::usage::Telling;
 use crate::config;
 use crate::listen::accept::Accepted;
-use crate::listen::stream::{Protocol, Stream};
-use crate::listen::watch::{Phase, SWEEP_EVERY, Ticks, Watch};
+use crate::listen::watch::{SWEEP_EVERY, Ticks, Watch};
 use crate::model::clock::Clock;
 use crate::model::random::SystemEntropy;
 use crate::proxy::upstream::tls::Connectors;
 use crate::proxy::upstream::{LocalExecutor, Upstream};
-use crate::proxy::{Client, Proxy, Shared};
+use crate::proxy::{Proxy, Shared};
 use crate::record::metrics::WorkerMetrics;
 use crate::record::usage::TOLD_EVERY;
 
@@ -140,6 +139,8 @@ struct Floor {
     turns_until_telling: Cell<u128>,
     tasks: TaskTracker,
     drain: watch::Receiver<bool>,
+    /// Whether `drain` was passed on.
+    is_draining: Cell<bool>,
 }
 
 impl Floor {
@@ -179,6 +180,7 @@ impl Floor {
             turns_until_telling: Cell::new(TURNS_PER_TELLING),
             tasks,
             drain,
+            is_draining: Cell::new(false),
         }
     }
 
@@ -187,7 +189,7 @@ impl Floor {
     async fn work(self: Rc<Self>, mut queue: mpsc::Receiver<Accepted>) -> u64 {
         // Not among the tasks that the end waits for: it goes on until the worker does.
         drop(spawn_local(self.proxy.answer_sweeps()));
-        let mut sweep = tokio::time::interval(SWEEP_EVERY);
+        let mut tending = pin!(self.tend());
         loop {
             tokio::select! {
                 accepted = queue.recv() => match accepted {
@@ -197,17 +199,15 @@ impl Floor {
                     }
                     None => break,
                 },
-                _ = sweep.tick() => self.sweep(),
+                never = &mut tending => match never {},
             }
         }
         self.tasks.close();
         let time = Duration::from_millis(self.plan.shared.limits.shutdown_timeout_ms);
         let ended = async {
-            loop {
-                tokio::select! {
-                    () = self.tasks.wait() => break,
-                    _ = sweep.tick() => self.sweep(),
-                }
+            tokio::select! {
+                () = self.tasks.wait() => {}
+                never = &mut tending => match never {},
             }
         };
         let ended = tokio::time::timeout(time, ended).await;
@@ -215,6 +215,23 @@ impl Floor {
         match ended {
             Ok(()) => 0,
             Err(_elapsed) => self.metrics.active(),
+        }
+    }
+
+    /// Sweeps; and when the server ends, tells every connection so.
+    async fn tend(&self) -> Infallible {
+        let mut sweep = tokio::time::interval(SWEEP_EVERY);
+        let mut drain = self.drain.clone();
+        // An error says that the server is gone; then it is the end all the more.
+        let mut draining = pin!(drain.wait_for(|drain| *drain).map(drop));
+        loop {
+            tokio::select! {
+                _ = sweep.tick() => self.sweep(),
+                () = &mut draining, if !self.is_draining.get() => {
+                    self.is_draining.set(true);
+                    self.watches.borrow().values().for_each(|watch| watch.drain());
+                }
+            }
         }
     }
 
@@ -238,151 +255,5 @@ impl Floor {
     fn tell_usage(&self) {
         let (uses, dropped) = self.proxy.take_usage(self.plan.clock.now());
         self.plan.usage.tell(self.number, uses, dropped);
-    }
-
-    async fn connection(self: Rc<Self>, accepted: Accepted) {
-        let Accepted {
-            socket,
-            peer,
-            listener,
-            place,
-        } = accepted;
-        let watch = Arc::new(Watch::new(self.ticks.clone()));
-        let _seat = Seat::take(&self, &watch);
-        let tls = self.plan.tls.get(listener).and_then(Option::as_ref);
-        let opened = tokio::select! {
-            opened = open(socket, tls, &watch) => opened,
-            () = watch.expired() => return,
-        };
-        let (stream, protocol) = match opened {
-            Ok(opened) => opened,
-            Err(error) => {
-                tracing::debug!(%error, "a connection ended before its first request");
-                return;
-            }
-        };
-        let trusted = &self.plan.trusted_proxies;
-        let client = Rc::new(Client::new(
-            peer,
-            tls.is_some(),
-            trusted,
-            Arc::clone(&watch),
-        ));
-        match protocol {
-            Protocol::Http1 => self.serve_http1(stream, client, &watch).await,
-            Protocol::Http2 => self.serve_http2(stream, client, &watch).await,
-        }
-        drop(place);
-    }
-
-    async fn serve_http1(&self, stream: Stream, client: Rc<Client>, watch: &Watch) {
-        let service = service_fn(|request| {
-            let serving = Rc::clone(&self.proxy).serve(Rc::clone(&client), request);
-            let last = *self.drain.borrow();
-            async move {
-                let mut response = serving.await;
-                if last {
-                    let close = http::HeaderValue::from_static("close");
-                    response
-                        .headers_mut()
-                        .insert(http::header::CONNECTION, close);
-                }
-                Ok::<_, Infallible>(response)
-            }
-        });
-        let io = TokioIo::new(stream);
-        let connection = pin!(self.http1.serve_connection(io, service).with_upgrades());
-        let linger = Duration::from_millis(self.plan.shared.limits.shutdown_linger_ms);
-        let shut_down = http1::UpgradeableConnection::graceful_shutdown;
-        self.drive(connection, shut_down, watch, linger).await;
-    }
-
-    async fn serve_http2(&self, stream: Stream, client: Rc<Client>, watch: &Watch) {
-        watch.idle();
-        let service = service_fn(|request| {
-            let serving = Rc::clone(&self.proxy).serve(Rc::clone(&client), request);
-            async move { Ok::<_, Infallible>(serving.await) }
-        });
-        let io = TokioIo::new(stream);
-        let connection = pin!(self.http2.serve_connection(io, service));
-        // GOAWAY names the last stream that will be answered: nothing is lost by saying it at once.
-        let shut_down = http2::Connection::graceful_shutdown;
-        self.drive(connection, shut_down, watch, Duration::ZERO)
-            .await;
-    }
-
-    /// Runs a connection to its end: its own, its deadline's, or the server's.
-    async fn drive<C: Future<Output = hyper::Result<()>>>(
-        &self,
-        mut connection: Pin<&mut C>,
-        shut_down: fn(Pin<&mut C>),
-        watch: &Watch,
-        linger: Duration,
-    ) {
-        let mut drain = self.drain.clone();
-        let mut draining = pin!(async move {
-            // An error says that the server is gone; then it is the end all the more.
-            drop(drain.wait_for(|drain| *drain).await);
-            tokio::time::sleep(linger).await;
-        });
-        let mut told = false;
-        loop {
-            tokio::select! {
-                biased;
-                ended = &mut connection => return tell(ended),
-                () = &mut draining, if !told => {
-                    told = true;
-                    shut_down(connection.as_mut());
-                }
-                () = watch.reset() => return,
-                () = watch.expired() => {
-                    // A head that does not come is not waited for; between requests both sides agree.
-                    if watch.phase() != Phase::Idle {
-                        return;
-                    }
-                    shut_down(connection.as_mut());
-                }
-            }
-        }
-    }
-}
-
-async fn open(
-    socket: std::net::TcpStream,
-    tls: Option<&TlsAcceptor>,
-    watch: &Arc<Watch>,
-) -> io::Result<(Stream, Protocol)> {
-    let socket = TcpStream::from_std(socket)?;
-    socket.set_nodelay(true)?;
-    Stream::open(socket, tls, Arc::clone(watch)).await
-}
-
-fn tell(ended: hyper::Result<()>) {
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a client connection ended");
-    }
-}
-
-/// A connection's place in the sweep.
-struct Seat {
-    floor: Rc<Floor>,
-    number: u64,
-}
-
-impl Seat {
-    fn take(floor: &Rc<Floor>, watch: &Arc<Watch>) -> Self {
-        let number = floor.next_watch.get();
-        floor.next_watch.set(number.wrapping_add(1));
-        floor.watches.borrow_mut().insert(number, Arc::clone(watch));
-        Self {
-            floor: Rc::clone(floor),
-            number,
-        }
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.floor.watches.borrow_mut().remove(&self.number);
     }
 }
