@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use http_body_util::BodyExt;
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -199,16 +200,67 @@ async fn a_tunnel_that_is_asked_for_in_the_last_moment_is_opened() {
     assert_eq!(get(&mut other, &target, "/api/identity").await, 200);
     gateway.signal(Signal::TERM);
     says(&mut gateway, "no more connections").await;
-    // Other requests are told that they are the last.
-    let last = target.request(Mode::Http1, "GET", "/api/identity");
-    let last = other.send(last.body(client::empty()).unwrap()).await;
-    assert_eq!(last.headers().get("connection").unwrap(), "close");
+    until_the_last_answer(&mut other, &target).await;
     let mut socket = upgrade(&mut early, &target).await;
     socket.send(Message::text("late")).await.unwrap();
     let echo = within("an echo", socket.next()).await.unwrap().unwrap();
     assert_eq!(echo, Message::text("late"));
     drop(socket);
     assert_eq!(gateway.ended().await, Some(0), "{:#?}", gateway.stderr());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_begins_to_speak_when_the_end_has_come_is_served_and_ends() {
+    let upstream = Upstream::start().await;
+    // Longer than the story waits: the connection has to end because it is told to.
+    let limits = "[limits]\nshutdown_linger_ms = 1_000\nshutdown_timeout_ms = 60_000\n";
+    let house = House::new(Engine::Sqlite, upstream.plain, limits).await;
+    let key = house.key("ci", &[]);
+    let mut gateway = house.start().await;
+    let target = house.target(&gateway, Some(&key.plain));
+    let silent = TcpStream::connect(target.plain).await.unwrap();
+    let mut other = target.connect(Mode::Http1).await;
+    // The queue is emptied in its order: the silent one was taken up before.
+    assert_eq!(get(&mut other, &target, "/api/identity").await, 200);
+    gateway.signal(Signal::TERM);
+    says(&mut gateway, "no more connections").await;
+    until_the_last_answer(&mut other, &target).await;
+    // HTTP/2 without TLS; an HTTP/1.1 client would be told with its answer.
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(silent))
+        .await
+        .unwrap();
+    let driver = tokio::spawn(connection);
+    let request = http::Request::get(target.url(Mode::Http1, "/api/identity"))
+        .header("x-api-key", &key.plain);
+    let answer = sender.send_request(request.body(client::empty()).unwrap());
+    assert_eq!(within("an answer", answer).await.unwrap().status(), 200);
+    // Its client would keep it for ever.
+    within("the connection's end", driver)
+        .await
+        .unwrap()
+        .unwrap();
+    drop(sender);
+    assert_eq!(gateway.ended().await, Some(0), "{:#?}", gateway.stderr());
+    assert_eq!(ended(&gateway).1, "0");
+}
+
+/// Asks until an answer says that it is the connection's last: the workers know of the end.
+async fn until_the_last_answer(connection: &mut Connection, target: &Target) {
+    let is_last = async {
+        loop {
+            let request = target.request(Mode::Http1, "GET", "/api/identity");
+            let answer = connection
+                .send(request.body(client::empty()).unwrap())
+                .await;
+            assert_eq!(answer.status(), 200);
+            let last = answer.headers().get("connection").cloned();
+            answer.into_body().collect().await.unwrap();
+            if last.is_some_and(|it| it == "close") {
+                return;
+            }
+        }
+    };
+    within("a last answer", is_last).await;
 }
 
 async fn web_socket(target: &Target) -> WebSocketStream<TokioIo<hyper::upgrade::Upgraded>> {
