@@ -98,7 +98,7 @@ impl Memory {
         }
     }
 
-    fn get(&self, hash: &KeyHash) -> Option<Answer> {
+    pub(super) fn get(&self, hash: &KeyHash) -> Option<Answer> {
         if let Some(caller) = self.known.get(hash) {
             return Some(Answer::Known(caller));
         }
@@ -214,7 +214,7 @@ impl Authenticator {
         &self.progress
     }
 
-    /// What the store says now of a key, whatever is remembered.
+    /// What the store says of a key about which nothing that still holds was remembered.
     pub(super) async fn ask(&self, hash: &KeyHash) -> Result<Arc<Caller>, Refused> {
         for _ in 0..ASK_ATTEMPTS_MAX {
             let answer = self.lookups.ask(*hash).await?;
@@ -365,5 +365,44 @@ impl Invalidate for Authenticator {
 
     fn revocations(&self) -> Vec<Change> {
         self.tombstones.revocations()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::model::clock::SystemClock;
+    use crate::store;
+
+    #[tokio::test]
+    async fn who_found_nothing_before_an_answer_landed_does_not_ask_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = config::Store::Sqlite {
+            path: folder.path().join("genkan.db"),
+        };
+        let lease = Arc::new(Lease::default());
+        lease.extend(SystemClock.boot(), Duration::from_hours(1));
+        let authenticator = Authenticator::new(
+            store::open(&place).await.unwrap(),
+            Arc::new(SystemClock),
+            (lease, Arc::default()),
+            &Limits::default(),
+            Handle::current(),
+        );
+        let (unknown, change) = (KeyHash::of(b"nobody's"), Sequence::new(1));
+        for _ in 0..2 {
+            let refused = authenticator.ask(&unknown).await.unwrap_err();
+            assert_eq!(refused.refusal, Refusal::KeyUnknown);
+        }
+        assert_eq!(authenticator.lookups(), 1);
+        // What was changed since is asked for, whatever is remembered.
+        authenticator.tombstones.insert(&Change {
+            sequence: change,
+            kind: ChangeKind::KeyCreated(unknown),
+            at: SystemClock.now(),
+        });
+        assert!(authenticator.ask(&unknown).await.is_err());
+        assert!(authenticator.lookups() > 1);
     }
 }

@@ -1,6 +1,7 @@
 //! Look-ups in the store: one in flight per key, few at a time, none waited for long.
 
 use std::collections::HashMap;
+use std::future::ready;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use tokio::time::timeout;
 
 use super::authenticate::{Answer, Memory, Refused};
 use super::caller::Caller;
-use super::tombstones::Tombstones;
+use super::tombstones::{Tombstones, Verdict};
 use crate::config::limits::Limits;
 use crate::invalidation::progress::Progress;
 use crate::model::key::KeyHash;
@@ -94,6 +95,10 @@ impl Lookups {
         if let Some(flight) = in_flight.get(&hash) {
             return Ok(flight.clone());
         }
+        // One may have landed since the asker found nothing: it is remembered before it leaves the map.
+        if let Some(answer) = self.shared.remembered(&hash) {
+            return Ok(ready(Ok(answer)).boxed().shared());
+        }
         if in_flight.len() >= self.shared.in_flight_max {
             return Err(Refusal::LookupsExhausted);
         }
@@ -157,6 +162,17 @@ impl SharedState {
                     .ok_or(Refusal::StoreUnavailable)
             }
         }
+    }
+
+    /// What is remembered of a key, unless something happened to it since.
+    fn remembered(&self, hash: &KeyHash) -> Option<Answer> {
+        let answer = self.memory.get(hash)?;
+        let (owner, as_of) = match &answer {
+            Answer::Known(caller) => (Some(caller.principal()), caller.as_of()),
+            Answer::Dead { as_of, .. } => (None, *as_of),
+        };
+        let verdict = self.tombstones.verdict(hash, owner, as_of);
+        (verdict != Verdict::Stale).then_some(answer)
     }
 
     fn in_flight(&self) -> MutexGuard<'_, HashMap<KeyHash, Flight, RandomState>> {
