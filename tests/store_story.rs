@@ -99,6 +99,7 @@ fn member_of(organization: &Organization, email: &str, role: Role) -> Member {
         organization_id: organization.id,
         user_id: UserId::generate(now(), &SystemEntropy),
         email: email.parse().unwrap(),
+        email_verified: true,
         name: "花 Hana".parse().unwrap(),
         kind: MemberKind::Person,
         role,
@@ -108,8 +109,12 @@ fn member_of(organization: &Organization, email: &str, role: Role) -> Member {
 
 fn key_of(member: &Member) -> Key {
     let plain = PlainKey::generate(&SystemEntropy);
+    let id = KeyId::generate(now(), &SystemEntropy);
     Key {
-        id: KeyId::generate(now(), &SystemEntropy),
+        id,
+        chain_id: id,
+        parent_id: None,
+        email_verified: member.email_verified,
         hash: plain.hash(),
         hint: plain.hint(),
         name: "CI 鍵 열쇠 🔑".parse().unwrap(),

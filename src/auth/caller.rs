@@ -13,12 +13,16 @@ use crate::model::key::KeyHash;
 use crate::model::principal::Principal;
 use crate::model::refusal::Refusal;
 
+/// How many headers say who calls.
+const IDENTITY_LENGTH: usize = 6;
+
 /// The headers that tell an upstream who calls, in lower case.
-const IDENTITY_HEADERS: [&str; 5] = [
+const IDENTITY_HEADERS: [&str; IDENTITY_LENGTH] = [
     "x-genkan-key-id",
     "x-genkan-organization-id",
     "x-genkan-user-id",
     "x-genkan-user-email",
+    "x-genkan-user-email-verified",
     "x-genkan-scopes",
 ];
 
@@ -28,7 +32,7 @@ pub struct Caller {
     hash: KeyHash,
     principal: Principal,
     /// Made once at the look-up: a request only counts references up.
-    identity: [(HeaderName, HeaderValue); 5],
+    identity: [(HeaderName, HeaderValue); IDENTITY_LENGTH],
     /// The answer holds all changes up to here.
     as_of: AtomicU64,
     /// When a request was last accepted, in nanoseconds of the boot clock; 0: never.
@@ -45,7 +49,7 @@ impl Caller {
         as_of: Sequence,
         per_second: u32,
     ) -> Option<Self> {
-        let [key, organization, user, email, scopes] =
+        let [key, organization, user, email, verified, scopes] =
             IDENTITY_HEADERS.map(HeaderName::from_static);
         let value = |text: String| HeaderValue::try_from(text).ok();
         let identity = [
@@ -53,6 +57,7 @@ impl Caller {
             (organization, value(principal.organization_id.to_string())?),
             (user, value(principal.user_id.to_string())?),
             (email, value(principal.email.to_string())?),
+            (verified, value(principal.email_verified.to_string())?),
             (scopes, value(principal.scopes.to_string())?),
         ];
         let rate = NonZeroU32::new(per_second).map(|n| RateLimiter::direct(Quota::per_second(n)));
@@ -72,7 +77,7 @@ impl Caller {
     }
 
     /// Who it is, as headers.
-    pub fn identity(&self) -> &[(HeaderName, HeaderValue); 5] {
+    pub fn identity(&self) -> &[(HeaderName, HeaderValue)] {
         &self.identity
     }
 

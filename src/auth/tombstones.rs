@@ -232,8 +232,11 @@ mod tests {
 
     fn owner() -> Principal {
         let (now, entropy) = (Timestamp::from_millis(0), &SystemEntropy);
+        let key_id = KeyId::generate(now, entropy);
         Principal {
-            key_id: KeyId::generate(now, entropy),
+            key_id,
+            chain_id: key_id,
+            email_verified: true,
             organization_id: OrganizationId::generate(now, entropy),
             membership_id: MembershipId::generate(now, entropy),
             user_id: UserId::generate(now, entropy),

@@ -242,6 +242,12 @@ pub struct Key {
     pub user_id: UserId,
     /// Its owner's address, as told to upstream.
     pub email: EmailAddress,
+    /// Whether whoever made it had proven that address.
+    pub email_verified: bool,
+    /// The first key of its rotations; its own id where it succeeds none.
+    pub chain_id: KeyId,
+    /// The key with which it was made through the management API.
+    pub parent_id: Option<KeyId>,
     /// What it may be used for: what it was given, less what its owner's role does not allow.
     pub scopes: Scopes,
     /// When it was made.

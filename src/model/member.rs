@@ -162,6 +162,47 @@ impl FromStr for MemberKind {
     }
 }
 
+/// What somebody proved when they signed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Proof {
+    /// One membership, by an invitation link, which is shown to the inviter too: nothing about the address.
+    Membership,
+    /// The address, by an identity provider that has verified it or by the operator's sign-in link.
+    Address,
+}
+
+impl Proof {
+    /// The word used in the database and the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Membership => "membership",
+            Self::Address => "address",
+        }
+    }
+}
+
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The word is neither.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown proof `{0}`: the proofs are membership and address")]
+pub struct ProofError(pub String);
+
+impl FromStr for Proof {
+    type Err = ProofError;
+
+    fn from_str(word: &str) -> Result<Self, ProofError> {
+        [Self::Membership, Self::Address]
+            .into_iter()
+            .find(|proof| proof.as_str() == word)
+            .ok_or_else(|| ProofError(word.to_owned()))
+    }
+}
+
 /// What a member may do in an organisation, from least to most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Role {
@@ -238,8 +279,10 @@ pub struct Member {
     pub organization_id: OrganizationId,
     /// The person.
     pub user_id: UserId,
-    /// The person's address; unique among users.
+    /// The person's address.
     pub email: EmailAddress,
+    /// Whether the address has been proven: then this membership belongs to the address's one verified user.
+    pub email_verified: bool,
     /// The person's name.
     pub name: Name,
     /// Whether there is a person.

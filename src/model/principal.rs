@@ -19,6 +19,10 @@ pub struct Principal {
     pub user_id: UserId,
     /// That person's address.
     pub email: EmailAddress,
+    /// Whether whoever made the key had proven that address.
+    pub email_verified: bool,
+    /// The first key of the key's rotations: what a session that outlives a rotation is bound to.
+    pub chain_id: KeyId,
     /// What the key may be used for.
     pub scopes: Scopes,
     /// From when on it is refused.
@@ -33,6 +37,8 @@ impl From<Key> for Principal {
             membership_id: key.membership_id,
             user_id: key.user_id,
             email: key.email,
+            email_verified: key.email_verified,
+            chain_id: key.chain_id,
             scopes: key.scopes,
             expires_at: key.expires_at,
         }

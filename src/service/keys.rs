@@ -119,8 +119,9 @@ impl Service {
         allowed_for(new.scopes, owner.role)?;
         let act = self.act();
         let expires_at = expiry(new.expires_in, act.at)?;
+        let id = KeyId::generate(act.at, &*self.entropy);
         let key = Key {
-            id: KeyId::generate(act.at, &*self.entropy),
+            id,
             hash,
             hint,
             name: new.name,
@@ -128,6 +129,9 @@ impl Service {
             membership_id: owner.membership_id,
             user_id: owner.user_id,
             email: owner.email,
+            email_verified: owner.email_verified,
+            chain_id: id,
+            parent_id: None,
             scopes: new.scopes,
             created_at: act.at,
             expires_at,

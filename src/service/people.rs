@@ -92,6 +92,7 @@ impl Service {
             organization_id: organization.id,
             user_id: UserId::generate(act.at, &*self.entropy),
             email: new.email,
+            email_verified: true,
             name: new.name,
             kind: MemberKind::Person,
             role: new.role,

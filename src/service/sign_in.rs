@@ -8,7 +8,7 @@ use super::{Service, ServiceError};
 use crate::model::audit::{Act, Actor, Means};
 use crate::model::id::{InstanceId, MembershipId, SessionId, UserId};
 use crate::model::key::{Key, KeyState, PresentedKey};
-use crate::model::member::{EmailAddress, Invitation, Member, MemberKind, Name};
+use crate::model::member::{EmailAddress, Invitation, Member, MemberKind, Name, Proof};
 use crate::model::scope::Scope;
 use crate::model::token::Token;
 use crate::model::usage::KeyUse;
@@ -67,7 +67,7 @@ impl Service {
         if !self.store.knows_sign_in_link(&link.hash()).await? {
             return Err(ServiceError::LinkUsed);
         }
-        let (act, token, session) = self.arriving(address);
+        let (act, token, session) = self.arriving(Proof::Address, address);
         let member = self.store.sign_in(&link.hash(), &session, &act).await?;
         let member = member.ok_or(ServiceError::LinkUsed)?;
         Ok(SignedIn { member, token })
@@ -91,7 +91,7 @@ impl Service {
         address: Option<IpAddr>,
     ) -> Result<SignedIn, ServiceError> {
         self.invitation(link).await?;
-        let (act, token, session) = self.arriving(address);
+        let (act, token, session) = self.arriving(Proof::Membership, address);
         let ids = self.new_member(&act);
         let accepted = self
             .store
@@ -110,7 +110,7 @@ impl Service {
         email: &EmailAddress,
         address: Option<IpAddr>,
     ) -> Result<SignedIn, ServiceError> {
-        let (act, token, session) = self.arriving(address);
+        let (act, token, session) = self.arriving(Proof::Address, address);
         let mut stays = self.store.members_by_email(email).await?;
         stays.retain(|stay| stay.kind == MemberKind::Person);
         // Of several the oldest: an invitation that somebody else accepted for them takes nothing away.
@@ -139,7 +139,7 @@ impl Service {
         )
     }
 
-    fn arriving(&self, address: Option<IpAddr>) -> (Act, Token, NewSession) {
+    fn arriving(&self, proof: Proof, address: Option<IpAddr>) -> (Act, Token, NewSession) {
         let at = self.clock.now();
         let act = Act {
             at,
@@ -151,6 +151,7 @@ impl Service {
         let session = NewSession {
             id: SessionId::generate(at, &*self.entropy),
             token_hash: token.hash(),
+            proof,
             forget_before: at.minus(SESSION_LIFETIME),
         };
         (act, token, session)
@@ -169,6 +170,7 @@ impl Service {
         let Session {
             id,
             member,
+            proof,
             created_at,
             seen_at,
         } = session;
@@ -178,8 +180,8 @@ impl Service {
         if seen_at.plus(SESSION_SEEN_EVERY) <= now {
             self.store.touch_session(id, now).await?;
         }
-        let means = Means::Session(id);
-        Ok(Some(Acting::new(self.clone(), member, means, address)))
+        let by = (Means::Session(id), proof);
+        Ok(Some(Acting::new(self.clone(), member, by, address)))
     }
 
     /// The member whose live key this is, if it may manage. The store is asked each time: nothing is
@@ -196,8 +198,13 @@ impl Service {
         };
         let member = self.store.member(key.membership_id).await?;
         self.note_use(&key, address).await;
-        let means = Means::Key(key.id);
-        Ok(member.map(|member| Acting::new(self.clone(), member, means, address)))
+        let proof = if key.email_verified {
+            Proof::Address
+        } else {
+            Proof::Membership
+        };
+        let by = (Means::Key(key.id), proof);
+        Ok(member.map(|member| Acting::new(self.clone(), member, by, address)))
     }
 }
 
@@ -276,7 +283,7 @@ impl Acting {
             .into_iter()
             .find(|stay| stay.membership_id == membership);
         let member = there.ok_or(ServiceError::NoSuchMember(membership))?;
-        let (act, token, session) = self.service.arriving(address);
+        let (act, token, session) = self.service.arriving(self.proof(), address);
         self.service
             .store
             .begin_session(&member, &session, &act)

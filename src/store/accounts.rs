@@ -6,7 +6,7 @@ use super::engine::{Session, Value};
 use super::sql::statements;
 use super::{Created, Idempotency, StoreError, audit, idempotency, log, members};
 use crate::model::audit::{Act, Action, Deed};
-use crate::model::member::Member;
+use crate::model::member::{Member, Proof};
 
 statements! {
     SAME_NAME = "SELECT COUNT(*) AS n FROM memberships m JOIN users u ON u.id = m.user_id \
@@ -34,7 +34,7 @@ pub(super) async fn add(
             account.name
         )));
     }
-    members::insert(transaction, account).await?;
+    members::insert(transaction, account, Proof::Membership).await?;
     let deed = Deed {
         organization: Some(account.organization_id),
         action: Action::ServiceAccountCreated,

@@ -6,7 +6,7 @@ use crate::model::change::Sequence;
 use crate::model::clock::Timestamp;
 use crate::model::id::{KeyId, MembershipId, OrganizationId, SessionId};
 use crate::model::key::{Key, KeyHash};
-use crate::model::member::{Member, MemberKind, Name, Role};
+use crate::model::member::{Member, MemberKind, Name, Proof, Role};
 
 /// Which keys a list should have.
 #[derive(Debug, Clone, Copy, Default)]
@@ -143,6 +143,8 @@ pub struct NewSession {
     pub id: SessionId,
     /// Of the secret that it holds.
     pub token_hash: KeyHash,
+    /// What was proven by signing in.
+    pub proof: Proof,
     /// Sessions that began before are over anyway, and are forgotten.
     pub forget_before: Timestamp,
 }
@@ -154,6 +156,8 @@ pub struct Session {
     pub id: SessionId,
     /// Who it is.
     pub member: Member,
+    /// What they proved by signing in.
+    pub proof: Proof,
     /// When they signed in.
     pub created_at: Timestamp,
     /// When it was last seen, to the minute.

@@ -9,7 +9,7 @@ use super::{NewSession, StoreError, audit, members, rows, sessions};
 use crate::model::audit::{Act, Action, Actor, Deed};
 use crate::model::id::{InvitationId, MembershipId, OrganizationId, UserId};
 use crate::model::key::KeyHash;
-use crate::model::member::{EmailAddress, Invitation, Member, MemberKind, Role};
+use crate::model::member::{EmailAddress, Invitation, Member, MemberKind, Proof, Role};
 
 /// What [`read`] reads.
 macro_rules! open_invitations {
@@ -201,12 +201,13 @@ pub(super) async fn accept(
         organization_id: open.organization_id,
         user_id,
         email: open.email,
+        email_verified: new.proof == Proof::Address,
         name: open.name,
         kind: MemberKind::Person,
         role: open.role,
         created_at: act.at,
     };
-    let member = members::insert(transaction, &member).await?;
+    let member = members::insert(transaction, &member, new.proof).await?;
     let values = vec![Value::text(open.id), act.at.into()];
     transaction.execute(ACCEPT, values).await?;
     let by_themselves = Act {

@@ -76,11 +76,12 @@ fn columns(key: &Key) -> Vec<Value> {
         Value::text(&key.hint),
         Value::text(&key.name),
         Value::text(key.membership_id),
-        Value::text(key.organization_id),
-        Value::text(key.user_id),
         Value::text(key.scopes),
         key.created_at.into(),
         Value::optional_time(key.expires_at),
+        Value::Flag(key.email_verified),
+        Value::text(key.chain_id),
+        Value::optional_text(key.parent_id),
     ]
 }
 

@@ -9,8 +9,9 @@ use super::{
 };
 use crate::model::audit::{Act, Action, Deed};
 use crate::model::change::Sequence;
+use crate::model::clock::Timestamp;
 use crate::model::id::{MembershipId, OrganizationId};
-use crate::model::member::{EmailAddress, Member, MemberKind, Organization, Role};
+use crate::model::member::{EmailAddress, Member, MemberKind, Organization, Proof, Role};
 
 /// Above every id, which are hexadecimal after their prefix, in every collation.
 const ABOVE_EVERY_ID: &str = "mbr_g";
@@ -51,7 +52,7 @@ pub(super) async fn add(
     member: &Member,
     act: &Act,
 ) -> Result<Member, StoreError> {
-    let added = insert(transaction, member).await?;
+    let added = insert(transaction, member, Proof::Address).await?;
     let details = json!({ "email": added.email.as_str(), "role": added.role.as_str() });
     let deed = deed(&added, Action::MemberAdded, details);
     audit::append(transaction, act, &deed).await?;
@@ -67,32 +68,62 @@ fn deed(member: &Member, action: Action, details: serde_json::Value) -> Deed {
     }
 }
 
-/// The rows alone.
+/// The rows alone. With the address proven the member is its verified user, made where there is none; without,
+/// a user of this organisation alone, whoever else has the address.
 pub(super) async fn insert(
     transaction: &mut impl Session,
     member: &Member,
+    proof: Proof,
 ) -> Result<Member, StoreError> {
     refuse_impossible(transaction, member).await?;
-    let user = vec![
-        Value::text(member.user_id),
-        Value::text(&member.email),
-        Value::text(&member.name),
-        member.created_at.into(),
-        Value::text(member.kind),
-    ];
-    transaction.execute(sql::INSERT_USER, user).await?;
+    let user_id = match proof {
+        Proof::Address => verified_user(transaction, member).await?,
+        Proof::Membership => {
+            insert_user(transaction, member, None).await?;
+            Value::text(member.user_id)
+        }
+    };
     let stay = vec![
         Value::text(member.membership_id),
         Value::text(member.organization_id),
+        user_id,
         Value::text(member.role),
         member.created_at.into(),
-        Value::text(&member.email),
     ];
     transaction.execute(sql::INSERT_MEMBERSHIP, stay).await?;
     match present(transaction, member.membership_id).await? {
         Some(added) => Ok(added),
         None => Err(StoreError::Corrupt("a new member is absent".to_owned())),
     }
+}
+
+/// The id of the address's verified user, found or made.
+async fn verified_user(
+    transaction: &mut impl Session,
+    member: &Member,
+) -> Result<Value, StoreError> {
+    let address = vec![Value::text(&member.email)];
+    if let Some(row) = transaction.first(sql::VERIFIED_USER, address).await? {
+        return Ok(Value::Text(row.text("id")?));
+    }
+    insert_user(transaction, member, Some(member.created_at)).await?;
+    Ok(Value::text(member.user_id))
+}
+
+async fn insert_user(
+    transaction: &mut impl Session,
+    member: &Member,
+    verified_at: Option<Timestamp>,
+) -> Result<(), StoreError> {
+    let user = vec![
+        Value::text(member.user_id),
+        Value::text(&member.email),
+        Value::text(&member.name),
+        member.created_at.into(),
+        Value::text(member.kind),
+        Value::optional_time(verified_at),
+    ];
+    transaction.execute(sql::INSERT_USER, user).await.map(drop)
 }
 
 async fn refuse_impossible(

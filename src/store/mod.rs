@@ -184,6 +184,8 @@ pub struct LogPage {
     pub history: String,
     /// The store's wall clock.
     pub now: Timestamp,
+    /// Whether a key of another format was ever imported.
+    pub has_imported: bool,
     /// The entry at the position that was asked from, if the log has it.
     pub at: Option<Change>,
     /// The entries after it, in order.

@@ -117,6 +117,12 @@ pub(super) fn key(row: &impl Columns) -> Result<Key, StoreError> {
         membership_id: row.parsed("membership_id")?,
         user_id: row.parsed("user_id")?,
         email: row.parsed("email")?,
+        email_verified: row.flag("email_verified")?,
+        chain_id: row.parsed("chain_id")?,
+        parent_id: match row.text("parent_id")? {
+            Some(_id) => Some(row.parsed("parent_id")?),
+            None => None,
+        },
         scopes: granted.and(role.scopes_max()),
         created_at: row.time("created_at")?,
         expires_at: row.optional_time("expires_at")?,
@@ -150,6 +156,7 @@ pub(super) fn member(row: &impl Columns) -> Result<Member, StoreError> {
         organization_id: row.parsed("organization_id")?,
         user_id: row.parsed("user_id")?,
         email: row.parsed("email")?,
+        email_verified: row.flag("email_verified")?,
         name: row.parsed("name")?,
         kind: row.parsed("kind")?,
         role: row.parsed("role")?,
@@ -168,6 +175,7 @@ pub(super) fn log_page(
         head: first.sequence("head")?,
         history: first.present("history", first.text("history")?)?,
         now: first.time("now")?,
+        has_imported: first.flag("has_imported")?,
         at: None,
         changes: Vec::with_capacity(found.len()),
     };

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::engine::{Session as Connection, Value};
 use super::rows::{self, Columns};
-use super::sql::{present_members, statements};
+use super::sql::{member_columns, present_members, statements};
 use super::{NewSession, Session, StoreError, audit, members};
 use crate::model::audit::{Act, Action, Actor, Deed};
 use crate::model::clock::Timestamp;
@@ -23,15 +23,17 @@ statements! {
     );
     LINK_EXISTS = "SELECT COUNT(*) AS n FROM sign_in_links WHERE token_hash = $1";
     FORGET_LINKS = "DELETE FROM sign_in_links WHERE expires_at < $1";
-    INSERT = "INSERT INTO sessions (id, token_hash, membership_id, created_at, seen_at) \
-        VALUES ($1, $2, $3, $4, $4)";
+    INSERT = "INSERT INTO sessions (id, token_hash, membership_id, created_at, seen_at, proof) \
+        VALUES ($1, $2, $3, $4, $4, $5)";
     FORGET = "DELETE FROM sessions WHERE created_at < $1";
     /// By its token, of a member who is there: who was removed is signed out by that.
-    FIND = "SELECT s.id AS session_id, s.created_at AS began_at, s.seen_at, m.id, \
-        m.organization_id, m.user_id, u.email, u.name, u.kind, m.role, m.created_at \
-        FROM sessions s JOIN memberships m ON m.id = s.membership_id \
-        JOIN users u ON u.id = m.user_id \
-        WHERE s.token_hash = $1 AND s.ended_at IS NULL AND m.removed_at IS NULL";
+    FIND = concat!(
+        "SELECT s.id AS session_id, s.created_at AS began_at, s.seen_at, s.proof, ",
+        member_columns!(),
+        " FROM sessions s JOIN memberships m ON m.id = s.membership_id \
+         JOIN users u ON u.id = m.user_id \
+         WHERE s.token_hash = $1 AND s.ended_at IS NULL AND m.removed_at IS NULL"
+    );
     TOUCH = "UPDATE sessions SET seen_at = $2 WHERE id = $1 AND seen_at < $2";
     MEMBER_OF = concat!(
         present_members!(),
@@ -113,6 +115,7 @@ pub(super) async fn begin(
         (&new.token_hash).into(),
         Value::text(member.membership_id),
         act.at.into(),
+        Value::text(new.proof),
     ];
     transaction.execute(INSERT, row).await?;
     let by_themselves = Act {
@@ -140,6 +143,7 @@ fn read(row: &impl Columns) -> Result<Session, StoreError> {
     Ok(Session {
         id: row.parsed("session_id")?,
         member: rows::member(row)?,
+        proof: row.parsed("proof")?,
         created_at: row.time("began_at")?,
         seen_at: row.time("seen_at")?,
     })

@@ -14,10 +14,13 @@ macro_rules! statements {
 }
 
 /// What [`super::rows::key`] reads. A key of a stay that is over is revoked, whatever its row says; one
-/// that was rotated ends no later than its rotation says.
+/// that was rotated ends no later than its rotation says. A key that was made before its owner's address was
+/// proven acts as the user of that organisation alone, whoever that turned out to be.
 macro_rules! key_columns {
     () => {
-        "k.id, k.hash, k.hint, k.name, k.organization_id, k.membership_id, k.user_id, u.email, \
+        "k.id, k.hash, k.hint, k.name, k.organization_id, k.membership_id, \
+         CASE WHEN k.email_verified THEN COALESCE(u.joined_to, u.id) ELSE u.id END AS user_id, u.email, \
+         k.email_verified, COALESCE(k.chain_id, k.id) AS chain_id, k.parent_id, \
          k.scopes, m.role, k.created_at, \
          CASE WHEN r.ends_at IS NULL OR r.ends_at > k.expires_at THEN k.expires_at \
              ELSE r.ends_at END AS expires_at, \
@@ -52,11 +55,23 @@ macro_rules! listed_keys {
     };
 }
 
-/// What [`super::rows::member`] reads.
+/// What [`super::rows::member`] reads. A user who has been joined to the verified one of the address is that one.
+macro_rules! member_columns {
+    () => {
+        "m.id, m.organization_id, COALESCE(u.joined_to, u.id) AS user_id, u.email, \
+         (u.email_verified_at IS NOT NULL OR u.joined_to IS NOT NULL) AS email_verified, \
+         u.name, u.kind, m.role, m.created_at"
+    };
+}
+
+/// Members who are there.
 macro_rules! present_members {
     () => {
-        "SELECT m.id, m.organization_id, m.user_id, u.email, u.name, u.kind, m.role, m.created_at \
-         FROM memberships m JOIN users u ON u.id = m.user_id WHERE m.removed_at IS NULL"
+        concat!(
+            "SELECT ",
+            $crate::store::sql::member_columns!(),
+            " FROM memberships m JOIN users u ON u.id = m.user_id WHERE m.removed_at IS NULL"
+        )
     };
 }
 
@@ -69,7 +84,7 @@ macro_rules! log_page {
             $history,
             " AS history, ",
             $now,
-            " AS now, l.seq, l.kind, l.subject, l.at FROM revocation_head h \
+            " AS now, h.has_imported, l.seq, l.kind, l.subject, l.at FROM revocation_head h \
              LEFT JOIN revocation_log l ON l.seq >= $1 ORDER BY l.seq LIMIT $2"
         )
     };
@@ -124,7 +139,9 @@ macro_rules! forget {
     };
 }
 
-pub(super) use {forget, instances, log_page, present_members, register, renew, statements};
+pub(super) use {
+    forget, instances, log_page, member_columns, present_members, register, renew, statements,
+};
 
 statements! {
     /// Head and key in one statement, hence in one snapshot. Left joins all the way: a key whose
@@ -154,25 +171,28 @@ statements! {
     ORGANIZATIONS = "SELECT id, name, created_at FROM organizations ORDER BY created_at, id";
     ORGANIZATION_EXISTS = "SELECT COUNT(*) AS n FROM organizations WHERE id = $1";
 
-    INSERT_USER = "INSERT INTO users (id, email, name, created_at, kind) \
-        VALUES ($1, $2, $3, $4, $5) ON CONFLICT (email) DO NOTHING";
+    INSERT_USER = "INSERT INTO users (id, email, name, created_at, kind, email_verified_at) \
+        VALUES ($1, $2, $3, $4, $5, $6)";
+    /// The one user to whom an address belongs.
+    VERIFIED_USER = "SELECT id FROM users WHERE email = $1 AND email_verified_at IS NOT NULL";
     PRESENT_STAYS = "SELECT COUNT(*) AS n FROM memberships m JOIN users u ON u.id = m.user_id \
         WHERE m.removed_at IS NULL AND m.organization_id = $1 AND u.email = $2";
-    /// The user is found by address: it may have been known before, under its own id.
-    INSERT_MEMBERSHIP =
-        "INSERT INTO memberships (id, organization_id, user_id, role, created_at) \
-         SELECT $1, $2, u.id, $3, $4 FROM users u WHERE u.email = $5";
+    INSERT_MEMBERSHIP = "INSERT INTO memberships (id, organization_id, user_id, role, created_at) \
+        VALUES ($1, $2, $3, $4, $5)";
     MEMBER = concat!(present_members!(), " AND m.id = $1");
     MEMBERS = concat!(
         present_members!(),
         " AND (CAST($1 AS TEXT) IS NULL OR m.organization_id = $1) ORDER BY m.created_at, m.id"
     );
-    MEMBERS_PAGE = "SELECT m.id, m.organization_id, m.user_id, u.email, u.name, u.kind, m.role, \
-        m.created_at, (SELECT COUNT(*) FROM keys k \
+    MEMBERS_PAGE = concat!(
+        "SELECT ",
+        member_columns!(),
+        ", (SELECT COUNT(*) FROM keys k \
             WHERE k.membership_id = m.id AND k.revoked_at IS NULL) AS live_keys \
-        FROM memberships m JOIN users u ON u.id = m.user_id \
-        WHERE m.organization_id = $1 AND m.removed_at IS NULL AND m.id < $2 AND u.kind = $4 \
-        ORDER BY m.id DESC LIMIT $3";
+         FROM memberships m JOIN users u ON u.id = m.user_id \
+         WHERE m.organization_id = $1 AND m.removed_at IS NULL AND m.id < $2 AND u.kind = $4 \
+         ORDER BY m.id DESC LIMIT $3"
+    );
     MEMBERS_BY_EMAIL =
         concat!(present_members!(), " AND u.email = $1 ORDER BY m.created_at, m.id");
     MEMBERSHIP_EXISTS = "SELECT COUNT(*) AS n FROM memberships WHERE id = $1";
@@ -183,8 +203,11 @@ statements! {
     END_MEMBERSHIP = "UPDATE memberships SET removed_at = $2 WHERE id = $1 AND removed_at IS NULL";
 
     HASH_EXISTS = "SELECT COUNT(*) AS n FROM keys WHERE hash = $1";
+    /// The user is that of the membership's row: an unverified one keeps its own id there for good.
     INSERT_KEY = "INSERT INTO keys (id, hash, hint, name, membership_id, organization_id, \
-        user_id, scopes, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+        user_id, scopes, created_at, expires_at, email_verified, chain_id, parent_id) \
+        SELECT $1, $2, $3, $4, m.id, m.organization_id, m.user_id, $6, $7, $8, $9, $10, $11 \
+        FROM memberships m WHERE m.id = $5";
     KEY = concat!(keys_with_owners!(), " WHERE k.id = $1");
     KEYS = concat!(
         keys_with_owners!(),

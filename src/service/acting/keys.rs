@@ -133,8 +133,9 @@ impl Acting {
         allowed_for(new.scopes, owner.role)?;
         let expires_at = expiry(new.expires_in, act.at)?;
         let plain = PlainKey::generate(&*self.service.entropy);
+        let id = KeyId::generate(act.at, &*self.service.entropy);
         let key = Key {
-            id: KeyId::generate(act.at, &*self.service.entropy),
+            id,
             hash: plain.hash(),
             hint: plain.hint(),
             name: new.name,
@@ -142,6 +143,9 @@ impl Acting {
             membership_id: owner.membership_id,
             user_id: owner.user_id,
             email: owner.email,
+            email_verified: owner.kind == MemberKind::Person && self.has_proven_address(),
+            chain_id: id,
+            parent_id: None,
             scopes: new.scopes,
             created_at: act.at,
             expires_at,
@@ -201,7 +205,11 @@ impl Acting {
         id: KeyId,
         overlap: RotationOverlap,
     ) -> Result<CreatedKey, ServiceError> {
-        let old = self.holdable(id).await?.key;
+        let ListedKey {
+            key: old,
+            owner_kind,
+            ..
+        } = self.holdable(id).await?;
         let act = self.act();
         // Of a demoted owner's key nothing may be left.
         if old.scopes.is_empty() {
@@ -230,6 +238,7 @@ impl Acting {
             // As long a life as the old one had.
             expires_at: lifetime.map(|lifetime| act.at.plus(lifetime)),
             revoked_at: None,
+            email_verified: owner_kind == MemberKind::Person && self.has_proven_address(),
             ..old
         };
         let store = &self.service.store;

@@ -13,7 +13,7 @@ use super::access::Permission;
 use super::{Service, ServiceError};
 use crate::invalidation::receipt::Receipt;
 use crate::model::audit::{Act, Actor, Entry, Means};
-use crate::model::member::Member;
+use crate::model::member::{Member, Proof};
 use crate::service::Revocation;
 use crate::store::{Instances, PageRequest};
 
@@ -27,6 +27,8 @@ pub struct Acting {
     /// Who it is, as the store had it when they were let in.
     member: Member,
     means: Means,
+    /// What was proven by signing in; of a key, by whoever made it.
+    proof: Proof,
     address: Option<IpAddr>,
 }
 
@@ -61,13 +63,14 @@ impl Acting {
     pub(super) fn new(
         service: Service,
         member: Member,
-        means: Means,
+        (means, proof): (Means, Proof),
         address: Option<IpAddr>,
     ) -> Self {
         Self {
             service,
             member,
             means,
+            proof,
             address,
         }
     }
@@ -80,6 +83,16 @@ impl Acting {
     /// By which means.
     pub fn means(&self) -> Means {
         self.means
+    }
+
+    /// What they proved.
+    pub fn proof(&self) -> Proof {
+        self.proof
+    }
+
+    /// Whether the member's address is theirs for certain: it was proven, and by this very session or key.
+    pub fn has_proven_address(&self) -> bool {
+        self.member.email_verified && self.proof == Proof::Address
     }
 
     /// Whether their role allows it.

@@ -211,6 +211,7 @@ impl Acting {
             organization_id: self.member.organization_id,
             user_id,
             email: address_of(user_id)?,
+            email_verified: false,
             name: new.name,
             kind: MemberKind::ServiceAccount,
             role: new.role,

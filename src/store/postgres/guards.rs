@@ -64,8 +64,9 @@ const EXPECTED_TRIGGERS: [(&str, &str); 10] = [
         "afterdeleteorupdateonmembershipsforeachrowexecutefunctionlog_membership",
     ),
     (
-        "users_email",
-        "afterupdateonusersforeachrowwhennew.email<>old.emailexecutefunctionlog_user",
+        "users_changed",
+        "afterupdateonusersforeachrowwhennew.email<>old.emailornew.joined_toisdistinctfromold.joined_to\
+         ornew.email_verified_atisdistinctfromold.email_verified_atexecutefunctionlog_user",
     ),
 ];
 

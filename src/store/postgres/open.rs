@@ -30,6 +30,7 @@ pub(super) const MIGRATIONS: &[(&str, &str)] = &[
         include_str!("migrations/0002_observed_leases.sql"),
     ),
     ("people", include_str!("migrations/0003_people.sql")),
+    ("proofs", include_str!("migrations/0004_proofs.sql")),
 ];
 
 /// Settings of every connection. Compiling a plan to machine code (`jit`) pays off in reports; here the

@@ -30,6 +30,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
         include_str!("migrations/0002_observed_leases.sql"),
     ),
     ("people", include_str!("migrations/0003_people.sql")),
+    ("proofs", include_str!("migrations/0004_proofs.sql")),
 ];
 
 pub(super) async fn engine(
@@ -144,7 +145,9 @@ async fn bring_up(options: &SqliteConnectOptions, patience: Duration) -> Result<
 
 async fn bring_up_once(options: &SqliteConnectOptions) -> Result<(), StoreError> {
     let migrator = schema::migrator(MIGRATIONS);
-    let mut connection = options.connect().await.map_err(explain)?;
+    // A migration may make a table anew, and to drop the old one would delete what refers to it.
+    let unchecked = options.clone().foreign_keys(false);
+    let mut connection = unchecked.connect().await.map_err(explain)?;
     if schema::judge(&applied(&mut connection).await?, &migrator)? == Schema::Behind {
         migrate(&mut connection, &migrator).await?;
     }
