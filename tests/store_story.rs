@@ -801,7 +801,7 @@ async fn a_database_of_a_newer_genkan_is_left_alone() {
     for place in Place::both().await {
         place.open().await.close().await;
         place
-            .sql("UPDATE _sqlx_migrations SET version = 99 WHERE version = 3")
+            .sql("UPDATE _sqlx_migrations SET version = 99 WHERE version = 4")
             .await
             .unwrap();
         let opened = store::open(&place.config()).await;
@@ -810,7 +810,7 @@ async fn a_database_of_a_newer_genkan_is_left_alone() {
                 error,
                 StoreError::Newer {
                     found: 99,
-                    known: 3
+                    known: 4
                 }
             )
         };
