@@ -93,6 +93,7 @@ async fn found(store: &dyn Management, act: &Act) -> anyhow::Result<Member> {
         user_id: UserId::generate(now, &SystemEntropy),
         organization_id: organization.id,
         email: "owner@example.com".parse()?,
+        email_verified: true,
         name: "Owner".parse()?,
         kind: MemberKind::Person,
         role: Role::Owner,
@@ -103,8 +104,9 @@ async fn found(store: &dyn Management, act: &Act) -> anyhow::Result<Member> {
 
 fn key_of(owner: &Member, text: &genkan::model::key::PlainKey) -> anyhow::Result<Key> {
     let now = SystemClock.now();
+    let id = KeyId::generate(now, &SystemEntropy);
     Ok(Key {
-        id: KeyId::generate(now, &SystemEntropy),
+        id,
         hash: text.hash(),
         hint: text.hint(),
         name: "benchmark".parse()?,
@@ -112,6 +114,9 @@ fn key_of(owner: &Member, text: &genkan::model::key::PlainKey) -> anyhow::Result
         membership_id: owner.membership_id,
         user_id: owner.user_id,
         email: owner.email.clone(),
+        email_verified: owner.email_verified,
+        chain_id: id,
+        parent_id: None,
         scopes: Scopes::DEFAULT,
         created_at: now,
         expires_at: None,

@@ -39,6 +39,8 @@ pub(crate) fn principal() -> Principal {
         membership_id: MembershipId::generate(now, &ConstantEntropy),
         user_id: UserId::generate(now, &ConstantEntropy),
         email: email(),
+        email_verified: true,
+        chain_id: KeyId::generate(now, &ConstantEntropy),
         scopes: Scopes::DEFAULT,
         expires_at: None,
     }
