@@ -200,9 +200,10 @@ section! {
         Instead postgres_file: Given<SecretFile> = r#""secrets/postgres-url""#,
         /// Instead: the URL itself. Whoever reads this file has the password.
         Instead postgres: Given<Secret> = r#""postgres://genkan:password@127.0.0.1:5432/genkan""#,
-        /// Connections to PostgreSQL at most, for this process: one listens, one keeps the lease, the
-        /// others look keys up. The server's own limit, often 100, is shared by all.
-        Default connections_max: Within<3, 1_000> = "10",
+        /// Connections to PostgreSQL at most, for this process. One listens, one keeps the lease, one is
+        /// for `/readyz`; of the others a quarter writes, a third reads for management, and the rest
+        /// looks keys up: none waits for another. The server's own limit, often 100, is shared by all.
+        Default connections_max: Within<6, 1_000> = "12",
     }
 }
 

@@ -191,7 +191,7 @@ impl Service {
         key: PresentedKey<'_>,
         address: Option<IpAddr>,
     ) -> Result<Option<Acting>, ServiceError> {
-        let found = self.store.look_up(&key.hash()).await?.key;
+        let found = self.store.key_by_hash(&key.hash()).await?;
         let live = found.filter(|key| key.state(self.clock.now()) == KeyState::Live);
         let Some(key) = live.filter(|key| key.scopes.contains(Scope::Manage)) else {
             return Ok(None);

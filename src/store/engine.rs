@@ -113,8 +113,18 @@ pub(super) trait Engine: Send + Sync {
         statements: Vec<usage::Bound>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// A connection for one statement.
+    /// A connection for one statement of management.
     fn reader(&self) -> impl Future<Output = Result<Self::Reader, StoreError>> + Send;
+
+    /// A connection for one look-up on a request's way, of those that serve nothing else: callers who
+    /// invent keys keep management waiting as little as management keeps them.
+    fn lookup_reader(&self) -> impl Future<Output = Result<Self::Reader, StoreError>> + Send;
+
+    /// A connection for a sign of life, which neither of the others can occupy.
+    fn probe_reader(&self) -> impl Future<Output = Result<Self::Reader, StoreError>> + Send;
+
+    /// See [`super::Store::lookups_at_once`].
+    fn lookups_at_once(&self) -> usize;
 
     /// Begins a write, alone: writers queue here, so that what one of them reads remains true until
     /// it commits, and none deadlocks with another.

@@ -91,6 +91,10 @@ pub trait Management: Store {
     /// One key.
     async fn key(&self, id: KeyId) -> Result<Option<ListedKey>, StoreError>;
 
+    /// The key with this hash, live or not, for who calls management with it: callers of the gateway do not
+    /// keep it waiting.
+    async fn key_by_hash(&self, hash: &KeyHash) -> Result<Option<Key>, StoreError>;
+
     /// Keys, newest first.
     async fn keys(&self, filter: KeyFilter) -> Result<Vec<Key>, StoreError>;
 

@@ -217,12 +217,16 @@ pub enum Lease {
 pub trait Store: Send + Sync {
     // ---- the request's way ------------------------------------------------------------------
 
-    /// The key with this hash and the head of the log, in one statement, by an index.
+    /// The key with this hash and the head of the log, in one statement, by an index; on connections that
+    /// serve nothing else.
     async fn look_up(&self, hash: &KeyHash) -> Result<LookedUp, StoreError>;
+
+    /// How many look-ups run at a time; more wait for a connection. At least 1.
+    fn lookups_at_once(&self) -> usize;
 
     // ---- the revocation's way ---------------------------------------------------------------
 
-    /// The head of the log.
+    /// The head of the log. Waits for no look-up and for no management.
     async fn head(&self) -> Result<Sequence, StoreError>;
 
     /// The head and the entries from `from` on, at most `limit` after it, in a fresh snapshot.

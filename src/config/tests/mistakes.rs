@@ -171,7 +171,7 @@ const RULES: &[(&str, &str, &str)] = &[
     (
         "sqlite = \"genkan.db\"",
         "sqlite = \"a\"\nconnections_max = 1",
-        "at least 3 and at most 1000",
+        "at least 6 and at most 1000",
     ),
     (
         "[store]",

@@ -17,7 +17,7 @@ use crate::store::engine::Engine;
 use crate::store::{
     AuditPage, Created, Idempotency, KeyFilter, KeyPage, KeyTraffic, ListedKey, ListedMember,
     Management, NewSession, Overlap, PageRequest, Revoked, RoleChange, Session, StoreError,
-    accounts, audit, invitations, keys, members, rotations, sessions, usage,
+    accounts, audit, invitations, keys, log, members, rotations, sessions, usage,
 };
 
 /// Runs a rule of somebody's act: first of all they must still be who may.
@@ -99,6 +99,11 @@ impl<E: Engine> Management for Database<E> {
 
     async fn key(&self, id: KeyId) -> Result<Option<ListedKey>, StoreError> {
         keys::get(&mut self.0.reader().await?, id).await
+    }
+
+    async fn key_by_hash(&self, hash: &KeyHash) -> Result<Option<Key>, StoreError> {
+        let found = log::look_up(&mut self.0.reader().await?, hash).await?;
+        Ok(found.key)
     }
 
     async fn keys(&self, filter: KeyFilter) -> Result<Vec<Key>, StoreError> {

@@ -31,11 +31,15 @@ use write;
 #[async_trait]
 impl<E: Engine> Store for Database<E> {
     async fn look_up(&self, hash: &KeyHash) -> Result<LookedUp, StoreError> {
-        log::look_up(&mut self.0.reader().await?, hash).await
+        log::look_up(&mut self.0.lookup_reader().await?, hash).await
+    }
+
+    fn lookups_at_once(&self) -> usize {
+        self.0.lookups_at_once()
     }
 
     async fn head(&self) -> Result<Sequence, StoreError> {
-        log::head(&mut self.0.reader().await?).await
+        log::head(&mut self.0.probe_reader().await?).await
     }
 
     async fn read_log(&self, from: Sequence, limit: u32) -> Result<LogPage, StoreError> {

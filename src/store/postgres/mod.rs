@@ -45,8 +45,8 @@ pub const STATEMENTS: &[&[(&str, &str)]] = &[
     guards::ALL,
 ];
 
-/// Connects and brings the schema up to date. Of `connections_max` one listens for
-/// changes and one is the follower's.
+/// Connects and brings the schema up to date. Of `connections_max` one listens for changes, one is the
+/// follower's, and the others are divided by purpose (`open::Shares`).
 ///
 /// # Errors
 ///
@@ -58,7 +58,14 @@ pub async fn open(url: &str, connections_max: u32) -> Result<Arc<dyn Management>
 
 /// One database.
 struct PostgresEngine {
-    pool: PgPool,
+    /// For look-ups on a request's way, and nothing else.
+    lookups: PgPool,
+    /// For what management reads.
+    readers: PgPool,
+    /// For what is written. Writers queue for the log's lock in any case.
+    writers: PgPool,
+    /// One, for signs of life.
+    probe: PgPool,
     heartbeat: heartbeat::Heartbeat,
     watch: wait::Watch,
 }
@@ -70,7 +77,7 @@ impl Engine for PostgresEngine {
     const USAGE: tellings::Statements = usage::STATEMENTS;
 
     async fn write_apart(&self, statements: Vec<tellings::Bound>) -> Result<(), StoreError> {
-        let mut transaction = Link(answered(self.pool.begin()).await?);
+        let mut transaction = Link(answered(self.writers.begin()).await?);
         for (sql, values) in statements {
             transaction.execute(sql, values).await?;
         }
@@ -78,11 +85,23 @@ impl Engine for PostgresEngine {
     }
 
     async fn reader(&self) -> Result<Self::Reader, StoreError> {
-        answered(self.pool.acquire()).await.map(Lent::new)
+        answered(self.readers.acquire()).await.map(Lent::new)
+    }
+
+    async fn lookup_reader(&self) -> Result<Self::Reader, StoreError> {
+        answered(self.lookups.acquire()).await.map(Lent::new)
+    }
+
+    async fn probe_reader(&self) -> Result<Self::Reader, StoreError> {
+        answered(self.probe.acquire()).await.map(Lent::new)
+    }
+
+    fn lookups_at_once(&self) -> usize {
+        self.lookups.options().get_max_connections() as usize
     }
 
     async fn begin(&self) -> Result<Self::Transaction, StoreError> {
-        let mut transaction = answered(self.pool.begin()).await.map(Link)?;
+        let mut transaction = answered(self.writers.begin()).await.map(Link)?;
         transaction.fetch(instances::LOCK_HEAD, vec![]).await?;
         Ok(transaction)
     }
@@ -133,10 +152,10 @@ impl Engine for PostgresEngine {
     }
 
     async fn describe(&self) -> Result<String, StoreError> {
-        let mut reader = self.reader().await?;
+        let mut reader = self.probe_reader().await?;
         let row = reader.first(instances::VERSION, vec![]).await?;
         let version = row.map_or(Ok(None), |row| row.text("version"))?;
-        let options = self.pool.connect_options();
+        let options = self.probe.connect_options();
         Ok(format!(
             "PostgreSQL {}, {}:{}/{}",
             version.unwrap_or_default(),
@@ -149,6 +168,8 @@ impl Engine for PostgresEngine {
     async fn close(&self) {
         self.watch.close().await;
         self.heartbeat.close().await;
-        self.pool.close().await;
+        for pool in [&self.lookups, &self.readers, &self.writers, &self.probe] {
+            pool.close().await;
+        }
     }
 }

@@ -63,11 +63,37 @@ pub(super) async fn engine(url: &str, connections_max: u32) -> Result<PostgresEn
             MIGRATE_TIMEOUT.as_secs()
         ))
     })??;
+    let shares = Shares::of(connections_max);
     Ok(PostgresEngine {
-        pool: pool(&options, connections_max.saturating_sub(2).max(1)),
+        lookups: pool(&options, shares.lookups),
+        readers: pool(&options, shares.readers),
+        writers: pool(&options, shares.writers),
+        probe: pool(&options, 1),
         heartbeat: Heartbeat::new(options.clone()),
         watch: Watch::new(pool(&options, 1)),
     })
+}
+
+/// How the connections of a process are divided: what waits for one purpose keeps no other waiting.
+#[derive(Debug, PartialEq, Eq)]
+struct Shares {
+    lookups: u32,
+    readers: u32,
+    writers: u32,
+}
+
+impl Shares {
+    /// One listens, one keeps the lease, one is for signs of life; of the others, of which there are at
+    /// least three, most are for look-ups.
+    fn of(connections_max: u32) -> Self {
+        let others = connections_max.saturating_sub(3).max(3);
+        let (readers, writers) = (others / 3, (others / 4).max(1));
+        Self {
+            lookups: others - readers - writers,
+            readers,
+            writers,
+        }
+    }
 }
 
 /// Connections are tried before they are lent: after a restart of the server the first request does
@@ -149,5 +175,30 @@ fn explain_migration(error: MigrateError) -> StoreError {
     match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => explain(error),
         other => StoreError::Corrupt(format!("its schema cannot be brought up to date: {other}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_purpose_has_a_connection_and_together_they_keep_to_the_bound() {
+        for connections_max in 6..=1_000 {
+            let shares = Shares::of(connections_max);
+            let Shares {
+                lookups,
+                readers,
+                writers,
+            } = shares;
+            assert_eq!(lookups + readers + writers + 3, connections_max);
+            assert!([lookups, readers, writers].iter().all(|&share| share >= 1));
+        }
+        let default = Shares {
+            lookups: 4,
+            readers: 3,
+            writers: 2,
+        };
+        assert_eq!(Shares::of(12), default);
     }
 }

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::pool::PoolConnection;
 use sqlx::{Sqlite, SqlitePool, Transaction};
 
 use self::errors::explain;
@@ -61,7 +62,14 @@ struct SqliteEngine {
     path: PathBuf,
     /// One connection.
     writer: SqlitePool,
+    /// For look-ups on a request's way, and nothing else.
+    lookups: SqlitePool,
+    /// For what management reads.
     readers: SqlitePool,
+    /// One, for the log and the instances: whatever waits elsewhere, the lease is renewed.
+    follower: SqlitePool,
+    /// One, for signs of life.
+    probe: SqlitePool,
     watch: wait::Watch,
 }
 
@@ -75,8 +83,12 @@ impl SqliteEngine {
     }
 }
 
+async fn lend(pool: &SqlitePool) -> Result<Link<PoolConnection<Sqlite>>, StoreError> {
+    pool.acquire().await.map(Link).map_err(explain)
+}
+
 impl Engine for SqliteEngine {
-    type Reader = Link<sqlx::pool::PoolConnection<Sqlite>>;
+    type Reader = Link<PoolConnection<Sqlite>>;
     type Transaction = Link<Transaction<'static, Sqlite>>;
 
     const USAGE: tellings::Statements = usage::STATEMENTS;
@@ -90,7 +102,19 @@ impl Engine for SqliteEngine {
     }
 
     async fn reader(&self) -> Result<Self::Reader, StoreError> {
-        self.readers.acquire().await.map(Link).map_err(explain)
+        lend(&self.readers).await
+    }
+
+    async fn lookup_reader(&self) -> Result<Self::Reader, StoreError> {
+        lend(&self.lookups).await
+    }
+
+    async fn probe_reader(&self) -> Result<Self::Reader, StoreError> {
+        lend(&self.probe).await
+    }
+
+    fn lookups_at_once(&self) -> usize {
+        self.lookups.options().get_max_connections() as usize
     }
 
     async fn begin(&self) -> Result<Self::Transaction, StoreError> {
@@ -116,7 +140,7 @@ impl Engine for SqliteEngine {
 
     async fn read_log(&self, from: Sequence, limit: u32) -> Result<LogPage, StoreError> {
         let values = log::page_values(from, limit);
-        let mut reader = self.reader().await?;
+        let mut reader = lend(&self.follower).await?;
         let found = reader.fetch(instances::LOG_PAGE, values).await?;
         rows::log_page(&found, from, limit)
     }
@@ -142,7 +166,7 @@ impl Engine for SqliteEngine {
     }
 
     async fn instances(&self) -> Result<Instances, StoreError> {
-        let mut reader = self.reader().await?;
+        let mut reader = lend(&self.follower).await?;
         rows::instances(&reader.fetch(instances::INSTANCES, vec![]).await?)
     }
 
@@ -151,7 +175,7 @@ impl Engine for SqliteEngine {
     }
 
     async fn describe(&self) -> Result<String, StoreError> {
-        let mut reader = self.reader().await?;
+        let mut reader = self.probe_reader().await?;
         let row = reader.first(instances::VERSION, vec![]).await?;
         let version = row
             .map_or(Ok(None), |row| row.text("version"))?
@@ -161,7 +185,9 @@ impl Engine for SqliteEngine {
 
     async fn close(&self) {
         self.watch.close().await;
-        self.readers.close().await;
+        for pool in [&self.lookups, &self.readers, &self.follower, &self.probe] {
+            pool.close().await;
+        }
         self.writer.close().await;
     }
 }

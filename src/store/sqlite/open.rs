@@ -18,8 +18,10 @@ use super::wait::Watch;
 use crate::store::StoreError;
 use crate::store::schema::{self, Schema};
 
-/// Connections that read. A look-up takes some 50 µs: few suffice, each has a thread of its own.
-const READERS_MAX: u32 = 4;
+/// Connections for look-ups. One takes some 50 µs: few suffice, each has a thread of its own.
+const LOOKUPS_MAX: u32 = 4;
+/// Connections for what management reads.
+const READERS_MAX: u32 = 3;
 /// Between two tries to open a file that another process is just creating.
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 /// The schema, version by version. Text that was released is never edited.
@@ -47,20 +49,22 @@ pub(super) async fn engine(
         .disable_statement_logging();
     let bring_up = bring_up(&options, busy_timeout).await;
     bring_up.map_err(|error| name_file(path, error))?;
-    let pool = SqlitePoolOptions::new()
+    let pools = SqlitePoolOptions::new()
         .acquire_timeout(busy_timeout.saturating_mul(2))
         .test_before_acquire(false)
         .idle_timeout(None)
         .max_lifetime(None);
+    let pool = |connections_max| {
+        let sized = pools.clone().max_connections(connections_max);
+        sized.connect_lazy_with(options.clone())
+    };
     Ok(SqliteEngine {
         path: path.to_owned(),
-        writer: pool
-            .clone()
-            .max_connections(1)
-            .connect_lazy_with(options.clone()),
-        readers: pool
-            .max_connections(READERS_MAX)
-            .connect_lazy_with(options.clone()),
+        writer: pool(1),
+        lookups: pool(LOOKUPS_MAX),
+        readers: pool(READERS_MAX),
+        follower: pool(1),
+        probe: pool(1),
         watch: Watch::new(options),
     })
 }
