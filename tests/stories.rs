@@ -28,6 +28,7 @@ mod faults;
 mod first_run;
 mod framing;
 mod graceful_end;
+mod lookups;
 mod mcp_clients;
 mod model;
 mod people;

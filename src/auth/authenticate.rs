@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use foldhash::quality::RandomState;
 use tokio::runtime::Handle;
 
 use super::caller::Caller;
-use super::lookups::Lookups;
+use super::lookups::{Budget, Lookups};
+use super::memory::Memory;
 use super::sweeps::{SweepRequests, Sweeps};
 use super::tombstones::{Tombstones, Verdict};
 use crate::config::limits::Limits;
@@ -18,7 +18,7 @@ use crate::invalidation::progress::Progress;
 use crate::model::change::{Change, ChangeKind, Sequence};
 use crate::model::clock::{BootInstant, Clock, Timestamp};
 use crate::model::id::KeyId;
-use crate::model::key::{KeyHash, PresentedKey};
+use crate::model::key::{KeyFormat, KeyHash, PresentedKey};
 use crate::model::principal::Principal;
 use crate::model::refusal::Refusal;
 use crate::store::{Report, Store};
@@ -62,8 +62,8 @@ pub enum Decision {
     Admit(Arc<Caller>),
     /// It does not.
     Refuse(Refused),
-    /// Nothing is known, or no longer.
-    Ask,
+    /// Nothing is known, or no longer: to be asked for within this budget.
+    Ask(Budget),
 }
 
 /// How a request that was admitted stands now.
@@ -77,57 +77,6 @@ pub(super) enum Standing {
     Stale,
     /// Its key was revoked, by the log entry at this place.
     Revoked(Sequence),
-}
-
-/// What is remembered of keys. Keyed by the whole hash through a hasher with a random seed: callers
-/// choose what they present, and could otherwise choose where it falls.
-pub(super) struct Memory {
-    known: moka::sync::Cache<KeyHash, Arc<Caller>, RandomState>,
-    dead: moka::sync::Cache<KeyHash, (Refused, Sequence), RandomState>,
-}
-
-impl Memory {
-    fn new(limits: &Limits) -> Self {
-        Self {
-            known: moka::sync::Cache::builder()
-                .max_capacity(limits.cache_keys_max)
-                .build_with_hasher(RandomState::default()),
-            dead: moka::sync::Cache::builder()
-                .max_capacity(limits.cache_unknown_max)
-                .build_with_hasher(RandomState::default()),
-        }
-    }
-
-    pub(super) fn get(&self, hash: &KeyHash) -> Option<Answer> {
-        if let Some(caller) = self.known.get(hash) {
-            return Some(Answer::Known(caller));
-        }
-        self.dead
-            .get(hash)
-            .map(|(refused, as_of)| Answer::Dead { refused, as_of })
-    }
-
-    pub(super) fn insert(&self, hash: KeyHash, answer: &Answer) {
-        match answer {
-            Answer::Known(caller) => {
-                self.dead.invalidate(&hash);
-                self.known.insert(hash, Arc::clone(caller));
-            }
-            Answer::Dead { refused, as_of } => {
-                self.known.invalidate(&hash);
-                self.dead.insert(hash, (*refused, *as_of));
-            }
-        }
-    }
-
-    /// When a request was last accepted of those callers that `whose` picks.
-    fn accepted(&self, whose: impl Fn(&Principal) -> bool) -> Option<BootInstant> {
-        let theirs = self
-            .known
-            .iter()
-            .filter(|(_, caller)| whose(caller.principal()));
-        theirs.filter_map(|(_, caller)| caller.accepted()).max()
-    }
 }
 
 /// Checks presented keys.
@@ -171,19 +120,38 @@ impl Authenticator {
     /// The reason to refuse. [`Refusal::StoreUnavailable`], [`Refusal::LeaseExpired`] and
     /// [`Refusal::LookupsExhausted`] say nothing about the key.
     pub async fn authenticate(&self, key: PresentedKey<'_>) -> Result<Arc<Caller>, Refused> {
+        let budget = match key.format() {
+            KeyFormat::Own => Budget::Own,
+            KeyFormat::Foreign if self.memory.imported.may_exist() => Budget::Imported,
+            KeyFormat::Foreign => return Err(self.refuse_unasked().into()),
+        };
         let hash = key.hash();
-        match self.decide(&hash) {
+        match self.decide(&hash, budget) {
             Decision::Admit(caller) => Ok(caller),
             Decision::Refuse(refused) => Err(refused),
-            Decision::Ask => self.ask(&hash).await,
+            Decision::Ask(budget) => self.ask_within(budget, &hash).await,
         }
     }
 
-    /// What is remembered of a key, if it still holds. The hot path: no lock, no wait.
-    pub fn decide(&self, hash: &KeyHash) -> Decision {
+    /// What is remembered of a key, if it still holds; else within which budget the store is to be asked,
+    /// for a new key `budget`. The hot path: no lock, no wait.
+    fn decide(&self, hash: &KeyHash, budget: Budget) -> Decision {
         self.memory
-            .get(hash)
-            .map_or(Decision::Ask, |answer| self.check(hash, answer))
+            .get(hash, budget)
+            .map_or(Decision::Ask(budget), |answer| {
+                self.check(hash, answer, budget)
+            })
+    }
+
+    /// What is said of a key of another system while none was imported; no store need be asked. Whatever
+    /// is remembered of such a key is of an earlier database. The clock is read last, here too: somebody
+    /// may have imported the first while this process was stopped.
+    fn refuse_unasked(&self) -> Refusal {
+        if self.lease_holds() {
+            Refusal::KeyUnknown
+        } else {
+            Refusal::LeaseExpired
+        }
     }
 
     /// How long this instance may still answer from memory.
@@ -200,13 +168,21 @@ impl Authenticator {
     pub fn remembered(&self) -> (u64, u64) {
         (
             self.memory.known.entry_count(),
-            self.memory.dead.entry_count(),
+            self.memory.dead.entry_count() + self.memory.dead_foreign.entry_count(),
         )
     }
 
     /// How often the store was asked.
     pub fn lookups(&self) -> u64 {
-        self.lookups.count()
+        Budget::ALL
+            .map(|budget| self.lookups.count(budget).0)
+            .iter()
+            .sum()
+    }
+
+    /// How often the store was asked within a budget, and how many look-ups found no place in it.
+    pub fn lookups_within(&self, budget: Budget) -> (u64, u64) {
+        self.lookups.count(budget)
     }
 
     /// What the follower has to tell.
@@ -214,14 +190,19 @@ impl Authenticator {
         &self.progress
     }
 
-    /// What the store says of a key about which nothing that still holds was remembered.
+    /// What the store says of a key that was good here before, and about which nothing that still holds is
+    /// remembered.
     pub(super) async fn ask(&self, hash: &KeyHash) -> Result<Arc<Caller>, Refused> {
+        self.ask_within(Budget::Remembered, hash).await
+    }
+
+    async fn ask_within(&self, budget: Budget, hash: &KeyHash) -> Result<Arc<Caller>, Refused> {
         for _ in 0..ASK_ATTEMPTS_MAX {
-            let answer = self.lookups.ask(*hash).await?;
-            match self.check(hash, answer) {
+            let answer = self.lookups.ask(budget, *hash).await?;
+            match self.check(hash, answer, budget) {
                 Decision::Admit(caller) => return Ok(caller),
                 Decision::Refuse(refused) => return Err(refused),
-                Decision::Ask => {}
+                Decision::Ask(_) => {}
             }
         }
         Err(Refusal::StoreUnavailable.into())
@@ -229,12 +210,12 @@ impl Authenticator {
 
     /// Whether an answer may be given now: revocations first, then expiry, and the lease last, on a
     /// clock read after everything else, so that a pause in between is seen.
-    fn check(&self, hash: &KeyHash, answer: Answer) -> Decision {
+    fn check(&self, hash: &KeyHash, answer: Answer, budget: Budget) -> Decision {
         match answer {
             Answer::Known(caller) => self.check_known(caller),
             Answer::Dead { refused, as_of } => {
                 match self.tombstones.verdict(hash, None, as_of) {
-                    Verdict::Stale => Decision::Ask,
+                    Verdict::Stale => Decision::Ask(budget),
                     // What is dead stays dead; only a creation ends it, and that is stale.
                     Verdict::Current(_) | Verdict::Revoked(_) if self.lease_holds() => {
                         Decision::Refuse(refused)
@@ -257,7 +238,7 @@ impl Authenticator {
         let expired = self.is_expired(caller.principal());
         match self.standing(&caller) {
             Standing::Revoked(_) => refuse(Refusal::KeyRevoked),
-            Standing::Stale => Decision::Ask,
+            Standing::Stale => Decision::Ask(Budget::Remembered),
             Standing::Fenced => Decision::Refuse(Refusal::LeaseExpired.into()),
             Standing::Holds(_) if expired => refuse(Refusal::KeyExpired),
             Standing::Holds(now) => {
@@ -335,6 +316,7 @@ impl Invalidate for Authenticator {
             }
             ChangeKind::KeyCreated(hash) => {
                 self.memory.dead.invalidate(&hash);
+                self.memory.dead_foreign.invalidate(&hash);
                 None
             }
             ChangeKind::EverythingRevoked(of) => {
@@ -357,6 +339,12 @@ impl Invalidate for Authenticator {
         self.tombstones.begin_era(head);
         self.memory.known.invalidate_all();
         self.memory.dead.invalidate_all();
+        self.memory.dead_foreign.invalidate_all();
+        self.memory.imported.forget();
+    }
+
+    fn learn_has_imported(&self, has_imported: bool) {
+        self.memory.imported.learn(has_imported);
     }
 
     async fn sweep(&self) -> Vec<Report> {
@@ -375,21 +363,54 @@ mod tests {
     use crate::model::clock::SystemClock;
     use crate::store;
 
-    #[tokio::test]
-    async fn who_found_nothing_before_an_answer_landed_does_not_ask_again() {
-        let folder = tempfile::tempdir().unwrap();
+    /// On a new SQLite, with a lease for this long.
+    async fn authenticator(folder: &std::path::Path, lease_for: Duration) -> Authenticator {
         let place = config::Store::Sqlite {
-            path: folder.path().join("genkan.db"),
+            path: folder.join("genkan.db"),
         };
         let lease = Arc::new(Lease::default());
-        lease.extend(SystemClock.boot(), Duration::from_hours(1));
-        let authenticator = Authenticator::new(
+        lease.extend(SystemClock.boot(), lease_for);
+        Authenticator::new(
             store::open(&place).await.unwrap(),
             Arc::new(SystemClock),
             (lease, Arc::default()),
             &Limits::default(),
             Handle::current(),
-        );
+        )
+    }
+
+    #[tokio::test]
+    async fn a_key_of_another_system_is_asked_for_unless_none_was_imported() {
+        let folder = tempfile::tempdir().unwrap();
+        let house = authenticator(folder.path(), Duration::from_hours(1)).await;
+        let ask = async |text: &str| {
+            let key = PresentedKey::parse(text.as_bytes()).unwrap();
+            house.authenticate(key).await.unwrap_err().refusal
+        };
+        let asked = || Budget::ALL.map(|budget| house.lookups_within(budget).0);
+        // Nothing is known yet.
+        assert_eq!(ask("legacy-platform-key-1").await, Refusal::KeyUnknown);
+        assert_eq!(asked(), [0, 0, 1]);
+        house.forget_before(Sequence::ZERO);
+        house.learn_has_imported(false);
+        assert_eq!(ask("legacy-platform-key-2").await, Refusal::KeyUnknown);
+        house.memory.dead_foreign.run_pending_tasks();
+        assert_eq!((asked(), house.remembered()), ([0, 0, 1], (0, 0)));
+        house.learn_has_imported(true);
+        assert_eq!(ask("legacy-platform-key-2").await, Refusal::KeyUnknown);
+        assert_eq!(asked(), [0, 0, 2]);
+        // Without a lease nothing is said of any key.
+        house.forget_before(Sequence::ZERO);
+        house.learn_has_imported(false);
+        house.lease.end();
+        assert_eq!(ask("legacy-platform-key-3").await, Refusal::LeaseExpired);
+        assert_eq!(asked(), [0, 0, 2]);
+    }
+
+    #[tokio::test]
+    async fn who_found_nothing_before_an_answer_landed_does_not_ask_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let authenticator = authenticator(folder.path(), Duration::from_hours(1)).await;
         let (unknown, change) = (KeyHash::of(b"nobody's"), Sequence::new(1));
         for _ in 0..2 {
             let refused = authenticator.ask(&unknown).await.unwrap_err();

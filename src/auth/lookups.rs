@@ -1,4 +1,5 @@
-//! Look-ups in the store: one in flight per key, few at a time, none waited for long.
+//! Look-ups in the store: one in flight per key, few at a time, none waited for long. Keys that anybody can
+//! invent have a budget of their own, so that they take no place from others.
 
 use std::collections::HashMap;
 use std::future::ready;
@@ -11,10 +12,11 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
-use super::authenticate::{Answer, Memory, Refused};
+use super::authenticate::{Answer, Refused};
 use super::caller::Caller;
+use super::memory::Memory;
 use super::tombstones::{Tombstones, Verdict};
 use crate::config::limits::Limits;
 use crate::invalidation::progress::Progress;
@@ -26,6 +28,31 @@ use crate::store::{LookedUp, Store, StoreError};
 /// Keys that may wait for a place among the look-ups, for each place. More would not get their turn in
 /// time anyway, so they are told at once.
 const WAITING_PER_LOOKUP: usize = 16;
+
+/// Which look-ups share their places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Budget {
+    /// Of new keys in genkan's format. Whoever computes checksums can fill it.
+    Own,
+    /// Of keys that were good here before, and of open requests: only keys that exist get here.
+    Remembered,
+    /// Of keys in another format: any text of the right length.
+    Imported,
+}
+
+impl Budget {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Own, Self::Remembered, Self::Imported];
+
+    /// The word in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Own => "genkan",
+            Self::Remembered => "remembered",
+            Self::Imported => "imported",
+        }
+    }
+}
 
 type Flight = Shared<BoxFuture<'static, Result<Answer, Refusal>>>;
 
@@ -39,13 +66,46 @@ struct SharedState {
     memory: Arc<Memory>,
     tombstones: Arc<Tombstones>,
     progress: Arc<Progress>,
+    own: Bound,
+    remembered: Bound,
+    imported: Bound,
+    timeout: Duration,
+    requests_per_second: u32,
+}
+
+/// The places of one budget.
+struct Bound {
     /// Only misses come here, so this lock is not on the hot path.
     in_flight: Mutex<HashMap<KeyHash, Flight, RandomState>>,
     in_flight_max: usize,
     places: Semaphore,
-    timeout: Duration,
-    requests_per_second: u32,
+    /// How often the store was asked.
     count: AtomicU64,
+    /// How many look-ups found no place.
+    refused: AtomicU64,
+}
+
+impl Bound {
+    fn new(places: usize) -> Self {
+        Self {
+            in_flight: Mutex::default(),
+            in_flight_max: places.saturating_mul(WAITING_PER_LOOKUP),
+            places: Semaphore::new(places),
+            count: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+        }
+    }
+
+    fn in_flight(&self) -> MutexGuard<'_, HashMap<KeyHash, Flight, RandomState>> {
+        self.in_flight
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refuse(&self) -> Refusal {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        Refusal::LookupsExhausted
+    }
 }
 
 impl Lookups {
@@ -57,53 +117,59 @@ impl Lookups {
         runtime: Handle,
     ) -> Self {
         let (memory, tombstones) = memory;
+        // The store's connections are waited for in turn: the other half of them is left to keys of ours.
+        let half = (store.lookups_at_once() / 2).max(1);
         let shared = Arc::new(SharedState {
             store,
             memory,
             tombstones,
             progress,
-            in_flight: Mutex::default(),
-            in_flight_max: limits.lookups_max.saturating_mul(WAITING_PER_LOOKUP),
-            places: Semaphore::new(limits.lookups_max),
+            own: Bound::new(limits.lookups_max),
+            remembered: Bound::new(limits.lookups_max),
+            imported: Bound::new(limits.lookups_imported_max.min(half)),
             timeout: Duration::from_millis(limits.lookup_timeout_ms),
             requests_per_second: limits.requests_per_second_per_key,
-            count: AtomicU64::new(0),
         });
         Self { shared, runtime }
     }
 
-    /// How often the store was asked.
-    pub(super) fn count(&self) -> u64 {
-        self.shared.count.load(Ordering::Relaxed)
+    /// How often the store was asked, and how many look-ups found no place.
+    pub(super) fn count(&self, budget: Budget) -> (u64, u64) {
+        let bound = self.shared.bound(budget);
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (of(&bound.count), of(&bound.refused))
     }
 
     /// What the store says of `hash`, waiting at most the look-up timeout from now on.
-    pub(super) async fn ask(&self, hash: KeyHash) -> Result<Answer, Refusal> {
+    pub(super) async fn ask(&self, budget: Budget, hash: KeyHash) -> Result<Answer, Refusal> {
         // Known to be in vain: no wait, and no load on a store that is coming back.
         if self.shared.progress.store_is_silent() {
             return Err(Refusal::StoreUnavailable);
         }
-        let flight = self.join(hash)?;
+        let flight = self.join(budget, hash)?;
         timeout(self.shared.timeout, flight)
             .await
             .unwrap_or(Err(Refusal::StoreUnavailable))
     }
 
     /// The flight that is under way for this key, or a new one.
-    fn join(&self, hash: KeyHash) -> Result<Flight, Refusal> {
-        let mut in_flight = self.shared.in_flight();
+    fn join(&self, budget: Budget, hash: KeyHash) -> Result<Flight, Refusal> {
+        let bound = self.shared.bound(budget);
+        let mut in_flight = bound.in_flight();
         if let Some(flight) = in_flight.get(&hash) {
             return Ok(flight.clone());
         }
         // One may have landed since the asker found nothing: it is remembered before it leaves the map.
-        if let Some(answer) = self.shared.remembered(&hash) {
+        if let Some(answer) = self.shared.remembered(budget, &hash) {
             return Ok(ready(Ok(answer)).boxed().shared());
         }
-        if in_flight.len() >= self.shared.in_flight_max {
-            return Err(Refusal::LookupsExhausted);
+        if in_flight.len() >= bound.in_flight_max {
+            return Err(bound.refuse());
         }
         // A task of its own: the one who asked first may hang up, the others still want to know.
-        let task = self.runtime.spawn(Arc::clone(&self.shared).fly(hash));
+        let task = self
+            .runtime
+            .spawn(Arc::clone(&self.shared).fly(budget, hash));
         let flight = task
             .map(|joined| joined.unwrap_or(Err(Refusal::StoreUnavailable)))
             .boxed()
@@ -114,35 +180,33 @@ impl Lookups {
 }
 
 impl SharedState {
-    async fn fly(self: Arc<Self>, hash: KeyHash) -> Result<Answer, Refusal> {
-        let landing = Landing {
-            shared: &self,
-            hash,
-        };
-        let answer = match timeout(self.timeout, self.look_up(hash)).await {
-            Ok(answer) => answer,
-            Err(_elapsed) => Err(Refusal::StoreUnavailable),
-        };
+    async fn fly(self: Arc<Self>, budget: Budget, hash: KeyHash) -> Result<Answer, Refusal> {
+        let bound = self.bound(budget);
+        let landing = Landing { bound, hash };
+        let answer = self.look_up(bound, hash).await;
         if let Ok(answer) = &answer {
-            self.memory.insert(hash, answer);
+            self.memory.insert(hash, budget, answer);
         }
         drop(landing);
         answer
     }
 
-    async fn look_up(&self, hash: KeyHash) -> Result<Answer, Refusal> {
-        let Ok(_place) = self.places.acquire().await else {
-            return Err(Refusal::StoreUnavailable);
+    /// Within the look-up timeout, the wait for a place included.
+    async fn look_up(&self, bound: &Bound, hash: KeyHash) -> Result<Answer, Refusal> {
+        let deadline = Instant::now() + self.timeout;
+        let Ok(Ok(_place)) = timeout_at(deadline, bound.places.acquire()).await else {
+            return Err(bound.refuse());
         };
-        self.count.fetch_add(1, Ordering::Relaxed);
+        bound.count.fetch_add(1, Ordering::Relaxed);
         // Before the store is asked: what it says belongs to this era at the latest.
         let era = self.tombstones.era();
-        match self.store.look_up(&hash).await {
-            Ok(found) => self.answer(hash, era, found),
-            Err(error) => {
+        match timeout_at(deadline, self.store.look_up(&hash)).await {
+            Ok(Ok(found)) => self.answer(hash, era, found),
+            Ok(Err(error)) => {
                 tell(&error);
                 Err(Refusal::StoreUnavailable)
             }
+            Err(_elapsed) => Err(Refusal::StoreUnavailable),
         }
     }
 
@@ -165,8 +229,8 @@ impl SharedState {
     }
 
     /// What is remembered of a key, unless something happened to it since.
-    fn remembered(&self, hash: &KeyHash) -> Option<Answer> {
-        let answer = self.memory.get(hash)?;
+    fn remembered(&self, budget: Budget, hash: &KeyHash) -> Option<Answer> {
+        let answer = self.memory.get(hash, budget)?;
         let (owner, as_of) = match &answer {
             Answer::Known(caller) => (Some(caller.principal()), caller.as_of()),
             Answer::Dead { as_of, .. } => (None, *as_of),
@@ -175,22 +239,24 @@ impl SharedState {
         (verdict != Verdict::Stale).then_some(answer)
     }
 
-    fn in_flight(&self) -> MutexGuard<'_, HashMap<KeyHash, Flight, RandomState>> {
-        self.in_flight
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn bound(&self, budget: Budget) -> &Bound {
+        match budget {
+            Budget::Own => &self.own,
+            Budget::Remembered => &self.remembered,
+            Budget::Imported => &self.imported,
+        }
     }
 }
 
 /// Makes room in the map however the flight ended, a panic included.
 struct Landing<'a> {
-    shared: &'a SharedState,
+    bound: &'a Bound,
     hash: KeyHash,
 }
 
 impl Drop for Landing<'_> {
     fn drop(&mut self) {
-        self.shared.in_flight().remove(&self.hash);
+        self.bound.in_flight().remove(&self.hash);
     }
 }
 

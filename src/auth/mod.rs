@@ -10,6 +10,7 @@ mod authenticate;
 mod caller;
 mod ledger;
 mod lookups;
+mod memory;
 mod open;
 mod sweeps;
 mod tombstones;
@@ -22,4 +23,5 @@ mod sync {
 
 pub use authenticate::{Authenticator, Decision, Refused};
 pub use caller::Caller;
+pub use lookups::Budget;
 pub use open::{Direction, OpenRequest, OpenRequests};

@@ -88,9 +88,17 @@ limits! {
     /// Hashes remembered as unknown, about 100 bytes each, in a cache of their own: guesses do not
     /// drive known keys out.
     cache_unknown_max: u64 = 20_000 in 1..=10_000_000,
-    /// Look-ups in the store at a time. A key that finds no place in time is answered 503, and
-    /// guessing cannot load the store with more than this.
+    /// The same for keys that are not in genkan's format, in a cache of their own: random texts need
+    /// no checksum, and drive nothing else out.
+    cache_unknown_imported_max: u64 = 5_000 in 1..=10_000_000,
+    /// Look-ups in the store at a time: as many of new keys, and as many of keys that were good here
+    /// before. A key that finds no place in time is answered 503, and guessing cannot load the store
+    /// with more than this.
     lookups_max: usize = 32 in 1..=10_000,
+    /// The same for keys that are not in genkan's format, once such keys were imported; before, they
+    /// are refused without a look-up. Few, as anybody can invent them; at most half of what the store
+    /// looks up at a time.
+    lookups_imported_max: usize = 8 in 1..=10_000,
     /// The longest that a request waits for the store; then 503.
     lookup_timeout_ms: u64 = 250 in 10..=60_000,
     /// How long an instance may answer from its cache without having renewed its lease. Both the

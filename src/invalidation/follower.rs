@@ -253,6 +253,7 @@ impl Follower {
             let reading = self.store.read_log(standing.applied, CHANGES_PER_READ);
             let page = self.bounded(reading).await?;
             standing.compare(&page)?;
+            self.target.learn_has_imported(page.has_imported);
             for change in &page.changes {
                 if change.sequence != standing.applied.next() {
                     return Err(Setback::Rewritten("the revocation log has a gap"));

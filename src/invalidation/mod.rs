@@ -32,8 +32,13 @@ pub trait Invalidate: Send + Sync {
     /// open one passes. Returns when a request was last accepted with what it revokes, if known.
     fn apply(&self, change: &Change) -> Option<Timestamp>;
 
-    /// Nothing that was learned before `head` may be used any more.
+    /// Nothing that was learned before `head` may be used any more, whether keys were imported included.
     fn forget_before(&self, head: Sequence);
+
+    /// Whether a key of another format was ever imported, in a snapshot of the log. Called for every page
+    /// that is read, before its entries are applied and acknowledged: so it is as fresh as the lease, and
+    /// an import that was acknowledged is known.
+    fn learn_has_imported(&self, has_imported: bool);
 
     /// Looks at every open request again: what was revoked is cut, what was frozen and may go on goes
     /// on, what can no longer be judged is looked up anew. Returns what was cut, by log entry. Bounded

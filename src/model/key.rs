@@ -139,23 +139,41 @@ impl fmt::Debug for PlainKey {
     }
 }
 
+/// What a presented key looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyFormat {
+    /// Ours, with a checksum that matches.
+    Own,
+    /// That of another system: it can only be known after an import.
+    Foreign,
+}
+
 /// A key as a caller presented it, borrowed from the request, its format already found possible.
 #[derive(Clone, Copy)]
-pub struct PresentedKey<'a>(&'a [u8]);
+pub struct PresentedKey<'a> {
+    text: &'a [u8],
+    format: KeyFormat,
+}
 
 impl<'a> PresentedKey<'a> {
     /// Reads what a caller presented, or says that it cannot be a key: wrong length, a character that
     /// keys do not have, or a checksum that does not match. No store is asked for those.
     pub fn parse(text: &'a [u8]) -> Option<Self> {
-        match text.strip_prefix(PREFIX.as_bytes()) {
-            Some(rest) => is_own(rest).then_some(Self(text)),
-            None => is_foreign(text).then_some(Self(text)),
-        }
+        let (is_possible, format) = match text.strip_prefix(PREFIX.as_bytes()) {
+            Some(rest) => (is_own(rest), KeyFormat::Own),
+            None => (is_foreign(text), KeyFormat::Foreign),
+        };
+        is_possible.then_some(Self { text, format })
+    }
+
+    /// Which system's key it looks like.
+    pub const fn format(self) -> KeyFormat {
+        self.format
     }
 
     /// What it is looked up by.
     pub fn hash(self) -> KeyHash {
-        KeyHash::of(self.0)
+        KeyHash::of(self.text)
     }
 }
 
@@ -316,6 +334,15 @@ mod tests {
     fn the_checksum_is_the_crc32_of_the_secret_in_base62() {
         // zlib's CRC32 of thirty zeros is 0x77e5_db82, in base62 2C8GjS.
         assert_eq!(&checksum(&[b'0'; 30]), b"2C8GjS");
+    }
+
+    #[test]
+    fn a_key_without_our_prefix_is_of_another_system() {
+        let own = PlainKey::generate(&SystemEntropy);
+        let format = |text: &str| PresentedKey::parse(text.as_bytes()).map(PresentedKey::format);
+        assert_eq!(format(own.expose()), Some(KeyFormat::Own));
+        assert_eq!(format("legacy-platform-key"), Some(KeyFormat::Foreign));
+        assert_eq!(format("gk_legacy-platform-key"), None);
     }
 
     #[test]

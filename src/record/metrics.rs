@@ -278,6 +278,20 @@ pub fn encode_counter(
     ConstCounter::new(count).encode(family)
 }
 
+/// Writes one counter for each value of a label, of which there must be few.
+pub fn encode_counters(
+    encoder: &mut DescriptorEncoder<'_>,
+    (name, help): (&str, &str),
+    label: &str,
+    counts: impl IntoIterator<Item = (&'static str, u64)>,
+) -> std::fmt::Result {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (value, count) in counts {
+        ConstCounter::new(count).encode(family.encode_family(&[(label, value)])?)?;
+    }
+    Ok(())
+}
+
 /// Writes one gauge without labels.
 pub fn encode_gauge(
     encoder: &mut DescriptorEncoder<'_>,

@@ -7,9 +7,9 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::auth::Authenticator;
+use crate::auth::{Authenticator, Budget};
 use crate::listen::accept::{ConnectionCount, Handover};
-use crate::record::metrics::{Metrics, encode_counter, encode_gauge};
+use crate::record::metrics::{Metrics, encode_counter, encode_counters, encode_gauge};
 
 /// Everything that `/metrics` shows.
 pub(super) fn registry(
@@ -60,11 +60,29 @@ impl Collector for House {
             help,
             self.authenticator.lookups(),
         )?;
+        self.encode_budgets(encoder)?;
         self.encode_following(encoder)
     }
 }
 
 impl House {
+    /// Look-ups by the budget whose places they take.
+    fn encode_budgets(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
+        let within = Budget::ALL.map(|budget| {
+            let (asked, refused) = self.authenticator.lookups_within(budget);
+            (budget.as_str(), asked, refused)
+        });
+        let asked = within.iter().map(|(budget, asked, _)| (*budget, *asked));
+        let help = "Look-ups of keys in the store, by what the keys look like";
+        encode_counters(encoder, ("genkan_lookups", help), "budget", asked)?;
+        let refused = within
+            .iter()
+            .map(|(budget, _, refused)| (*budget, *refused));
+        let help = "Look-ups that found no place in their budget: answered 503";
+        let name = "genkan_lookups_refused";
+        encode_counters(encoder, (name, help), "budget", refused)
+    }
+
     /// How this instance follows revocations.
     fn encode_following(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
         let progress = self.authenticator.progress();

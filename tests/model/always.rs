@@ -40,7 +40,7 @@ const ALWAYS: [(&str, Holds); 10] = [
     }),
 ];
 
-const SOMETIMES: [(&str, Holds); 7] = [
+const SOMETIMES: [(&str, Holds); 8] = [
     ("return by acknowledgement", |_, s| {
         s.seen.returned_by_acknowledgement
     }),
@@ -52,6 +52,9 @@ const SOMETIMES: [(&str, Holds); 7] = [
     }),
     ("a request is fenced", |_, s| s.seen.fenced),
     ("a frozen stream is resumed", |_, s| s.seen.resumed),
+    ("a key is refused without a look-up", |_, s| {
+        s.seen.refused_unasked
+    }),
 ];
 
 /// The names of what must be reached in one world or another.

@@ -30,6 +30,7 @@ impl World {
             // Before the change is applied a second answer from the cache is as good as the first.
             (Request::None, Some(_), _) if !state.tombstone && !state.returned() => {}
             (Request::None, ..) => may(ClientStep::Begin),
+            (Request::Waiting { .. }, ..) if state.none_imported => may(ClientStep::Decide),
             (Request::Waiting { .. }, Some(_), _) => may(ClientStep::Decide),
             (Request::Waiting { .. }, None, LookUp::None) => may(ClientStep::LookUp),
             // Whoever asked first may hang up; the look-up goes on, and others join it.
@@ -64,6 +65,16 @@ impl World {
             ClientStep::LookUp => state.look_up = LookUp::Sent,
             ClientStep::Read => state.look_up = LookUp::Read(self.answer_now(state)),
             ClientStep::Land => self.land(state),
+            ClientStep::Decide if state.none_imported => {
+                let knows = state.lease_holds() || self.lacks(Mutant::UnknownWithoutLease);
+                state.seen.refused_unasked |= knows;
+                let verdict = if knows {
+                    Verdict::Unknown
+                } else {
+                    Verdict::Fenced
+                };
+                self.decide(state, verdict);
+            }
             ClientStep::Decide => {
                 if let Some(answer) = state.cache {
                     let verdict = self.verdict(state, answer);

@@ -118,6 +118,7 @@ impl World {
         state.applied = head;
         state.cache = None;
         state.tombstone = false;
+        state.none_imported = false;
         state.key_applied = state.key_committed && state.key_place <= head;
         state.extends = true;
         if self.lacks(Mutant::LeaseCountedFromReply) {
@@ -136,8 +137,11 @@ impl World {
         }
     }
 
-    /// Tombstone, then purge.
+    /// Whether keys were imported, as the page of the log says; tombstone; then purge.
     fn apply(&self, state: &mut State, head: u8) {
+        if self.imports && (state.extends || !self.lacks(Mutant::ImportsLearnedAtRenewalsOnly)) {
+            state.none_imported = !state.key_committed || state.key_place > head;
+        }
         let key_is_new = state.key_committed && state.key_place > state.applied;
         let other_is_new = state.other_committed && state.other_place > state.applied;
         let other_is_last = other_is_new && state.other_place > state.key_place;
@@ -198,6 +202,7 @@ fn kill(state: &mut State) {
     state.applied = 0;
     state.floor = 0;
     state.tombstone = false;
+    state.none_imported = false;
     state.cache = None;
     state.look_up = super::state::LookUp::None;
     state.request = super::state::Request::None;

@@ -84,6 +84,8 @@ enum Mutant {
     LeaseByTheDatabasesClock,
     HeadNotCompared,
     WaitCountedFromBeforeTheCommit,
+    ImportsLearnedAtRenewalsOnly,
+    UnknownWithoutLease,
 }
 
 /// A world: what may happen in it, and what is left out.
@@ -112,6 +114,9 @@ struct World {
     observer: bool,
     /// The client opens a stream with its first answer, rather than asking again and again.
     streams: bool,
+    /// The key is of another system, and the first that is imported: before that an instance that knows so
+    /// refuses it without a look-up.
+    imports: bool,
 }
 
 impl World {
@@ -128,6 +133,7 @@ impl World {
         scan_only: false,
         observer: false,
         streams: false,
+        imports: false,
     };
 
     fn lacks(&self, mutant: Mutant) -> bool {

@@ -12,7 +12,7 @@ use crate::support::ALONE;
 const TIME_MAX: Duration = Duration::from_mins(2);
 
 /// Worlds without a mutant, each for one kind of trouble.
-const WORLDS: [(&str, World); 9] = [
+const WORLDS: [(&str, World); 10] = [
     (
         "evictions",
         World {
@@ -81,10 +81,19 @@ const WORLDS: [(&str, World); 9] = [
             ..World::PLAIN
         },
     ),
+    (
+        "the first import",
+        World {
+            change: Change::Create,
+            observer: true,
+            imports: true,
+            ..World::PLAIN
+        },
+    ),
 ];
 
 /// Each mutant, and a world in which it is found out.
-const MUTANTS: [(Mutant, World); 22] = {
+const MUTANTS: [(Mutant, World); 24] = {
     const PLAIN: World = World::PLAIN;
     const EVICTS: World = World {
         observer: true,
@@ -105,6 +114,11 @@ const MUTANTS: [(Mutant, World); 22] = {
     const RING: World = World {
         small_ring: true,
         ..OTHER
+    };
+    const IMPORTS: World = World {
+        change: Change::Create,
+        imports: true,
+        ..EVICTS
     };
     const FAILS: World = World {
         failover: true,
@@ -145,6 +159,8 @@ const MUTANTS: [(Mutant, World); 22] = {
         (Mutant::LeaseByTheDatabasesClock, EVICTS),
         (Mutant::HeadNotCompared, FAILS),
         (Mutant::WaitCountedFromBeforeTheCommit, EVICTS),
+        (Mutant::ImportsLearnedAtRenewalsOnly, IMPORTS),
+        (Mutant::UnknownWithoutLease, IMPORTS),
     ]
 };
 

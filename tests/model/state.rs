@@ -112,6 +112,7 @@ pub(super) struct Seen {
     pub accepted_after_registering_anew: bool,
     pub fenced: bool,
     pub resumed: bool,
+    pub refused_unasked: bool,
 }
 
 impl Seen {
@@ -160,6 +161,8 @@ pub(super) struct State {
     /// Whether the key's change was applied, or known when it registered.
     pub key_applied: bool,
     pub tombstone: bool,
+    /// It knows that nothing was imported.
+    pub none_imported: bool,
     /// The renewal that may run late, if one was given up: of which registration, plus one.
     pub late: u8,
 
