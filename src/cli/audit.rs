@@ -47,6 +47,13 @@ struct Kept {
     hash: String,
 }
 
+/// The text, if it is nothing but digits: `parse` alone would take a sign.
+fn digits(text: &str) -> Option<&str> {
+    text.bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then_some(text)
+}
+
 impl std::str::FromStr for Kept {
     type Err = String;
 
@@ -54,7 +61,7 @@ impl std::str::FromStr for Kept {
         let parsed = text.split_once(':').and_then(|(sequence, hash)| {
             let hex = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
             hex.then_some(Self {
-                sequence: sequence.parse().ok().filter(|&place| place >= 0)?,
+                sequence: digits(sequence)?.parse().ok()?,
                 hash: hash.to_ascii_lowercase(),
             })
         });

@@ -155,6 +155,7 @@ fn of_service(error: &ServiceError) -> Exit {
         | ServiceError::NoSuchInvitation(_) => Exit::NotFound,
         ServiceError::WhichOrganization(_)
         | ServiceError::ExpiresInThePast
+        | ServiceError::ExpiresTooLate
         | ServiceError::NoScope
         | ServiceError::ScopeBeyondRole { .. }
         | ServiceError::NotAllowed(_)

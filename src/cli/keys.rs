@@ -57,7 +57,7 @@ struct New {
     /// Name or id of the organization; needed where the owner is in several.
     #[arg(long, value_name = "NAME|ID")]
     organization: Option<String>,
-    /// How long it is good for, such as 90d, 12h or 30m. Without it: until it is revoked.
+    /// How long it is good for, such as 90d, 12h or 30m; at most 3650d. Without it: until it is revoked.
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     expires: Option<Duration>,
     /// What it may be used for: api, mcp or manage. May be repeated. Without it: api and mcp.

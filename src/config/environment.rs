@@ -9,24 +9,40 @@ use std::rc::Rc;
 use toml::de::DeValue;
 
 use super::error::Problem;
-use super::file::alternatives;
-use super::read::{Reader, nearest};
+use super::file::Written;
+use super::keys::Level;
+use super::read::{Read as _, Reader, nearest};
 use super::source::{Origin, Sources};
 use super::tree::{Builder, Entry, Node, Table, Value};
 
 /// What every override begins with.
 const PREFIX: &str = "GENKAN__";
 
+/// What the driver of PostgreSQL reads itself, and nothing that the URL says can take back. It reads more
+/// variables of libpq; those are overridden.
+const FOREIGN: [&str; 3] = ["PGOPTIONS", "PGSSLCERT", "PGSSLKEY"];
+
 /// No key stands deeper.
 const DEPTH_MAX: usize = 8;
 
-/// The overrides in the environment of this process: the one place where it is read.
+/// The overrides in the environment of this process, and what else there changes a configuration: the one
+/// place where it is read.
 pub fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, value)| {
         let name = name.into_string().ok()?;
         let value = value.to_string_lossy().into_owned();
-        name.starts_with(PREFIX).then_some((name, value))
+        let is_read = name.starts_with(PREFIX) || FOREIGN.contains(&name.as_str());
+        is_read.then_some((name, value))
     })
+}
+
+/// The names of variables that would change a connection to PostgreSQL though nobody wrote them for genkan.
+pub(super) fn foreign(variables: &[(String, String)]) -> Vec<String> {
+    variables
+        .iter()
+        .filter(|(name, value)| FOREIGN.contains(&name.as_str()) && !value.is_empty())
+        .map(|(name, _)| name.clone())
+        .collect()
 }
 
 /// The locale that the environment asks messages to be in (POSIX.1-2024, XBD 8.2: the first of these
@@ -107,31 +123,46 @@ impl Variable {
         if self.keys.len() > DEPTH_MAX {
             return Err(problem(&self.name, "no key stands this deep", None));
         }
-        set(root, &self.keys, self.node, &self.name)
+        set(
+            (root, Level::root(Written::FIELDS)),
+            &self.keys,
+            self.node,
+            &self.name,
+        )
     }
 }
 
 /// Writes `node` where `keys` lead, and makes the tables on the way.
-fn set(table: &mut Table, keys: &[String], node: Node, variable: &Origin) -> Result<(), Problem> {
+fn set(
+    (table, level): (&mut Table, Level),
+    keys: &[String],
+    node: Node,
+    variable: &Origin,
+) -> Result<(), Problem> {
     let Some((first, rest)) = keys.split_first() else {
         return Ok(());
     };
     if rest.is_empty() {
         // The variable takes the place of other ways to say the same.
-        let others = alternatives(first);
+        let others = level.alternatives(first);
         table.0.retain(|entry| {
-            entry.key == *first || entry.is_variable || !others.contains(&entry.key.as_str())
+            let is_other = others.iter().any(|other| other.key == entry.key);
+            entry.key == *first || entry.is_variable || !is_other
         });
         let entry = entry(table, first, variable);
         entry.node = node;
         entry.is_variable = true;
         return Ok(());
     }
+    let below = level.below(first);
     match (&mut entry(table, first, variable).node.value, rest) {
-        (Value::Table(table), _) => set(table, rest, node, variable),
-        (Value::Array(items), [name, inner @ ..]) if !inner.is_empty() => {
-            set(element(items, name, variable)?, inner, node, variable)
-        }
+        (Value::Table(table), _) => set((table, below), rest, node, variable),
+        (Value::Array(items), [name, inner @ ..]) if !inner.is_empty() => set(
+            (element(items, name, variable)?, below),
+            inner,
+            node,
+            variable,
+        ),
         _ => Err(problem(
             variable,
             &format!("`{first}` has no keys of its own"),

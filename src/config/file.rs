@@ -9,8 +9,9 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use super::limits::Limits;
-use super::read::{At, Field, Given, Named, NonEmpty, Presence, Read, Reader};
+use super::read::{At, Field, Given, Named, NonEmpty, Presence, Read, Reader, Section};
 use super::secret::{Secret, SecretFile};
+use super::source::Origin;
 use super::tree::Node;
 use super::words::{
     ClientId, CorsOrigin, HostName, Issuer, Name, PublicUrl, UpstreamHeader, Url, UrlPath, Within,
@@ -21,7 +22,8 @@ use crate::model::scope::Scope;
 /// Declares a table of the file. Each key: why it exists, whether it must be there, its type, and
 /// its default (or, where there is none, an example) in TOML; for a table within, its header.
 ///
-/// A field is none where it is absent or was refused: its mistakes have been reported by then.
+/// A field is none where it is absent or was refused: its mistakes have been reported by then. Whether
+/// a value is a secret, its type says; which keys exclude each other, their presence.
 macro_rules! section {
     ($(#[doc = $about:literal])+ $name:ident {
         $($(#[doc = $reason:literal])+ $presence:ident $key:ident: $type:ty = $value:literal,)+
@@ -32,13 +34,12 @@ macro_rules! section {
         }
 
         impl Read for $name {
-            const FIELDS: &'static [Field] = &[$(Field {
-                key: stringify!($key),
-                presence: Presence::$presence,
-                value: $value,
-                reason: concat!($($reason, "\n"),+),
-                fields: <$type as Read>::FIELDS,
-            },)+];
+            const FIELDS: &'static [Field] = &[$(Field::of::<$type>(
+                stringify!($key),
+                Presence::$presence,
+                $value,
+                concat!($($reason, "\n"),+),
+            ),)+];
 
             fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
                 let table = reader.table(node, Self::FIELDS)?;
@@ -46,6 +47,13 @@ macro_rules! section {
                 Some(Self {
                     $($key: reader.field(node, table, fields.next()?),)+
                 })
+            }
+        }
+
+        impl Section for $name {
+            fn given(&self) -> Vec<(&'static Field, Option<&Origin>)> {
+                let places = [$(self.$key.as_ref().map(|at| &at.origin)),+];
+                Self::FIELDS.iter().zip(places).collect()
             }
         }
     };
@@ -198,7 +206,8 @@ section! {
         Either sqlite: Given<PathBuf> = r#""data/genkan.db""#,
         /// Instead: a PostgreSQL, for any number of hosts. Its URL from a file: one line.
         Instead postgres_file: Given<SecretFile> = r#""secrets/postgres-url""#,
-        /// Instead: the URL itself. Whoever reads this file has the password.
+        /// Instead: the URL itself, as libpq reads it; no option of it is ignored, and no PG… variable read.
+        /// Write ?sslmode=verify-full over a network. Whoever reads this file has the password.
         Instead postgres: Given<Secret> = r#""postgres://genkan:password@127.0.0.1:5432/genkan""#,
         /// Connections to PostgreSQL at most, for this process. One listens, one keeps the lease, one is
         /// for `/readyz`; of the others a quarter writes, a third reads for management, and the rest
@@ -217,25 +226,4 @@ section! {
         /// Which requests are logged: "none", "refused" (or failed), "all".
         Default requests: LogRequests = r#""refused""#,
     }
-}
-
-/// The keys of which exactly one stands in its table, if `key` is one of them.
-pub(super) fn alternatives(key: &str) -> &'static [&'static str] {
-    const STORES: &[&str] = &["sqlite", "postgres_file", "postgres"];
-    const VALUES: &[&str] = &["value_file", "value"];
-    [STORES, VALUES]
-        .into_iter()
-        .find(|keys| keys.contains(&key))
-        .unwrap_or_default()
-}
-
-/// Whether a value under this key may be shown even where the file as a whole cannot be parsed.
-pub(super) fn is_plain(key: &str) -> bool {
-    const SECRET: [&str; 2] = ["postgres", "value"];
-    fn holds(fields: &[Field], key: &str) -> bool {
-        fields
-            .iter()
-            .any(|field| (field.key == key && field.fields.is_empty()) || holds(field.fields, key))
-    }
-    !SECRET.contains(&key) && holds(Written::FIELDS, key)
 }

@@ -5,7 +5,7 @@
 
 use super::read::{Field, Presence, Read, Reader};
 use super::tree::Node;
-use super::words::number;
+use super::words::{Within, number};
 
 /// Declares the limits once: field, default, the least and the most that make sense, reason. The
 /// reader of the configuration and its commented example are made from the same table.
@@ -32,13 +32,12 @@ macro_rules! limits {
         }
 
         impl Read for Limits {
-            const FIELDS: &'static [Field] = &[$(Field {
-                key: stringify!($name),
-                presence: Presence::Default,
-                value: stringify!($default),
-                reason: concat!($($reason, "\n",)+ " At least ", stringify!($min), ", at most ", stringify!($max), ".\n"),
-                fields: &[],
-            },)+];
+            const FIELDS: &'static [Field] = &[$(Field::of::<Within<$min, $max>>(
+                stringify!($name),
+                Presence::Default,
+                stringify!($default),
+                concat!($($reason, "\n",)+ " At least ", stringify!($min), ", at most ", stringify!($max), ".\n"),
+            ),)+];
 
             fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
                 let table = reader.table(node, Self::FIELDS)?;

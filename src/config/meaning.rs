@@ -10,13 +10,14 @@ use std::num::NonZero;
 use http::HeaderValue;
 
 use super::file::{self, Written};
-use super::read::{At, Given, Named, NonEmpty, Reader, nearest};
+use super::keys::groups;
+use super::read::{At, Given, Named, NonEmpty, Reader, Section, nearest};
 use super::secret::{Secret, SecretFile};
 use super::source::Origin;
 use super::words::{Name, Url, UrlPath};
 use super::{
     Admin, ClientSecret, Config, Listener, ListenerTls, Log, Oidc, Route, Store, Upstream,
-    UpstreamCredential,
+    UpstreamCredential, postgres,
 };
 
 /// Makes the configuration, or reports what is against it.
@@ -235,24 +236,19 @@ fn refuse_elsewhere(prefix: &UrlPath, paths: &[At<UrlPath>], reader: &mut Reader
 }
 
 /// Refuses a table that does not say a thing in exactly one of the ways there are.
-fn one_of(section: &Origin, ways: &[(&str, Option<&Origin>)], reader: &mut Reader) {
-    let mut given = ways.iter().filter_map(|(_, origin)| *origin);
-    let (first, second) = (given.next(), given.next());
-    let names: Vec<_> = ways.iter().map(|(name, _)| *name).collect();
-    let names = names.join(", ");
-    if first.is_none() {
-        reader.wrong(
-            section,
-            "nothing is given",
-            format!("write one of: {names}"),
-        );
-    } else if let Some(second) = second {
-        reader.wrong(second, "given twice", format!("keep one of: {names}"));
+fn one_of<S: Section>(section: &At<S>, reader: &mut Reader) {
+    let given = section.value.given();
+    for ways in groups(&given, |(field, _)| field.presence) {
+        let names: Vec<_> = ways.iter().map(|(field, _)| field.key).collect();
+        let names = names.join(", ");
+        let mut places = ways.iter().filter_map(|(_, origin)| *origin);
+        if places.next().is_none() {
+            let help = format!("write one of: {names}");
+            reader.wrong(&section.origin, "nothing is given", help);
+        } else if let Some(second) = places.next() {
+            reader.wrong(second, "given twice", format!("keep one of: {names}"));
+        }
     }
-}
-
-fn origin<T>(field: Option<&At<T>>) -> Option<&Origin> {
-    field.map(|at| &at.origin)
 }
 
 /// The secret that was given, in one way or the other, with its place.
@@ -271,12 +267,8 @@ fn upstream_credential(
     section: At<file::UpstreamCredential>,
     reader: &mut Reader,
 ) -> Option<UpstreamCredential> {
+    one_of(&section, reader);
     let written = section.value;
-    let ways = [
-        ("value_file", origin(written.value_file.as_ref())),
-        ("value", origin(written.value.as_ref())),
-    ];
-    one_of(&section.origin, &ways, reader);
     let (secret, origin) = secret(written.value, written.value_file)?;
     let Ok(mut value) = HeaderValue::from_str(&secret.0) else {
         let help = "visible characters in one line".to_owned();
@@ -291,15 +283,8 @@ fn upstream_credential(
 }
 
 fn oidc(section: At<file::Oidc>, reader: &mut Reader) -> Option<Oidc> {
+    one_of(&section, reader);
     let written = section.value;
-    let ways = [
-        (
-            "client_secret_file",
-            origin(written.client_secret_file.as_ref()),
-        ),
-        ("client_secret", origin(written.client_secret.as_ref())),
-    ];
-    one_of(&section.origin, &ways, reader);
     let (secret, _origin) = secret(written.client_secret, written.client_secret_file)?;
     Some(Oidc {
         issuer: written.issuer?.value.0,
@@ -309,24 +294,20 @@ fn oidc(section: At<file::Oidc>, reader: &mut Reader) -> Option<Oidc> {
 }
 
 fn store(section: At<file::Store>, reader: &mut Reader) -> Option<Store> {
+    one_of(&section, reader);
     let written = section.value;
-    let ways = [
-        ("sqlite", origin(written.sqlite.as_ref())),
-        ("postgres_file", origin(written.postgres_file.as_ref())),
-        ("postgres", origin(written.postgres.as_ref())),
-    ];
-    one_of(&section.origin, &ways, reader);
     if let Some(At { value, .. }) = written.sqlite {
         return Some(Store::Sqlite { path: value.0? });
     }
     let (Secret(url), origin) = secret(written.postgres, written.postgres_file)?;
-    let rest = url
-        .strip_prefix("postgres://")
-        .or_else(|| url.strip_prefix("postgresql://"));
-    if rest.is_none_or(str::is_empty) {
-        let help = "postgres://user:password@host:5432/database".to_owned();
-        reader.wrong(&origin, "not the URL of a PostgreSQL", help);
+    if let Err(postgres::UrlError { what, help }) = url.parse::<postgres::Server>() {
+        reader.wrong(&origin, &what, help);
         return None;
+    }
+    if let Some(name) = reader.foreign.first() {
+        let what = format!("the environment's {name} would change the connection");
+        let help = "unset it: the URL alone says how genkan connects (options, sslcert, sslkey)";
+        reader.wrong(&origin, &what, help.to_owned());
     }
     Some(Store::Postgres {
         url,

@@ -7,11 +7,13 @@
 //! one [`ConfigErrors`].
 
 pub mod limits;
+pub mod postgres;
 
 mod environment;
 mod error;
 mod example;
 mod file;
+mod keys;
 mod meaning;
 mod read;
 mod secret;
@@ -78,7 +80,10 @@ pub fn parse(
         sources: Sources::default(),
         problems: Vec::new(),
         base: base.to_owned(),
+        foreign: Vec::new(),
     };
+    let environment: Vec<_> = environment.into_iter().collect();
+    reader.foreign = environment::foreign(&environment);
     let config = read_document(name, text, environment, &mut reader);
     match config {
         Some(config) if reader.problems.is_empty() => Ok(config),
@@ -101,7 +106,7 @@ fn read_document(
     };
     let (document, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        reader.sources.hide_unparsed(source, file::is_plain);
+        reader.sources.hide_unparsed(source, file::Written::FIELDS);
         for error in errors {
             // The parser's own text would show the line as it is.
             let origin = root(error.span().unwrap_or(0..0));
@@ -339,7 +344,7 @@ pub enum Store {
     },
     /// A PostgreSQL, for any number of hosts.
     Postgres {
-        /// `postgres://user:password@host:port/database`.
+        /// `postgres://user:password@host:port/database`, which [`postgres::Server`] reads.
         url: Zeroizing<String>,
         /// Connections at most, for this process.
         connections_max: u32,

@@ -37,6 +37,30 @@ pub(super) struct Field {
     pub(super) reason: &'static str,
     /// Of a table: what may stand in it.
     pub(super) fields: &'static [Field],
+    /// Whether its keys are names, and each value is such a table.
+    pub(super) is_named: bool,
+    /// Whether its value is never shown.
+    pub(super) is_secret: bool,
+}
+
+impl Field {
+    /// A field of the type `T`: what may stand in it and whether it is shown, the type says.
+    pub(super) const fn of<T: Read>(
+        key: &'static str,
+        presence: Presence,
+        value: &'static str,
+        reason: &'static str,
+    ) -> Self {
+        Self {
+            key,
+            presence,
+            value,
+            reason,
+            fields: T::FIELDS,
+            is_named: T::IS_NAMED,
+            is_secret: T::IS_SECRET,
+        }
+    }
 }
 
 /// A value that can be read.
@@ -44,8 +68,20 @@ pub(super) trait Read: Sized {
     /// What may stand in it, if it is a table.
     const FIELDS: &'static [Field] = &[];
 
+    /// Whether it is a table whose keys are names of somebody's choice.
+    const IS_NAMED: bool = false;
+
+    /// Whether it is never shown: not by an error, `config show`, Debug or the log.
+    const IS_SECRET: bool = false;
+
     /// The value; none: it was not one, and the reader has been told.
     fn read(node: &Node, reader: &mut Reader) -> Option<Self>;
+}
+
+/// A table of the file, of which each key was read.
+pub(super) trait Section: Read {
+    /// Each key, and its place where it was given.
+    fn given(&self) -> Vec<(&'static Field, Option<&Origin>)>;
 }
 
 /// A value that was read, and its place.
@@ -60,6 +96,8 @@ pub(super) struct Reader {
     pub(super) problems: Vec<Problem>,
     /// Where relative paths begin.
     pub(super) base: PathBuf,
+    /// Variables of libpq that would change a connection to PostgreSQL behind the file's back.
+    pub(super) foreign: Vec<String>,
 }
 
 impl Reader {
@@ -125,8 +163,16 @@ impl Reader {
 
     /// The text of a string that is no secret: errors may show it.
     pub(super) fn plain(&mut self, node: &Node) -> Option<String> {
-        self.sources.reveal(&node.origin);
+        self.reveal(node);
         self.text(node)
+    }
+
+    /// A value under the key of a plain one may be shown; of a list or a table that stands there by
+    /// mistake, nobody knows what it holds.
+    pub(super) fn reveal(&mut self, node: &Node) {
+        if !matches!(node.value, Value::Array(_) | Value::Table(_)) {
+            self.sources.reveal(&node.origin);
+        }
     }
 
     /// The table of a section, after every key of it that is not in `fields` has been reported.
@@ -191,6 +237,8 @@ impl Reader {
 
 impl<T: Read> Read for At<T> {
     const FIELDS: &'static [Field] = T::FIELDS;
+    const IS_NAMED: bool = T::IS_NAMED;
+    const IS_SECRET: bool = T::IS_SECRET;
 
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
         Some(Self {
@@ -204,6 +252,10 @@ impl<T: Read> Read for At<T> {
 pub(super) struct Given<T>(pub(super) Option<T>);
 
 impl<T: Read> Read for Given<T> {
+    const FIELDS: &'static [Field] = T::FIELDS;
+    const IS_NAMED: bool = T::IS_NAMED;
+    const IS_SECRET: bool = T::IS_SECRET;
+
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
         Some(Self(T::read(node, reader)))
     }
@@ -212,6 +264,7 @@ impl<T: Read> Read for Given<T> {
 /// A list that may be empty.
 impl<T: Read> Read for Vec<T> {
     const FIELDS: &'static [Field] = T::FIELDS;
+    const IS_SECRET: bool = T::IS_SECRET;
 
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
         let Value::Array(items) = &node.value else {
@@ -233,6 +286,7 @@ pub(super) struct NonEmpty<T>(pub(super) Vec<T>);
 
 impl<T: Read> Read for NonEmpty<T> {
     const FIELDS: &'static [Field] = T::FIELDS;
+    const IS_SECRET: bool = T::IS_SECRET;
 
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
         let items = Vec::read(node, reader)?;
@@ -252,6 +306,8 @@ pub(super) struct Named<T>(pub(super) Vec<(At<String>, T)>);
 
 impl<T: Read> Read for Named<T> {
     const FIELDS: &'static [Field] = T::FIELDS;
+    const IS_NAMED: bool = true;
+    const IS_SECRET: bool = T::IS_SECRET;
 
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
         let Value::Table(table) = &node.value else {

@@ -14,7 +14,11 @@ use super::tree::Node;
 pub(super) struct Secret(pub(super) Zeroizing<String>);
 
 impl Read for Secret {
+    const IS_SECRET: bool = true;
+
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
+        // All of it: of a list or a table that stands here by mistake, the keys too.
+        reader.sources.hide_with_comment(&node.origin);
         reader.text(node).map(|text| Self(Zeroizing::new(text)))
     }
 }

@@ -8,6 +8,9 @@ use std::rc::Rc;
 
 use zeroize::Zeroizing;
 
+use super::keys::{self, Level, Meaning};
+use super::read::Field;
+
 /// Where a key or a value was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Origin {
@@ -76,6 +79,20 @@ impl Sources {
         }
     }
 
+    /// The same of a whole value and the comment behind it, which may tell of it.
+    pub(super) fn hide_with_comment(&mut self, origin: &Origin) {
+        let Some(source) = self.0.get_mut(origin.source) else {
+            return;
+        };
+        let mut span = origin.span.clone();
+        let behind = source.text.get(span.end..).unwrap_or_default();
+        let line = behind.lines().next().unwrap_or_default();
+        if line.trim_start().starts_with('#') {
+            span.end += line.len();
+        }
+        source.hidden.push(span);
+    }
+
     /// What stands at `origin` is no secret.
     pub(super) fn reveal(&mut self, origin: &Origin) {
         if let Some(source) = self.0.get_mut(origin.source) {
@@ -85,15 +102,24 @@ impl Sources {
         }
     }
 
-    /// Hides, in a text that could not be parsed, all but headers and the lines of keys that
-    /// `is_plain` vouches for. What cannot be parsed has no keys, so this goes by lines.
-    pub(super) fn hide_unparsed(&mut self, source: usize, is_plain: impl Fn(&str) -> bool) {
+    /// Hides, in a text that could not be parsed, all but the headers and the plain values that `known`
+    /// has. What cannot be parsed has no keys, so this goes by lines.
+    pub(super) fn hide_unparsed(&mut self, source: usize, known: &'static [Field]) {
         let Some(source) = self.0.get_mut(source) else {
             return;
         };
         let mut start = 0;
+        let mut is_text = false;
         for line in source.text.split_inclusive('\n') {
-            let shown = shown_prefix(line, &is_plain);
+            let shown = if is_text {
+                0
+            } else {
+                shown_prefix(line, known)
+            };
+            // What looks like a key below this line may be a line of a text that began here.
+            is_text |= line.contains("\"\"\"")
+                || line.contains("'''")
+                || (shown < line.len() && has_open_quote(line));
             source.hidden.push(start + shown..start + line.len());
             start += line.len();
         }
@@ -109,21 +135,36 @@ impl Sources {
     }
 }
 
-/// How many bytes of a line of unparsed TOML may be shown.
-fn shown_prefix(line: &str, is_plain: impl Fn(&str) -> bool) -> usize {
+/// How many bytes of a line of unparsed TOML may be shown: all, or up to the value, or none.
+fn shown_prefix(line: &str, known: &'static [Field]) -> usize {
     let Some((key, value)) = line.split_once('=') else {
-        let is_header = line.starts_with('[')
-            && line
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "[]._- \r\n".contains(c));
+        let header = line.trim();
+        let is_header = header.starts_with('[')
+            && Level::root(known).has_table(header.trim_matches(['[', ']']));
         return if is_header { line.len() } else { 0 };
     };
-    // A second `=` may be a secret's, in the same inline table.
-    if is_plain(key.trim()) && !value.contains('=') {
-        line.len()
-    } else {
-        key.len() + 1
+    match keys::meaning(known, key.trim()) {
+        Meaning::Plain if is_single(value.trim()) => line.len(),
+        Meaning::Plain | Meaning::Secret => key.len() + 1,
+        // Not even the key: a secret in base64 may end in `=`.
+        Meaning::Unknown => 0,
     }
+}
+
+/// Whether this is one value at most, perhaps not ended: behind a second may be a secret's.
+fn is_single(value: &str) -> bool {
+    for quote in ['"', '\''] {
+        if let Some(text) = value.strip_prefix(quote) {
+            let text = text.strip_suffix(quote).unwrap_or(text);
+            return !text.contains(['"', '\'']);
+        }
+    }
+    !value.contains(|c: char| c.is_whitespace() || "\"'=,#{}[]".contains(c))
+}
+
+fn has_open_quote(line: &str) -> bool {
+    let odd = |quote| line.matches(quote).count() % 2 == 1;
+    odd('"') || odd('\'')
 }
 
 impl Source {
@@ -168,6 +209,8 @@ fn hide_passwords(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::file::Written;
+    use super::super::read::Read as _;
     use super::*;
 
     fn origin(span: Range<usize>) -> Origin {
@@ -190,15 +233,41 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_parsed_shows_headers_and_plain_keys_only() {
-        let text = "[store\nsqlite = x\npostgres = p:w\nheader = a, value = s\n\"\"\"s\n";
-        let mut sources = Sources::default();
-        sources.add("file", text.to_owned());
-        sources.hide_unparsed(0, |key| ["sqlite", "header"].contains(&key));
-        assert_eq!(
-            sources.shown()[0].1,
-            "[store\nsqlite = x\npostgres =****\nheader =*************\n****\n"
-        );
+    fn what_cannot_be_parsed_shows_known_headers_and_plain_values_only() {
+        for (text, shown) in [
+            ("[store\n", "[store\n"),
+            (
+                "[routes.upstream_credential\n",
+                "[routes.upstream_credential\n",
+            ),
+            ("[upstreams.my-own\n", "[upstreams.my-own\n"),
+            ("[s3cret]\n", "********\n"),
+            (
+                "[oidc.client_secret.s3cret\n",
+                "**************************\n",
+            ),
+            ("sqlite = x\n", "sqlite = x\n"),
+            ("sqlite = \"x\n", "sqlite = \"x\n"),
+            ("postgres = p:w\n", "postgres =****\n"),
+            ("header = a, value = s\n", "header =*************\n"),
+            ("header = \"a\" value \"s\"\n", "header =**************\n"),
+            ("level = info # s\n", "level =*********\n"),
+            // Base64; and a line that looks like a plain key's in a text of several lines.
+            ("czNjcmV0==\n", "**********\n"),
+            (
+                "client_secret = \"\"\"\nsqlite = s3cret\n",
+                "client_secret =****\n***************\n",
+            ),
+            (
+                "client_secret = \"a\nsqlite = s3cret\"\n",
+                "client_secret =***\n****************\n",
+            ),
+        ] {
+            let mut sources = Sources::default();
+            sources.add("file", text.to_owned());
+            sources.hide_unparsed(0, Written::FIELDS);
+            assert_eq!(sources.shown()[0].1, shown);
+        }
     }
 
     #[test]

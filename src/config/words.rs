@@ -87,7 +87,7 @@ fn read_word<T: Word>(node: &Node, reader: &mut Reader) -> Option<T> {
 
 impl Read for bool {
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
-        reader.sources.reveal(&node.origin);
+        reader.reveal(node);
         if let Value::Boolean(truth) = node.value {
             return Some(truth);
         }
@@ -107,7 +107,7 @@ impl<const MIN: u64, const MAX: u64> Read for Within<MIN, MAX> {
 
 /// A whole number of at least `min` and at most `max`.
 pub(super) fn number(node: &Node, reader: &mut Reader, min: u64, max: u64) -> Option<u64> {
-    reader.sources.reveal(&node.origin);
+    reader.reveal(node);
     let Value::Integer(written) = node.value else {
         reader.expected(node, "a whole number");
         return None;

@@ -53,6 +53,7 @@ impl Fields {
             NameError::Empty => "empty",
             NameError::TooLong => "too_long",
             NameError::Control => "control",
+            NameError::Hidden => "hidden",
         });
         self.keep(field, parsed)
     }

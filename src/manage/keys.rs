@@ -96,7 +96,7 @@ pub(super) struct CreateKey {
     name: String,
     /// `api`, `mcp`, `manage`. Absent: `api` and `mcp`.
     scopes: Option<Vec<String>>,
-    /// Seconds until it expires. Absent: it does not.
+    /// Seconds until it expires, at most ten years (315360000). Absent: it does not.
     expires_in_s: Option<u64>,
     /// A service account, by its id. Absent: oneself.
     owner: Option<String>,

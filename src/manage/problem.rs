@@ -224,6 +224,7 @@ impl From<ServiceError> for Problem {
             ServiceError::LinkUsed => Code::LinkUsed.into(),
             ServiceError::NotInvited(_) => Code::NotInvited.into(),
             ServiceError::ExpiresInThePast => Self::of_field("expires_in_s", "expires_in_the_past"),
+            ServiceError::ExpiresTooLate => Self::of_field("expires_in_s", "expires_too_late"),
             ServiceError::NoScope => Self::of_field("scopes", "no_scope"),
             ServiceError::OverlapTooLong => Self::of_field("overlap_s", "overlap"),
             ServiceError::SilenceOutOfBounds => Self::of_field("silent_s", "silence"),
@@ -346,15 +347,17 @@ pub fn problem_of(response: &mut Response) -> Option<Problem> {
 mod tests {
     use super::*;
 
-    const RULES: [&str; 11] = [
+    const RULES: [&str; 13] = [
         "empty",
         "too_long",
         "control",
+        "hidden",
         "email",
         "role",
         "scope",
         "no_scope",
         "expires_in_the_past",
+        "expires_too_late",
         "overlap",
         "silence",
         "id",

@@ -14,6 +14,9 @@ use rustix::time::{ClockId, clock_gettime};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
+/// The last moment that RFC 3339 can name in every zone: 9999-12-30T22:00:00Z.
+const LAST_MILLIS: i64 = 253_402_207_200_000;
+
 impl Timestamp {
     /// From milliseconds since the Unix epoch.
     pub const fn from_millis(millis: i64) -> Self {
@@ -25,13 +28,11 @@ impl Timestamp {
         self.0
     }
 
-    /// This much later, at most the end of time.
+    /// This much later, at most the last moment that can be written as a date.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)),
-        )
+        let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Self(self.0.saturating_add(millis).min(LAST_MILLIS.max(self.0)))
     }
 
     /// This much earlier, at least the beginning of time.
@@ -141,6 +142,21 @@ mod tests {
             Timestamp::from_millis(1_795_000_000_123).with_millis(),
             "2026-11-18T11:06:40.123Z"
         );
+    }
+
+    #[test]
+    fn the_sum_of_any_two_times_is_a_date() {
+        let now = Timestamp::from_millis(1_795_000_000_123);
+        for duration in [Duration::from_secs(u64::MAX), Duration::MAX] {
+            assert_eq!(now.plus(duration).to_string(), "9999-12-30T22:00:00Z");
+            assert_eq!(now.plus(duration).plus(duration), now.plus(duration));
+        }
+        let later = now.plus(Duration::from_millis(1));
+        assert_eq!(later.as_millis(), now.as_millis() + 1);
+        // What is beyond already, in an old row, stays where it is.
+        let beyond = Timestamp::from_millis(i64::MAX);
+        assert_eq!(beyond.plus(Duration::MAX), beyond);
+        assert_eq!(beyond.minus(Duration::MAX).as_millis(), 0);
     }
 
     #[test]

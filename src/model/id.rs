@@ -55,7 +55,7 @@ macro_rules! id {
 
             fn from_str(text: &str) -> Result<Self, IdError> {
                 text.strip_prefix($prefix)
-                    .filter(|hex| hex.len() == 32)
+                    .filter(|hex| hex.len() == 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
                     .and_then(|hex| Uuid::try_parse(hex).ok())
                     .map(Self)
                     .ok_or(IdError { article: $article, prefix: $prefix })
@@ -105,6 +105,17 @@ mod tests {
         let later = KeyId::generate(Timestamp::from_millis(2_000), &SystemEntropy);
         assert_eq!(earlier.to_string().parse(), Ok(earlier));
         assert!(earlier.to_string() < later.to_string());
+    }
+
+    #[test]
+    fn an_id_has_digits_and_no_signs() {
+        for wrong in ["+", "-", " ", "_", "g"] {
+            let text = format!("key_{wrong}f{}", "0".repeat(30));
+            assert!(text.parse::<KeyId>().is_err(), "{text}");
+        }
+        let small = format!("key_{}", "af".repeat(16));
+        let capital = format!("key_{}", "AF".repeat(16));
+        assert_eq!(small.parse::<KeyId>(), capital.parse());
     }
 
     #[test]

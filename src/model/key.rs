@@ -79,16 +79,24 @@ impl FromStr for KeyHash {
     type Err = KeyHashError;
 
     fn from_str(text: &str) -> Result<Self, KeyHashError> {
+        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
         let mut hash = [0; 32];
-        if text.len() != 64 || !text.is_ascii() {
+        if pairs.len() != hash.len() || !rest.is_empty() {
             return Err(KeyHashError);
         }
-        for (byte, pair) in hash.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            let pair = str::from_utf8(pair).map_err(|_utf8| KeyHashError)?;
-            *byte = u8::from_str_radix(pair, 16).map_err(|_digit| KeyHashError)?;
+        for (byte, pair) in hash.iter_mut().zip(pairs) {
+            // Digit by digit: a parser of numbers would take `+f`.
+            let [high, low] = pair.map(hexadecimal);
+            *byte = high.ok_or(KeyHashError)? << 4 | low.ok_or(KeyHashError)?;
         }
         Ok(Self(hash))
     }
+}
+
+/// The value of a hexadecimal digit, small or capital: `sha256sum` writes small ones, others capitals.
+fn hexadecimal(digit: u8) -> Option<u8> {
+    let value = char::from(digit).to_digit(16)?;
+    u8::try_from(value).ok()
 }
 
 /// A key that was just made. Its text is wiped from memory when it is dropped.
@@ -346,6 +354,28 @@ mod tests {
     }
 
     #[test]
+    fn a_hash_has_digits_and_no_signs() {
+        let digits = "af".repeat(32);
+        let hash: KeyHash = digits.parse().unwrap();
+        assert_eq!(digits.to_uppercase().parse(), Ok(hash));
+        let full_width = format!("{}\u{ff11}", "a".repeat(61));
+        for wrong in [
+            "",
+            &"af".repeat(31),
+            &"af".repeat(33),
+            &format!("+f{}", "a".repeat(62)),
+            &format!("-1{}", "a".repeat(62)),
+            &format!("{}+f", "a".repeat(62)),
+            &format!("0x{}", "a".repeat(62)),
+            &format!(" a{}", "a".repeat(62)),
+            &format!("a_{}", "a".repeat(62)),
+            &full_width,
+        ] {
+            assert_eq!(wrong.parse::<KeyHash>(), Err(KeyHashError), "{wrong}");
+        }
+    }
+
+    #[test]
     fn no_debug_text_holds_a_key() {
         let key = PlainKey::generate(&SystemEntropy);
         let presented = PresentedKey::parse(key.expose().as_bytes()).unwrap();
@@ -376,6 +406,12 @@ mod tests {
         #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
             let _ = PresentedKey::parse(&bytes).map(PresentedKey::hash);
+        }
+
+        #[test]
+        fn only_64_hexadecimal_digits_are_a_hash(text in "[0-9a-fA-F+\\-_ xg]{64}") {
+            let digits = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+            prop_assert_eq!(text.parse::<KeyHash>().is_ok(), digits);
         }
 
         #[test]

@@ -5,65 +5,11 @@ use std::str::FromStr;
 
 use super::clock::Timestamp;
 use super::id::{InvitationId, MembershipId, OrganizationId, UserId};
+pub use super::name::{NAME_CHARS_MAX, Name, NameError};
 use super::scope::Scopes;
 
-/// The longest name of a key, a person or an organisation, in characters.
-pub const NAME_CHARS_MAX: usize = 100;
 /// The longest e-mail address, in bytes (RFC 5321 §4.5.3.1.3, less the angle brackets).
 pub const EMAIL_BYTES_MAX: usize = 254;
-
-/// A name that somebody gave: 1 to 100 characters of any script, trimmed, without control characters.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Name(String);
-
-/// Why a text is not a name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NameError {
-    /// Nothing is left after trimming.
-    #[error("the name is empty")]
-    Empty,
-    /// More than [`NAME_CHARS_MAX`] characters.
-    #[error("the name is longer than {NAME_CHARS_MAX} characters")]
-    TooLong,
-    /// A control or a text-direction character: it could make a list show what is not there.
-    #[error("the name has a control character")]
-    Control,
-}
-
-impl Name {
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-impl FromStr for Name {
-    type Err = NameError;
-
-    fn from_str(text: &str) -> Result<Self, NameError> {
-        let text = text.trim();
-        if text.is_empty() {
-            Err(NameError::Empty)
-        } else if text.chars().count() > NAME_CHARS_MAX {
-            Err(NameError::TooLong)
-        } else if text.chars().any(is_control) {
-            Err(NameError::Control)
-        } else {
-            Ok(Self(text.to_owned()))
-        }
-    }
-}
-
-/// C0, C1, line separators, and the bidirectional controls (Unicode TR 36 §2.4).
-fn is_control(char: char) -> bool {
-    char.is_control() || matches!(char, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
 
 /// An e-mail address, in lower case. It travels in a header, so it is printable ASCII only.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -317,32 +263,6 @@ pub struct Invitation {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_name_of_any_script_is_trimmed_and_kept() {
-        assert_eq!(
-            "  玄関 열쇠 ".parse::<Name>().unwrap().as_str(),
-            "玄関 열쇠"
-        );
-        assert_eq!(
-            "鍵"
-                .repeat(100)
-                .parse::<Name>()
-                .unwrap()
-                .as_str()
-                .chars()
-                .count(),
-            100
-        );
-    }
-
-    #[test]
-    fn a_name_that_could_deceive_a_list_is_refused() {
-        assert_eq!(" \t ".parse::<Name>(), Err(NameError::Empty));
-        assert_eq!("a\u{202e}b".parse::<Name>(), Err(NameError::Control));
-        assert_eq!("a\nb".parse::<Name>(), Err(NameError::Control));
-        assert_eq!("x".repeat(101).parse::<Name>(), Err(NameError::TooLong));
-    }
 
     #[test]
     fn an_address_is_lower_case_and_fits_a_header() {

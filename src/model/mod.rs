@@ -10,6 +10,7 @@ pub mod id;
 pub mod key;
 pub mod language;
 pub mod member;
+pub mod name;
 pub mod principal;
 pub mod random;
 pub mod refusal;

@@ -42,6 +42,12 @@ pub enum ServiceError {
     /// A key that would be dead from the start.
     #[error("the expiry lies in the past: give a time to live from now, such as 90d")]
     ExpiresInThePast,
+    /// See [`KEY_LIFETIME_MAX`](super::KEY_LIFETIME_MAX).
+    #[error(
+        "a key is good for at most ten years (3650d): give a shorter time, or none for a key that does not \
+         expire"
+    )]
+    ExpiresTooLate,
     /// A key that could be used for nothing.
     #[error("a key needs at least one scope: api, mcp or manage")]
     NoScope,

@@ -12,6 +12,10 @@ use crate::model::scope::Scopes;
 use crate::service::Revocation;
 use crate::store::{Clash, Created, KeyFilter, Revoked, StoreError};
 
+/// The longest that a key can be good for: ten years, longer than any system that holds one goes on. Who
+/// wants more wants a key that does not expire, and says so by naming no time.
+pub const KEY_LIFETIME_MAX: Duration = Duration::from_hours(10 * 365 * 24);
+
 /// What a key shall be.
 #[derive(Debug, Clone)]
 pub struct NewKey {
@@ -87,6 +91,7 @@ pub(super) fn expiry(
 ) -> Result<Option<Timestamp>, ServiceError> {
     match expires_in {
         Some(left) if left.is_zero() => Err(ServiceError::ExpiresInThePast),
+        Some(left) if left > KEY_LIFETIME_MAX => Err(ServiceError::ExpiresTooLate),
         Some(left) => Ok(Some(now.plus(left))),
         None => Ok(None),
     }

@@ -24,7 +24,7 @@ use crate::model::random::Entropy;
 use crate::store::Management;
 pub use audit::AuditVerdict;
 pub use error::ServiceError;
-pub use keys::{ImportedKey, KeyList, NewKey, RevokedKey};
+pub use keys::{ImportedKey, KEY_LIFETIME_MAX, KeyList, NewKey, RevokedKey};
 pub use people::{NewMember, RemovedMember};
 
 /// How long a change may take to reach every gateway: above the longest lease (60 s), after which a

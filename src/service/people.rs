@@ -69,7 +69,7 @@ impl Service {
         match named {
             Some(text) => all
                 .into_iter()
-                .find(|one| one.name.as_str() == text || one.id.to_string() == text)
+                .find(|one| one.name.is_meant_by(text) || one.id.to_string() == text)
                 .ok_or_else(|| ServiceError::UnknownOrganization(text.to_owned())),
             None if all.len() > 1 => Err(ServiceError::WhichOrganization(all)),
             None => all.pop().ok_or(ServiceError::NoOrganization),

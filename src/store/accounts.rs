@@ -3,15 +3,16 @@
 use serde_json::json;
 
 use super::engine::{Session, Value};
+use super::rows::Columns;
 use super::sql::statements;
 use super::{Created, Idempotency, StoreError, audit, idempotency, log, members};
 use crate::model::audit::{Act, Action, Deed};
 use crate::model::member::{Member, Proof};
 
 statements! {
-    SAME_NAME = "SELECT COUNT(*) AS n FROM memberships m JOIN users u ON u.id = m.user_id \
-        WHERE m.organization_id = $1 AND m.removed_at IS NULL AND u.kind = 'service_account' \
-        AND u.name = $2";
+    /// Of the service accounts that are there.
+    NAMES = "SELECT u.name FROM memberships m JOIN users u ON u.id = m.user_id \
+        WHERE m.organization_id = $1 AND m.removed_at IS NULL AND u.kind = 'service_account'";
 }
 
 pub(super) async fn add(
@@ -24,15 +25,9 @@ pub(super) async fn add(
     if let Some(before) = idempotency::claim(transaction, idempotency, &id, act).await? {
         return Ok(Created::Before(before));
     }
-    let name = vec![
-        Value::text(account.organization_id),
-        Value::text(&account.name),
-    ];
-    if transaction.count(SAME_NAME, name).await? > 0 {
-        return Err(StoreError::Exists(format!(
-            "the service account {}",
-            account.name
-        )));
+    let organization = vec![Value::text(account.organization_id)];
+    for row in transaction.fetch(NAMES, organization).await? {
+        members::refuse_look_alike("service account", &row.name("name")?, &account.name)?;
     }
     members::insert(transaction, account, Proof::Membership).await?;
     let deed = Deed {

@@ -39,7 +39,7 @@ fn read(row: &impl Columns) -> Result<Invitation, StoreError> {
         id: row.parsed("id")?,
         organization_id: row.parsed("organization_id")?,
         email: row.parsed("email")?,
-        name: row.parsed("name")?,
+        name: row.name("name")?,
         role: row.parsed("role")?,
         invited_by: row.present("invited_by", row.text("invited_by")?)?,
         created_at: row.time("created_at")?,

@@ -102,7 +102,7 @@ fn listed(row: &impl Columns) -> Result<ListedKey, StoreError> {
     };
     Ok(ListedKey {
         key: rows::key(row)?,
-        owner_name: row.parsed("owner_name")?,
+        owner_name: row.name("owner_name")?,
         owner_kind: row.parsed("owner_kind")?,
         rotation: rotations::read(row)?,
         predecessor,

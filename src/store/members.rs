@@ -11,7 +11,7 @@ use crate::model::audit::{Act, Action, Deed};
 use crate::model::change::Sequence;
 use crate::model::clock::Timestamp;
 use crate::model::id::{MembershipId, OrganizationId};
-use crate::model::member::{EmailAddress, Member, MemberKind, Organization, Proof, Role};
+use crate::model::member::{EmailAddress, Member, MemberKind, Name, Organization, Proof, Role};
 
 /// Above every id, which are hexadecimal after their prefix, in every collation.
 const ABOVE_EVERY_ID: &str = "mbr_g";
@@ -21,6 +21,9 @@ pub(super) async fn create_organization(
     organization: &Organization,
     act: &Act,
 ) -> Result<(), StoreError> {
+    for present in organizations(transaction).await? {
+        refuse_look_alike("organisation", &present.name, &organization.name)?;
+    }
     let values = vec![
         Value::text(organization.id),
         Value::text(&organization.name),
@@ -38,6 +41,19 @@ pub(super) async fn create_organization(
         details: json!({ "name": organization.name.as_str() }),
     };
     audit::append(transaction, act, &deed).await
+}
+
+/// A name that is there, or that people would take for one that is: writers are alone, so that it stays so.
+pub(super) fn refuse_look_alike(what: &str, present: &Name, new: &Name) -> Result<(), StoreError> {
+    if present == new {
+        Err(StoreError::Exists(format!("the {what} {new}")))
+    } else if present.look() == new.look() {
+        Err(StoreError::Exists(format!(
+            "the {what} {present}, which looks like the new name"
+        )))
+    } else {
+        Ok(())
+    }
 }
 
 pub(super) async fn organizations(

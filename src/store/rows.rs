@@ -14,7 +14,7 @@ use crate::model::change::{Change, ChangeKind, Sequence};
 use crate::model::clock::Timestamp;
 use crate::model::id::{InstanceId, OrganizationId};
 use crate::model::key::{Key, KeyHash};
-use crate::model::member::{Member, Organization, Role};
+use crate::model::member::{Member, Name, Organization, Role};
 use crate::model::scope::Scopes;
 
 /// Typed access by column name, the same on both engines.
@@ -31,6 +31,12 @@ pub(super) trait Columns {
     fn parsed<T: FromStr>(&self, column: &'static str) -> Result<T, StoreError> {
         let text = self.present(column, self.text(column)?)?;
         text.parse().map_err(|_unparsable| unreadable(column))
+    }
+
+    /// A name, by the rules of its time.
+    fn name(&self, column: &'static str) -> Result<Name, StoreError> {
+        let text = self.present(column, self.text(column)?)?;
+        Name::stored(text).map_err(|_never_a_name| unreadable(column))
     }
 
     fn integer(&self, column: &'static str) -> Result<i64, StoreError> {
@@ -112,7 +118,7 @@ pub(super) fn key(row: &impl Columns) -> Result<Key, StoreError> {
         id: row.parsed("id")?,
         hash: hash(row, "hash")?,
         hint: row.present("hint", row.text("hint")?)?,
-        name: row.parsed("name")?,
+        name: row.name("name")?,
         organization_id: row.parsed("organization_id")?,
         membership_id: row.parsed("membership_id")?,
         user_id: row.parsed("user_id")?,
@@ -145,7 +151,7 @@ pub(super) fn looked_up(row: &impl Columns) -> Result<super::LookedUp, StoreErro
 pub(super) fn organization(row: &impl Columns) -> Result<Organization, StoreError> {
     Ok(Organization {
         id: row.parsed("id")?,
-        name: row.parsed("name")?,
+        name: row.name("name")?,
         created_at: row.time("created_at")?,
     })
 }
@@ -157,7 +163,7 @@ pub(super) fn member(row: &impl Columns) -> Result<Member, StoreError> {
         user_id: row.parsed("user_id")?,
         email: row.parsed("email")?,
         email_verified: row.flag("email_verified")?,
-        name: row.parsed("name")?,
+        name: row.name("name")?,
         kind: row.parsed("kind")?,
         role: row.parsed("role")?,
         created_at: row.time("created_at")?,

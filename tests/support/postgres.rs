@@ -10,7 +10,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -114,6 +114,38 @@ impl Server {
         Self::keep(folder)
     }
 
+    /// A server of its own that speaks TLS with this certificate, at IPv4, IPv6 and a Unix socket in
+    /// [`Self::folder`]. `rules` stand before those of its `pg_hba.conf`, which let everybody in.
+    pub(crate) fn start_with_tls(certificate: &super::tls::Certificate, rules: &str) -> Self {
+        let folder = server_folder();
+        init(&binaries(), &folder);
+        let data = folder.join("data");
+        for (from, to) in [
+            (&certificate.certificate_file, "server.crt"),
+            (&certificate.key_file, "server.key"),
+        ] {
+            let file = data.join(to);
+            fs::copy(from, &file).unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+            if let Some((user, group)) = server_user() {
+                chown(&file, Some(user), Some(group)).unwrap();
+            }
+        }
+        let hba = data.join("pg_hba.conf");
+        let rules = rules.to_owned() + &fs::read_to_string(&hba).unwrap();
+        fs::write(&hba, rules).unwrap();
+        let socket = folder.to_str().unwrap().to_owned();
+        Self::keep_with(
+            folder,
+            &["-h", "127.0.0.1,::1", "-k", &socket, "-c", "ssl=on"],
+        )
+    }
+
+    /// Where its data are, and its socket, if it has one.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// A hot standby of this server, which streams from it: readable, and never writable until it is
     /// promoted.
     pub(crate) fn standby(&self) -> Self {
@@ -132,13 +164,18 @@ impl Server {
 
     /// Starts a server on data that are there.
     fn keep(folder: PathBuf) -> Self {
+        Self::keep_with(folder, &["-h", "127.0.0.1", "-k", ""])
+    }
+
+    fn keep_with(folder: PathBuf, listen: &[&str]) -> Self {
         let bin = binaries();
         let port = free_port();
         let mut keeper = as_server_user(&mut Command::new("sh"))
             .args(["-c", KEEPER, "keeper"])
             .arg(bin.join("postgres"))
             .arg(&folder)
-            .args(["-p", &port.to_string(), "-h", "127.0.0.1", "-k", ""])
+            .args(["-p", &port.to_string()])
+            .args(listen)
             .args(["-c", "max_connections=200", "-c", "lc_messages=C"])
             .args(["-c", "logging_collector=off"])
             .current_dir("/")

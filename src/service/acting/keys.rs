@@ -9,7 +9,7 @@ use crate::model::key::{Key, KeyHash, KeyState, PlainKey};
 use crate::model::member::{Member, MemberKind, Name, Role};
 use crate::model::scope::{Scope, Scopes};
 use crate::service::access::Permission;
-use crate::service::keys::{allowed_for, expiry};
+use crate::service::keys::{KEY_LIFETIME_MAX, allowed_for, expiry};
 use crate::service::{RevokedKey, ServiceError};
 use crate::store::{
     Clash, Created, Idempotency, KeyPage, KeyTraffic, ListedKey, Overlap, PageRequest, Revoked,
@@ -236,7 +236,7 @@ impl Acting {
             hint: plain.hint(),
             created_at: act.at,
             // As long a life as the old one had.
-            expires_at: lifetime.map(|lifetime| act.at.plus(lifetime)),
+            expires_at: lifetime.map(|lifetime| act.at.plus(lifetime.min(KEY_LIFETIME_MAX))),
             revoked_at: None,
             email_verified: owner_kind == MemberKind::Person && self.has_proven_address(),
             ..old
@@ -274,7 +274,8 @@ impl Acting {
             name: old.name,
             owner: Some(account.membership_id),
             scopes: old.scopes,
-            expires_in: left,
+            // A key of before there was a bound may have more left.
+            expires_in: left.map(|left| left.min(KEY_LIFETIME_MAX)),
         };
         // Two clicks are one twin.
         let once = Idempotency {

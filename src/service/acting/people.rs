@@ -181,16 +181,17 @@ impl Acting {
             name: name.clone(),
             role,
         };
-        match self.create_service_account(new, None).await {
-            Err(ServiceError::Store(StoreError::Exists(_))) => {}
+        let which = match self.create_service_account(new, None).await {
+            Err(ServiceError::Store(StoreError::Exists(which))) => which,
             made => return made,
-        }
+        };
         let organization = Some(self.member.organization_id);
         let all = self.service.store.members(organization).await?;
         let account = all
             .into_iter()
             .find(|one| one.kind == MemberKind::ServiceAccount && one.name == name);
-        account.ok_or_else(|| StoreError::NotFound(format!("the service account {name}")).into())
+        // None: another that looks like it.
+        account.ok_or_else(|| StoreError::Exists(which).into())
     }
 
     /// Makes a service account, or finds the one that was made under the same idempotency key.

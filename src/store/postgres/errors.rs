@@ -2,7 +2,7 @@
 //!
 //! Of the server's words only the message is passed on: its detail names values.
 
-use std::io;
+use std::{fmt, io};
 
 use sqlx::error::DatabaseError;
 
@@ -17,10 +17,7 @@ pub(super) fn explain(error: sqlx::Error) -> StoreError {
     match error {
         sqlx::Error::Database(error) => explain_state(error.as_ref()),
         sqlx::Error::Io(error) => explain_io(&error),
-        sqlx::Error::Tls(error) => StoreError::Unavailable(format!(
-            "the TLS handshake with PostgreSQL failed ({error}); check `sslmode` and `sslrootcert` \
-             in the store's URL"
-        )),
+        sqlx::Error::Tls(error) => no_tls(&error),
         sqlx::Error::PoolTimedOut => StoreError::Unavailable(
             "PostgreSQL gave no connection in time; check that it runs, or allow this process more \
              connections"
@@ -33,7 +30,19 @@ pub(super) fn explain(error: sqlx::Error) -> StoreError {
     }
 }
 
+/// The handshake failed, or there was none.
+pub(super) fn no_tls(error: &dyn fmt::Display) -> StoreError {
+    StoreError::Unavailable(format!(
+        "the TLS handshake with PostgreSQL failed ({error}); check `sslmode` and `sslrootcert` in the \
+         store's URL, and that its host is a name in the server's certificate"
+    ))
+}
+
 fn explain_io(error: &io::Error) -> StoreError {
+    // What rustls says comes as data that are not as they should be.
+    if error.kind() == io::ErrorKind::InvalidData {
+        return no_tls(error);
+    }
     StoreError::Unavailable(format!(
         "PostgreSQL cannot be reached ({error}); check that it runs and that the store's URL names \
          its host and port"

@@ -13,15 +13,17 @@ use crate::store::engine::{Session, Value};
 /// One connection, made when it is first needed, and made anew after any error.
 pub(super) struct Heartbeat {
     options: PgConnectOptions,
+    must_take_writes: bool,
     /// Taken out while a statement runs, and put back only when it was answered: a caller that stops
     /// waiting drops the connection with its half-read answer.
     connection: Mutex<Option<Box<PgConnection>>>,
 }
 
 impl Heartbeat {
-    pub(super) fn new(options: PgConnectOptions) -> Self {
+    pub(super) fn new(options: PgConnectOptions, must_take_writes: bool) -> Self {
         Self {
             options,
+            must_take_writes,
             connection: Mutex::default(),
         }
     }
@@ -60,7 +62,7 @@ impl Heartbeat {
             return Ok(Link(connection));
         }
         let mut connection = answered(self.options.connect()).await?;
-        answered(open::configure(&mut connection)).await?;
+        answered(open::configure(&mut connection, self.must_take_writes)).await?;
         Ok(Link(Box::new(connection)))
     }
 

@@ -11,7 +11,9 @@ use crate::store::sql::{self, forget, instances, log_page, register, renew, stat
 use crate::store::{Instances, Lease, LogPage, Report, StoreError, log};
 
 statements! {
-    VERSION = "SELECT current_setting('server_version') AS version";
+    /// Of this connection: the server, and the TLS that it sees.
+    VERSION = "SELECT current_setting('server_version') AS version, \
+        (SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid()) AS tls";
     LOCK_HEAD = "SELECT seq FROM revocation_head FOR UPDATE";
     FORGET = forget!("clock_ms()");
     REGISTER = register!("clock_ms()");

@@ -5,6 +5,7 @@
 //! remains true until it commits. Every wait has a bound: a server that is away or frozen costs its
 //! caller seconds, never a thread or a lock for ever.
 
+mod connect;
 mod errors;
 mod guards;
 mod heartbeat;
@@ -68,6 +69,9 @@ struct PostgresEngine {
     probe: PgPool,
     heartbeat: heartbeat::Heartbeat,
     watch: wait::Watch,
+    /// Where it is, for people.
+    address: String,
+    protection: connect::Protection,
 }
 
 impl Engine for PostgresEngine {
@@ -154,14 +158,15 @@ impl Engine for PostgresEngine {
     async fn describe(&self) -> Result<String, StoreError> {
         let mut reader = self.probe_reader().await?;
         let row = reader.first(instances::VERSION, vec![]).await?;
-        let version = row.map_or(Ok(None), |row| row.text("version"))?;
-        let options = self.probe.connect_options();
+        let (version, tls) = match row {
+            Some(row) => (row.text("version")?, row.text("tls")?),
+            None => (None, None),
+        };
         Ok(format!(
-            "PostgreSQL {}, {}:{}/{}",
+            "PostgreSQL {}, {}: {}",
             version.unwrap_or_default(),
-            options.get_host(),
-            options.get_port(),
-            options.get_database().unwrap_or(options.get_username()),
+            self.address,
+            self.protection.told(tls.as_deref()),
         ))
     }
 

@@ -1,25 +1,23 @@
-//! Connecting: options, settings, schema.
+//! Opening: connections with their settings, and the schema.
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::migrate::{AppliedMigration, Migrate, MigrateError, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{Connection, PgConnection, PgPool};
 use tokio::time::timeout;
 
 use super::PostgresEngine;
+use super::connect::{self, Way};
 use super::errors::explain;
 use super::guards;
 use super::heartbeat::Heartbeat;
 use super::session::{ANSWER_TIMEOUT, answered};
 use super::wait::Watch;
+use crate::config::postgres::{Server, UrlError};
 use crate::store::StoreError;
 use crate::store::schema::{self, Schema};
 
-/// The longest wait for a connection, new or lent. Far longer than a connection takes, and short
-/// enough that a person at a command line sees what is wrong.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest wait for the schema, another process's migration included.
 const MIGRATE_TIMEOUT: Duration = Duration::from_mins(1);
 /// The schema, version by version. Text that was released is never edited.
@@ -45,32 +43,35 @@ const SETTINGS: &str = "SELECT set_config('idle_in_transaction_session_timeout',
     CASE current_setting('synchronous_commit') \
         WHEN 'off' THEN set_config('synchronous_commit', 'on', false) END";
 
+/// Whether the server takes writes: it is no standby, and not set to read only.
+const TAKES_WRITES: &str = "SELECT NOT pg_is_in_recovery() \
+    AND current_setting('default_transaction_read_only') = 'off'";
+const NO_WRITES: &str = "PostgreSQL takes no writes, and the URL's target_session_attrs wants them; \
+    name the primary";
+
 pub(super) async fn engine(url: &str, connections_max: u32) -> Result<PostgresEngine, StoreError> {
-    let options = PgConnectOptions::from_str(url).map_err(|_may_hold_a_password| {
-        StoreError::Unavailable(
-            "the store's URL cannot be read; write postgres://user:password@host:port/database, \
-             special characters in the password as %XX"
-                .to_owned(),
-        )
+    let server: Server = url.parse().map_err(|error: UrlError| {
+        StoreError::Unavailable(format!("the store's URL cannot be used: {error}"))
     })?;
-    let options = options
-        .application_name("genkan")
-        .disable_statement_logging();
-    let brought_up = timeout(MIGRATE_TIMEOUT, bring_up(&options)).await;
-    brought_up.map_err(|_elapsed| {
+    let ways = connect::ways(&server)?;
+    let brought_up = timeout(MIGRATE_TIMEOUT, bring_up(&server, ways)).await;
+    let way = brought_up.map_err(|_elapsed| {
         StoreError::Locked(format!(
             "its schema was not ready within {} s; see pg_locks for who holds the advisory lock",
             MIGRATE_TIMEOUT.as_secs()
         ))
     })??;
     let shares = Shares::of(connections_max);
+    let pool = |connections_max| pool(&server, &way, connections_max);
     Ok(PostgresEngine {
-        lookups: pool(&options, shares.lookups),
-        readers: pool(&options, shares.readers),
-        writers: pool(&options, shares.writers),
-        probe: pool(&options, 1),
-        heartbeat: Heartbeat::new(options.clone()),
-        watch: Watch::new(pool(&options, 1)),
+        lookups: pool(shares.lookups),
+        readers: pool(shares.readers),
+        writers: pool(shares.writers),
+        probe: pool(1),
+        heartbeat: Heartbeat::new(way.options.clone(), server.must_take_writes),
+        watch: Watch::new(pool(1)),
+        address: connect::address(&way.options),
+        protection: way.protection,
     })
 }
 
@@ -98,56 +99,47 @@ impl Shares {
 
 /// Connections are tried before they are lent: after a restart of the server the first request does
 /// not find a dead one.
-fn pool(options: &PgConnectOptions, connections_max: u32) -> PgPool {
+fn pool(server: &Server, way: &Way, connections_max: u32) -> PgPool {
+    let must_take_writes = server.must_take_writes;
     PgPoolOptions::new()
         .max_connections(connections_max)
-        .acquire_timeout(CONNECT_TIMEOUT)
-        .after_connect(|connection, _meta| Box::pin(configure(connection)))
-        .connect_lazy_with(options.clone())
+        .acquire_timeout(server.connect_timeout)
+        .after_connect(move |connection, _meta| Box::pin(configure(connection, must_take_writes)))
+        .connect_lazy_with(way.options.clone())
 }
 
-pub(super) async fn configure(connection: &mut PgConnection) -> sqlx::Result<()> {
+/// Makes a new connection one of genkan's; of a server that takes no writes only where that is wanted.
+pub(super) async fn configure(
+    connection: &mut PgConnection,
+    must_take_writes: bool,
+) -> sqlx::Result<()> {
     let settings = sqlx::query(SETTINGS).bind(format!("{}ms", ANSWER_TIMEOUT.as_millis()));
-    settings.execute(connection).await.map(drop)
+    settings.execute(&mut *connection).await?;
+    if must_take_writes && !takes_writes(connection).await? {
+        return Err(sqlx::Error::Configuration(NO_WRITES.into()));
+    }
+    Ok(())
+}
+
+async fn takes_writes(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    sqlx::query_scalar(TAKES_WRITES).fetch_one(connection).await
 }
 
 /// Verifies the schema, and migrates it when it is behind. On a connection of its own: its errors are
 /// the connection's, not a pool's, and a lock that is left ends with it.
-async fn bring_up(options: &PgConnectOptions) -> Result<(), StoreError> {
-    let mut connection = match timeout(CONNECT_TIMEOUT, options.connect()).await {
-        Ok(connected) => connected.map_err(|error| not_connected(options, error))?,
-        Err(_elapsed) => return Err(no_answer(options)),
-    };
+async fn bring_up(server: &Server, ways: Vec<Way>) -> Result<Way, StoreError> {
+    let (mut connection, way) = connect::first(server, ways).await?;
+    if server.must_take_writes && !answered(takes_writes(&mut connection)).await? {
+        return Err(StoreError::ReadOnly(NO_WRITES.to_owned()));
+    }
     let migrator = schema::migrator(MIGRATIONS);
     let applied = applied(&mut connection).await?;
     if schema::judge(&applied, &migrator)? == Schema::Behind {
         migrate(&mut connection, &migrator).await?;
     }
     guards::verify(&mut connection).await?;
-    answered(connection.close()).await
-}
-
-/// With the address, which is what is wrong most often.
-fn not_connected(options: &PgConnectOptions, error: sqlx::Error) -> StoreError {
-    let sqlx::Error::Io(error) = error else {
-        return explain(error);
-    };
-    StoreError::Unavailable(format!(
-        "PostgreSQL at {}:{} cannot be reached ({error}); check that it runs and that the store's \
-         URL names its host and port",
-        options.get_host(),
-        options.get_port(),
-    ))
-}
-
-fn no_answer(options: &PgConnectOptions) -> StoreError {
-    StoreError::Unavailable(format!(
-        "PostgreSQL at {}:{} gave no answer within {} s; check that it runs and that the network \
-         lets genkan through",
-        options.get_host(),
-        options.get_port(),
-        CONNECT_TIMEOUT.as_secs()
-    ))
+    answered(connection.close()).await?;
+    Ok(way)
 }
 
 /// What was applied; nothing in a new database.
