@@ -18,6 +18,7 @@ mod support;
 
 mod answers;
 mod api;
+mod attacks;
 mod blackbox;
 mod canary;
 mod command_line;

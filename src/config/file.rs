@@ -65,8 +65,10 @@ section! {
         /// Threads of the data plane, each with connections of its own; 1 to 256. By default as many
         /// as there are cores.
         Optional workers: Within<1, 256> = "4",
-        /// Peers whose Forwarded and X-Forwarded-* headers are believed: the load balancer, if there
-        /// is one. From everybody else these headers are removed.
+        /// Peers whose Forwarded, X-Forwarded-* and X-Request-Id headers are believed, on every listener: the
+        /// load balancer, if there is one. From everybody else these headers are removed. The right-most
+        /// address in X-Forwarded-For (in Forwarded, only where that is absent) that is not trusted itself
+        /// is the client's. A balancer that writes Forwarded must remove X-Forwarded-For.
         Default trusted_proxies: Vec<IpNet> = "[]",
         /// Where operators and people connect: /healthz, /readyz, /metrics, the management API, the console.
         Default admin: Admin = "[admin]",
@@ -98,6 +100,9 @@ section! {
         /// Where clients reach the gateway: in what the console shows to copy. Without it: the address of
         /// the first listener.
         Optional gateway_url: PublicUrl = r#""https://gateway.example.com""#,
+        /// Names other than that of the url by which it is reached, such as a scraper's. Requests under a
+        /// name that is not known are refused (DNS rebinding); addresses and localhost are always known.
+        Default hosts: Vec<HostName> = "[]",
     }
 }
 

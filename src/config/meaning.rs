@@ -58,6 +58,7 @@ fn admin(written: file::Admin) -> Option<Admin> {
         address: written.address?.value,
         url: written.url.map(|url| url.value.0),
         gateway_url: written.gateway_url.map(|url| url.value.0),
+        hosts: written.hosts?.value.into_iter().map(|it| it.0).collect(),
     })
 }
 

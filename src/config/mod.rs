@@ -138,6 +138,8 @@ pub struct Admin {
     pub url: Option<String>,
     /// Where clients reach the gateway; none: at the first listener's address.
     pub gateway_url: Option<String>,
+    /// Other names by which it is reached, in lower case, without port.
+    pub hosts: Vec<String>,
 }
 
 /// An OpenID Connect provider, and what this console is to it.
@@ -179,7 +181,7 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// What goes where; at least one.
     pub routes: Vec<Route>,
-    /// Peers whose `Forwarded` and `X-Forwarded-*` are believed.
+    /// Peers whose `Forwarded`, `X-Forwarded-*` and `X-Request-Id` are believed.
     pub trusted_proxies: Vec<IpNet>,
     /// The bounds.
     pub limits: Limits,

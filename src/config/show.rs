@@ -26,6 +26,7 @@ impl Config {
                 file.key(key, url.as_str());
             }
         }
+        file.key("hosts", strings(&self.admin.hosts));
         for listener in &self.listeners {
             show_listener(&mut file, listener);
         }

@@ -19,7 +19,7 @@ mod visitor;
 
 use std::sync::Arc;
 
-use axum::extract::{DefaultBodyLimit, Request};
+use axum::extract::Request;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
@@ -36,8 +36,6 @@ use crate::service::Service;
 use failure::Failure;
 use visitor::Reader;
 
-/// Bytes of a form. The largest has a name and an address.
-const FORM_BYTES_MAX: usize = 16 * 1_024;
 /// No script, style, image or form from or to elsewhere; in no other site's frame.
 const POLICY: &str = "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'; \
     object-src 'none'";
@@ -114,7 +112,6 @@ pub fn router(service: Service, public: Public, provider: Option<Provider>) -> R
         .route("/language", post(visitor::choose_language))
         .layer(middleware::from_fn_with_state(Gate::default(), one_of_few))
         .layer(CsrfLayer::new())
-        .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
         .layer(middleware::from_fn(protect))
         .with_state(console)
         .merge(files::router())

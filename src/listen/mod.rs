@@ -6,6 +6,7 @@
 //! waits in its queue.)
 
 pub mod accept;
+pub mod forwarded;
 pub mod socket;
 pub mod stream;
 pub mod tls;

@@ -75,7 +75,7 @@ impl Phase {
 /// Why a connection is to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
-    /// At once, by a reset, whatever it is doing.
+    /// At once, whatever it is doing; by a reset, where [`Watch::reset_at_end`] says so.
     Reset,
     /// It is over its time.
     Expired,
@@ -193,6 +193,11 @@ impl Watch {
     /// The connection ends now, by a reset, whatever it is doing.
     pub fn reset_now(&self) {
         self.reset_at_end();
+        self.call(Call::Reset);
+    }
+
+    /// The connection ends now, whatever it is doing. What was sent before is still delivered.
+    pub fn end_now(&self) {
         self.call(Call::Reset);
     }
 

@@ -1,14 +1,15 @@
 //! Who calls: by a key with the scope `manage`, or by the console's session.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
-use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, COOKIE};
 use axum::http::request::Parts;
 
 use super::Manage;
 use super::problem::{Code, Problem};
+use crate::listen::forwarded::ClientAddress;
 use crate::model::key::PresentedKey;
 use crate::model::token::Token;
 use crate::service::acting::Acting;
@@ -34,10 +35,10 @@ impl FromRequestParts<Manage> for Caller {
     }
 }
 
-/// Where a request comes from.
+/// Where a request comes from, trusted proxies in between left out: the listener knows.
 pub fn caller_address(parts: &Parts) -> Option<IpAddr> {
-    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>()?;
-    Some(peer.0.ip().to_canonical())
+    let client = parts.extensions.get::<ClientAddress>()?;
+    Some(client.ip)
 }
 
 /// The one key of a request. Two that differ are a mistake or an attack (CWE-290): neither is believed.

@@ -1,40 +1,181 @@
-//! Few requests at a time, and none for ever: guesses cannot occupy the database.
+//! Few requests at a time, and none for ever: guesses cannot occupy the database, and who waits does not keep
+//! others waiting.
+//!
+//! A body is read before a place is taken: a client that sends half of one holds nothing but its connection.
+//! Places are of three kinds, so that what waits on others (every gateway's acknowledgement of a revocation, an
+//! identity provider) leaves the rest of the pages as they are, and the revocations of others too.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::extract::{Request, State};
+use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::problem::{Code, Problem};
+use crate::listen::watch::Watch;
 
-/// Requests that are worked on at a time, of the API and of the console each. Above, 503.
-const REQUESTS_MAX: usize = 64;
+/// Bytes of a request's body. The largest that is asked for is a name and a few words, or a form with them.
+const BODY_BYTES_MAX: usize = 16 * 1_024;
+/// From a request's head to the end of its body: one packet of a client that is there.
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a request waits for its turn.
 const TURN_TIMEOUT: Duration = Duration::from_millis(250);
-/// Whatever happens, an answer comes within this time: a revocation's wait and a little.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(70);
+
+/// Requests that are worked on at a time, of the API and of the console each: pages, lists, and small changes that wait
+/// for nobody. Above, 503.
+const PROMPT_MAX: usize = 64;
+/// Changes at a time that may wait until every gateway obeys.
+const SETTLING_MAX: usize = 64;
+/// Steps of a sign-in at a time that may wait for the identity provider, each with one connection to it.
+pub const SIGN_INS_MAX: usize = 16;
+
+/// What asks the store a few times is answered long before.
+const PROMPT_TIMEOUT: Duration = Duration::from_secs(15);
+/// A revocation's wait and a little.
+const SETTLING_TIMEOUT: Duration = Duration::from_secs(70);
+/// Two calls of the provider at their longest, and a little.
+const SIGN_IN_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// Pages on which the identity provider is waited for.
+const AT_THE_PROVIDER: [&str; 2] = ["/sign-in/provider", "/sign-in/callback"];
+/// Forms that wait for no gateway, among them those that anybody can send.
+const PROMPT_FORMS: [&str; 5] = [
+    "/language",
+    "/organization",
+    "/sign-out",
+    "/sign-in/",
+    "/invitation/",
+];
 
 /// In front of every request.
-#[derive(Clone)]
-pub struct Gate(Arc<Semaphore>);
+#[derive(Clone, Default)]
+pub struct Gate(Arc<Places>);
 
-impl Default for Gate {
+struct Places {
+    prompt: Semaphore,
+    settling: Semaphore,
+    sign_in: Semaphore,
+}
+
+impl Default for Places {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(REQUESTS_MAX)))
+        Self {
+            prompt: Semaphore::new(PROMPT_MAX),
+            settling: Semaphore::new(SETTLING_MAX),
+            sign_in: Semaphore::new(SIGN_INS_MAX),
+        }
     }
 }
 
-/// Lets few work at a time, and none for ever.
+/// What a request may wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// The store alone.
+    Prompt,
+    /// Other gateways too.
+    Settling,
+    /// The identity provider.
+    SignIn,
+}
+
+impl Kind {
+    fn of(method: &Method, path: &str) -> Self {
+        if AT_THE_PROVIDER.contains(&path) {
+            return Self::SignIn;
+        }
+        let is_prompt_form = PROMPT_FORMS
+            .iter()
+            .any(|form| path == *form || (form.ends_with('/') && path.starts_with(form)));
+        if method.is_safe() || is_prompt_form {
+            Self::Prompt
+        } else {
+            Self::Settling
+        }
+    }
+
+    /// The longest that an answer takes, whatever happens, and what is said then.
+    const fn patience(self) -> (Duration, Code) {
+        match self {
+            Self::Prompt => (PROMPT_TIMEOUT, Code::StoreUnavailable),
+            Self::Settling => (SETTLING_TIMEOUT, Code::StoreUnavailable),
+            Self::SignIn => (SIGN_IN_TIMEOUT, Code::ProviderUnavailable),
+        }
+    }
+}
+
+impl Places {
+    fn of(&self, kind: Kind) -> &Semaphore {
+        match kind {
+            Kind::Prompt => &self.prompt,
+            Kind::Settling => &self.settling,
+            Kind::SignIn => &self.sign_in,
+        }
+    }
+}
+
+/// Takes a body in, then lets few work at a time, and none for ever.
 pub async fn one_of_few(State(gate): State<Gate>, request: Request, next: Next) -> Response {
-    let Ok(Ok(_turn)) = timeout(TURN_TIMEOUT, gate.0.acquire()).await else {
+    let request = match with_whole_body(request).await {
+        Ok(request) => request,
+        Err(code) => return Problem::from(code).into_response(),
+    };
+    let kind = Kind::of(request.method(), request.uri().path());
+    let Ok(Ok(_turn)) = timeout(TURN_TIMEOUT, gate.0.of(kind).acquire()).await else {
         return Problem::from(Code::Busy).into_response();
     };
-    match timeout(ANSWER_TIMEOUT, next.run(request)).await {
+    // From here on its connection is not ended to make room for others: what begins is not broken off.
+    let watch = request.extensions().get::<Arc<Watch>>();
+    let _working = watch.map(Watch::begin);
+    let (patience, code) = kind.patience();
+    match timeout(patience, next.run(request)).await {
         Ok(response) => response,
-        Err(_elapsed) => Problem::from(Code::StoreUnavailable).into_response(),
+        Err(_elapsed) => Problem::from(code).into_response(),
+    }
+}
+
+/// The request with its body in memory.
+async fn with_whole_body(request: Request) -> Result<Request, Code> {
+    if request.body().is_end_stream() {
+        return Ok(request);
+    }
+    let (head, body) = request.into_parts();
+    let announced = body.size_hint().lower();
+    if usize::try_from(announced).map_or(true, |bytes| bytes > BODY_BYTES_MAX) {
+        return Err(Code::TooLarge);
+    }
+    let whole = timeout(BODY_TIMEOUT, to_bytes(body, BODY_BYTES_MAX)).await;
+    let whole = whole.map_err(|_elapsed| Code::BodyTimeout)?;
+    let bytes = whole.map_err(|_too_large_or_cut| Code::TooLarge)?;
+    Ok(Request::from_parts(head, Body::from(bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_wait_long_is_told_from_what_does_not() {
+        for (method, path, kind) in [
+            (Method::GET, "/keys", Kind::Prompt),
+            (Method::HEAD, "/api/v1/keys", Kind::Prompt),
+            (Method::POST, "/language", Kind::Prompt),
+            (Method::POST, "/sign-in/token", Kind::Prompt),
+            (Method::POST, "/invitation/token", Kind::Prompt),
+            (Method::POST, "/organization", Kind::Prompt),
+            (Method::GET, "/sign-in", Kind::Prompt),
+            (Method::GET, "/sign-in/provider", Kind::SignIn),
+            (Method::GET, "/sign-in/callback", Kind::SignIn),
+            (Method::POST, "/organization/keys/a/revoke", Kind::Settling),
+            (Method::POST, "/keys", Kind::Settling),
+            (Method::DELETE, "/api/v1/keys/a", Kind::Settling),
+            (Method::PATCH, "/api/v1/members/a", Kind::Settling),
+        ] {
+            assert_eq!(Kind::of(&method, path), kind, "{method} {path}");
+        }
     }
 }

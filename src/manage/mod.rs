@@ -24,7 +24,6 @@ mod status;
 
 use std::sync::Arc;
 
-use axum::extract::DefaultBodyLimit;
 use axum::{Router, middleware};
 use tower_http::csrf::CsrfLayer;
 use utoipa::OpenApi;
@@ -36,11 +35,8 @@ use crate::service::Service;
 pub use body::Fields;
 pub use caller::{SESSION_COOKIE, caller_address, cookie, session_token};
 use documents::Security;
-pub use gate::{Gate, one_of_few};
+pub use gate::{Gate, SIGN_INS_MAX, one_of_few};
 pub use problem::{Problem, Told, problem_of};
-
-/// Bytes of a request's body. The largest that is asked for is a name and a few words.
-const BODY_BYTES_MAX: usize = 16 * 1_024;
 
 /// What every handler is given.
 #[derive(Clone)]
@@ -106,7 +102,6 @@ pub fn router(service: Service, base: &str) -> Router {
         .layer(middleware::from_fn_with_state(Gate::default(), one_of_few))
         // A browser sends its cookie from any page: only from ours it counts.
         .layer(CsrfLayer::new())
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(problem::speak))
         .with_state(manage)
         .merge(documents::router(&document))

@@ -63,6 +63,7 @@ codes! {
     Malformed = "malformed" BAD_REQUEST,
     Invalid = "invalid" UNPROCESSABLE_ENTITY,
     TooLarge = "too_large" PAYLOAD_TOO_LARGE,
+    BodyTimeout = "body_timeout" REQUEST_TIMEOUT,
     NotJson = "not_json" UNSUPPORTED_MEDIA_TYPE,
     Exists = "exists" CONFLICT,
     LastOwner = "last_owner" CONFLICT,

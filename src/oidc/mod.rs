@@ -4,7 +4,9 @@
 //! but a code comes through the browser, and the token comes from the provider itself. What one flow has to
 //! remember ([`Flow`]) is kept by the browser that began it.
 
+mod call;
 mod claims;
+mod documents;
 mod provider;
 
 pub use claims::Identity;

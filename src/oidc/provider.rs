@@ -1,58 +1,19 @@
-//! The provider: what it says of itself, and what it is asked.
+//! The provider: what it is asked.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::jwk::JwkSet;
-use reqwest::{Client, Url, redirect};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
-use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
+use super::call::{Calls, answer, parsed, shortened, url};
 use super::claims::{self, Address, Checked, Expected, Identity};
+use super::documents::{Documents, Known, Metadata};
 use super::{Flow, OidcError};
 use crate::config::Oidc;
-use crate::model::clock::{BootInstant, Clock};
-
-/// How long a call to the provider may take: somebody waits in front of a browser.
-const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes of an answer. The largest is a set of keys.
-const ANSWER_BYTES_MAX: usize = 256 * 1_024;
-/// How long what the provider says of itself is believed without asking again.
-const KNOWN_FOR: Duration = Duration::from_hours(1);
-/// A token with an unknown key makes the keys be read anew, but not more often than this.
-const KEYS_READ_EVERY: Duration = Duration::from_secs(5);
-
-/// What a provider says of itself (OpenID Connect Discovery 1.0 §3).
-#[derive(Debug, Clone, Deserialize)]
-struct Metadata {
-    issuer: String,
-    authorization_endpoint: String,
-    token_endpoint: String,
-    jwks_uri: String,
-    userinfo_endpoint: Option<String>,
-    #[serde(default)]
-    token_endpoint_auth_methods_supported: Vec<String>,
-    #[serde(default)]
-    authorization_response_iss_parameter_supported: bool,
-}
-
-#[derive(Debug, Clone)]
-struct Known {
-    metadata: Metadata,
-    keys: JwkSet,
-    read_at: BootInstant,
-}
-
-/// A set of keys, as it is published.
-#[derive(Deserialize)]
-struct Published {
-    keys: Vec<serde_json::Value>,
-}
+use crate::model::clock::Clock;
 
 #[derive(Deserialize)]
 struct Tokens {
@@ -90,8 +51,8 @@ pub struct Callback {
 pub struct Provider {
     config: Oidc,
     clock: Arc<dyn Clock>,
-    http: Client,
-    known: Mutex<Option<Known>>,
+    calls: Calls,
+    documents: Documents,
 }
 
 impl Provider {
@@ -100,17 +61,13 @@ impl Provider {
     /// # Errors
     /// Where TLS cannot be had at all.
     pub fn new(config: Oidc, clock: Arc<dyn Clock>) -> Result<Self, OidcError> {
-        let http = Client::builder()
-            .timeout(CALL_TIMEOUT)
-            // An endpoint that sends us elsewhere is not the one that was registered.
-            .redirect(redirect::Policy::none())
-            .build();
-        let http = http.map_err(|error| OidcError::Unavailable(error.to_string()))?;
+        let calls = Calls::new()?;
+        let documents = Documents::new(&config.issuer, calls.clone(), Arc::clone(&clock));
         Ok(Self {
             config,
             clock,
-            http,
-            known: Mutex::default(),
+            calls,
+            documents,
         })
     }
 
@@ -119,7 +76,7 @@ impl Provider {
     /// # Errors
     /// [`OidcError::Unavailable`].
     pub async fn begin(&self, flow: &Flow, redirect_uri: &str) -> Result<String, OidcError> {
-        let known = self.known(None).await?;
+        let known = self.documents.known(None).await?;
         let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(flow.verifier.expose()));
         let mut url = url(&known.metadata.authorization_endpoint)?;
         url.query_pairs_mut()
@@ -147,7 +104,7 @@ impl Provider {
         if callback.state.as_deref() != Some(flow.state.expose()) {
             return Err(OidcError::NotBelieved("it answers another sign-in"));
         }
-        let known = self.known(None).await?;
+        let known = self.documents.known(None).await?;
         let is_named = known
             .metadata
             .authorization_response_iss_parameter_supported;
@@ -159,12 +116,12 @@ impl Provider {
             let reason = callback.error.unwrap_or_else(|| "no code".to_owned());
             return Err(OidcError::Denied(shortened(&reason)));
         };
-        let metadata = known.metadata.clone();
-        let exchanging = self.exchange(&metadata, &code, flow, redirect_uri);
+        let metadata = &known.metadata;
+        let exchanging = self.exchange(metadata, &code, flow, redirect_uri);
         let tokens = exchanging.await?;
         let token = tokens.id_token.as_deref();
         let token = token.ok_or(OidcError::NotBelieved("there is no identity token"))?;
-        let checked = self.check(token, flow, known).await?;
+        let checked = self.check(token, flow, &known).await?;
         match (&metadata.userinfo_endpoint, &tokens.access_token) {
             (Some(endpoint), Some(access)) if !checked.address.is_told() => {
                 let told = self.user_info(endpoint, access).await?;
@@ -179,15 +136,15 @@ impl Provider {
     }
 
     async fn user_info(&self, endpoint: &str, access: &str) -> Result<UserInfo, OidcError> {
-        let request = self.http.get(url(endpoint)?).bearer_auth(access);
-        let (status, body) = self.answer(request).await?;
+        let request = self.calls.reading(endpoint)?.bearer_auth(access);
+        let (status, body) = answer(request).await?;
         if !status.is_success() {
             return Err(OidcError::Unavailable(format!("{status} from {endpoint}")));
         }
         parsed(&body)
     }
 
-    async fn check(&self, token: &str, flow: &Flow, known: Known) -> Result<Checked, OidcError> {
+    async fn check(&self, token: &str, flow: &Flow, known: &Known) -> Result<Checked, OidcError> {
         let expected = Expected {
             issuer: &self.config.issuer,
             client_id: &self.config.client_id,
@@ -198,7 +155,7 @@ impl Provider {
             return claims::check(token, key, &expected);
         }
         // The provider may have changed its keys since they were read.
-        let known = self.known(Some(known.read_at)).await?;
+        let known = self.documents.known(Some(known.read_at)).await?;
         match claims::key_of(token, &known.keys)? {
             Some(key) => claims::check(token, key, &expected),
             None => Err(OidcError::NotBelieved("no key of the provider signed it")),
@@ -230,8 +187,8 @@ impl Provider {
             ]);
         }
         let mut request = self
-            .http
-            .post(url(&metadata.token_endpoint)?)
+            .calls
+            .sending(&metadata.token_endpoint)?
             .header("content-type", "application/x-www-form-urlencoded")
             .body(encoded(&form));
         if basic {
@@ -239,7 +196,7 @@ impl Provider {
             let name = encoded_value(&self.config.client_id);
             request = request.basic_auth(name, Some(encoded_value(secret)));
         }
-        let (status, body) = self.answer(request).await?;
+        let (status, body) = answer(request).await?;
         if !status.is_success() {
             let told: Result<TokenError, _> = serde_json::from_slice(&body);
             let reason = told.map_or_else(|_| status.to_string(), |told| told.error);
@@ -247,85 +204,6 @@ impl Provider {
         }
         parsed(&body)
     }
-
-    /// What the provider says of itself. `stale`: what was read then is not enough.
-    async fn known(&self, stale: Option<BootInstant>) -> Result<Known, OidcError> {
-        let mut known = self.known.lock().await;
-        let now = self.clock.boot();
-        if let Some(known) = &*known {
-            let age = now.since(known.read_at);
-            let is_stale = stale == Some(known.read_at) && age >= KEYS_READ_EVERY;
-            if age < KNOWN_FOR && !is_stale {
-                return Ok(known.clone());
-            }
-        }
-        match self.read(now).await {
-            Ok(read) => Ok(known.insert(read).clone()),
-            // What was known is as good as before; a token that needs more is refused.
-            Err(error) => known.clone().ok_or(error),
-        }
-    }
-
-    async fn read(&self, now: BootInstant) -> Result<Known, OidcError> {
-        let issuer = &self.config.issuer;
-        let metadata: Metadata = self
-            .get(&format!("{issuer}/.well-known/openid-configuration"))
-            .await?;
-        if metadata.issuer.trim_end_matches('/') != issuer {
-            return Err(OidcError::Unavailable(format!(
-                "it calls itself {}, and the configuration {issuer}",
-                shortened(&metadata.issuer)
-            )));
-        }
-        let published: Published = self.get(&metadata.jwks_uri).await?;
-        // Keys of a kind that is not known here are for others (RFC 7517 §5).
-        let known_kinds = published.keys.into_iter();
-        let keys = known_kinds.filter_map(|key| serde_json::from_value(key).ok());
-        let keys = JwkSet {
-            keys: keys.collect(),
-        };
-        Ok(Known {
-            metadata,
-            keys,
-            read_at: now,
-        })
-    }
-
-    async fn get<T: DeserializeOwned>(&self, address: &str) -> Result<T, OidcError> {
-        let (status, body) = self.answer(self.http.get(url(address)?)).await?;
-        if !status.is_success() {
-            return Err(OidcError::Unavailable(format!("{status} from {address}")));
-        }
-        parsed(&body)
-    }
-
-    async fn answer(
-        &self,
-        request: reqwest::RequestBuilder,
-    ) -> Result<(http::StatusCode, Vec<u8>), OidcError> {
-        let failed =
-            |error: reqwest::Error| OidcError::Unavailable(error.without_url().to_string());
-        let mut response = request.send().await.map_err(failed)?;
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(failed)? {
-            if body.len() + chunk.len() > ANSWER_BYTES_MAX {
-                return Err(OidcError::Unavailable("its answer is too large".to_owned()));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok((response.status(), body))
-    }
-}
-
-fn url(text: &str) -> Result<Url, OidcError> {
-    let url = Url::parse(text).ok();
-    url.filter(|url| matches!(url.scheme(), "http" | "https"))
-        .ok_or_else(|| OidcError::Unavailable("it names an endpoint that is no URL".to_owned()))
-}
-
-fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, OidcError> {
-    serde_json::from_slice(body)
-        .map_err(|_shape| OidcError::Unavailable("its answer is not understood".to_owned()))
 }
 
 /// A form (`application/x-www-form-urlencoded`).
@@ -337,12 +215,4 @@ fn encoded(pairs: &[(&str, &str)]) -> String {
 
 fn encoded_value(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
-}
-
-/// What somebody else wrote, for our log.
-fn shortened(text: &str) -> String {
-    text.chars()
-        .filter(|char| char.is_ascii_graphic() || *char == ' ')
-        .take(100)
-        .collect()
 }

@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 use ipnet::IpNet;
 
+use crate::listen::forwarded::{ClientAddress, is_trusted};
 use crate::listen::watch::Watch;
 
 /// One client connection. The headers that say where a request came from are the same for all of its
@@ -14,7 +15,9 @@ use crate::listen::watch::Watch;
 #[derive(Debug)]
 pub struct Client {
     /// Its other end.
-    pub peer: SocketAddr,
+    peer: ClientAddress,
+    /// Whose word on where a client is, is believed.
+    proxies: Arc<[IpNet]>,
     /// Its deadlines.
     pub watch: Arc<Watch>,
     /// Whether the peer is a proxy whose word on earlier hops is believed.
@@ -29,20 +32,33 @@ pub struct Client {
 
 impl Client {
     /// A connection from `peer`, over TLS or not.
-    pub fn new(peer: SocketAddr, tls: bool, trusted_proxies: &[IpNet], watch: Arc<Watch>) -> Self {
+    pub fn new(
+        peer: SocketAddr,
+        tls: bool,
+        trusted_proxies: &Arc<[IpNet]>,
+        watch: Arc<Watch>,
+    ) -> Self {
         // A dual-stack socket shows IPv4 peers as ::ffff:a.b.c.d; the rules are written without.
-        let address = peer.ip().to_canonical();
+        let peer = ClientAddress::of_peer(peer);
+        let address = peer.ip;
         let scheme = if tls { "https" } else { "http" };
         Self {
             peer,
             watch,
-            trusted: trusted_proxies
-                .iter()
-                .any(|trusted| trusted.contains(&address)),
+            trusted: is_trusted(address, trusted_proxies),
+            proxies: Arc::clone(trusted_proxies),
             forwarded_for: header(&address.to_string()),
             forwarded_proto: HeaderValue::from_static(scheme),
             forwarded: header(&forwarded(address, scheme)),
         }
+    }
+
+    /// Where a request comes from: the peer of the connection, or whom a trusted one names.
+    pub fn address(&self, headers: &HeaderMap) -> ClientAddress {
+        if self.trusted {
+            return self.peer.before(headers, &self.proxies);
+        }
+        self.peer
     }
 }
 
@@ -70,7 +86,7 @@ mod tests {
         Client::new(
             peer.parse().unwrap(),
             true,
-            &[trusted.parse().unwrap()],
+            &Arc::from([trusted.parse().unwrap()]),
             watch,
         )
     }

@@ -33,7 +33,7 @@ pub(super) fn prepare<B>(
     request: &mut Request<B>,
     client: &Client,
     permit: &Permit<'_>,
-    id: RequestId,
+    id: &RequestId,
 ) {
     let host = host_value(request.headers(), request.uri());
     let headers = request.headers_mut();

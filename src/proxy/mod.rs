@@ -39,7 +39,7 @@ use crate::model::refusal::Refusal;
 use crate::model::usage::KeyUse;
 use crate::record::metrics::WorkerMetrics;
 use crate::record::request::Record;
-use crate::record::request_id::RequestIds;
+use crate::record::request_id::{RequestId, RequestIds};
 use crate::record::usage::UsageNotes;
 use crate::route::{Permit, Route, Routes};
 use forward::Answer;
@@ -202,7 +202,7 @@ impl Proxy {
             Ok(caller) => {
                 trail.record.set_key(caller.principal().key_id);
                 let agent = request.headers().get(USER_AGENT).map(HeaderValue::as_bytes);
-                let address = trail.record.client().ip().to_canonical();
+                let address = trail.record.client().ip;
                 self.usage.used(caller.principal().key_id, address, agent);
                 route.authorize(caller)
             }
@@ -223,7 +223,12 @@ impl Proxy {
     }
 
     fn begin(&self, client: &Client, request: &Request<RequestBody>) -> Trail<'static> {
-        let id = self.ids.borrow_mut().issue();
+        let kept = client
+            .trusted
+            .then(|| RequestId::of_proxy(request.headers()));
+        let id = kept
+            .flatten()
+            .unwrap_or_else(|| self.ids.borrow_mut().issue());
         let method = request.method().clone();
         Trail {
             record: Record::begin(
@@ -231,7 +236,7 @@ impl Proxy {
                 self.shared.log,
                 id,
                 method.clone(),
-                client.peer,
+                client.address(request.headers()),
             ),
             uri: request.uri().clone(),
             method,

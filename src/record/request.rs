@@ -1,6 +1,5 @@
 //! One request, from its head to the end of its answer.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use tokio::time::Instant;
 use super::metrics::WorkerMetrics;
 use super::request_id::RequestId;
 use crate::config::LogRequests;
+use crate::listen::forwarded::ClientAddress;
 use crate::model::id::KeyId;
 use crate::model::refusal::Refusal;
 
@@ -21,7 +21,7 @@ pub struct Record {
     begun: Instant,
     id: RequestId,
     method: Method,
-    client: SocketAddr,
+    client: ClientAddress,
     /// Canonical, without query, and without anything that looks like a key. Kept only to be logged.
     path: Option<Box<str>>,
     route: Option<usize>,
@@ -38,7 +38,7 @@ impl Record {
         log: LogRequests,
         id: RequestId,
         method: Method,
-        client: SocketAddr,
+        client: ClientAddress,
     ) -> Self {
         metrics.begun();
         Self {
@@ -58,12 +58,12 @@ impl Record {
     }
 
     /// Its name.
-    pub fn id(&self) -> RequestId {
-        self.id
+    pub fn id(&self) -> &RequestId {
+        &self.id
     }
 
     /// Where it comes from.
-    pub fn client(&self) -> SocketAddr {
+    pub fn client(&self) -> ClientAddress {
         self.client
     }
 

@@ -1,7 +1,10 @@
 //! A name for each request, in its refusal, its log lines and towards upstream.
 
-use http::HeaderValue;
+use std::rc::Rc;
 
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::model::key::redact;
 use crate::model::random::Entropy;
 
 /// Letters only, and no vowels: a 401 whose body holds the text `404` makes an MCP client believe that
@@ -9,21 +12,48 @@ use crate::model::random::Entropy;
 const ALPHABET: &[u8; 16] = b"bcdfghjklmnpqrst";
 /// Two digits a byte of a 96-bit number.
 const LENGTH: usize = 24;
+/// Bytes of an id that a trusted proxy gave. A UUID has 36, a trace's id 32 or 55.
+const KEPT_LENGTH_MAX: usize = 64;
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// 24 letters, unique among processes: 32 bits chosen at each worker's start, and a counter that
-/// begins anywhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RequestId([u8; LENGTH]);
+/// begins anywhere. Or what a trusted proxy calls the request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestId(Text);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Text {
+    Own([u8; LENGTH]),
+    /// Few are kept, and they are long: not a burden on every request.
+    Kept(Rc<str>),
+}
 
 impl RequestId {
-    /// The letters.
+    /// What a trusted proxy calls the request in its one `X-Request-Id`: 1 to 64 letters, digits and `-_.:/+=@`.
+    /// None: nothing that can be kept. It is logged, so it must not look like a key.
+    pub fn of_proxy(headers: &HeaderMap) -> Option<Self> {
+        let mut values = headers.get_all(REQUEST_ID).iter();
+        let (Some(value), None) = (values.next(), values.next()) else {
+            return None;
+        };
+        let text = str::from_utf8(value.as_bytes()).ok()?;
+        let is_safe = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/+=@".contains(&byte);
+        let is_id = (1..=KEPT_LENGTH_MAX).contains(&text.len()) && text.bytes().all(is_safe);
+        (is_id && redact(text) == text).then(|| Self(Text::Kept(text.into())))
+    }
+
+    /// Its text.
     pub fn as_str(&self) -> &str {
-        str::from_utf8(&self.0).unwrap_or_default()
+        match &self.0 {
+            Text::Own(letters) => str::from_utf8(letters).unwrap_or_default(),
+            Text::Kept(text) => text,
+        }
     }
 
     /// As a header's value.
-    pub fn to_header(self) -> HeaderValue {
-        HeaderValue::from_bytes(&self.0).unwrap_or_else(|_invalid| HeaderValue::from_static("-"))
+    pub fn to_header(&self) -> HeaderValue {
+        HeaderValue::from_str(self.as_str())
+            .unwrap_or_else(|_invalid| HeaderValue::from_static("-"))
     }
 }
 
@@ -64,7 +94,7 @@ impl RequestIds {
                 .and_then(|i| ALPHABET.get(i))
                 .map_or(b'b', |l| *l);
         }
-        RequestId(letters)
+        RequestId(Text::Own(letters))
     }
 }
 
@@ -80,5 +110,33 @@ mod tests {
         assert_ne!(first, second);
         assert_eq!(first.as_str().len(), LENGTH);
         assert!(first.as_str().bytes().all(|byte| byte.is_ascii_lowercase()));
+    }
+
+    #[test]
+    fn a_proxys_id_is_kept_where_it_is_one() {
+        let kept = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(REQUEST_ID, value.parse().unwrap());
+            }
+            RequestId::of_proxy(&headers).map(|id| id.as_str().to_owned())
+        };
+        let longest = "x".repeat(KEPT_LENGTH_MAX);
+        for good in [
+            "a",
+            "0193-7f3e-4c1b",
+            "Root=1-67891233-abcdef012345678912345678",
+            "svc/host.a:1+2@x_y",
+            &longest,
+        ] {
+            assert_eq!(kept(&[good]).as_deref(), Some(good));
+        }
+        let too_long = "x".repeat(KEPT_LENGTH_MAX + 1);
+        let key = "gk_0123456789abcdefABCDEF0123456789abcdef";
+        for bad in ["", "a b", "a,b", "a\"b", "a;b", "<a>", &too_long, key] {
+            assert_eq!(kept(&[bad]), None, "{bad}");
+        }
+        assert_eq!(kept(&["a", "a"]), None);
+        assert_eq!(kept(&[]), None);
     }
 }

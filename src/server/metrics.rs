@@ -7,6 +7,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::admin::Crowd;
 use crate::auth::{Authenticator, Budget};
 use crate::listen::accept::{ConnectionCount, Handover};
 use crate::record::metrics::{Metrics, encode_counter, encode_counters, encode_gauge};
@@ -16,12 +17,14 @@ pub(super) fn registry(
     metrics: &Arc<Metrics>,
     authenticator: &Arc<Authenticator>,
     workers: &[Handover],
+    admin: &Arc<Crowd>,
 ) -> Registry {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Arc::clone(metrics)));
     registry.register_collector(Box::new(House {
         authenticator: Arc::clone(authenticator),
         workers: workers.iter().map(Handover::counter).collect(),
+        admin: Arc::clone(admin),
     }));
     registry
 }
@@ -29,6 +32,7 @@ pub(super) fn registry(
 struct House {
     authenticator: Arc<Authenticator>,
     workers: Vec<ConnectionCount>,
+    admin: Arc<Crowd>,
 }
 
 impl std::fmt::Debug for House {
@@ -47,6 +51,17 @@ impl Collector for House {
             "http_server_open_connections",
             help,
             as_f64(connections as u64),
+        )?;
+        let help = "Connections of the admin listener";
+        let open = as_f64(self.admin.open());
+        encode_gauge(encoder, "genkan_admin_connections", help, open)?;
+        let help = "Connections of the admin listener that had to make room for others";
+        let displaced = self.admin.displaced();
+        encode_counter(
+            encoder,
+            "genkan_admin_connections_displaced",
+            help,
+            displaced,
         )?;
         let (known, dead) = self.authenticator.remembered();
         let help = "Keys in the cache";

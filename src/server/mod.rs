@@ -7,6 +7,7 @@
 //! runs there.
 
 mod admin;
+mod descriptors;
 mod metrics;
 mod protocols;
 mod usage;
@@ -108,7 +109,7 @@ impl Server {
     /// # Errors
     /// The first thing that does not work, with what to do about it.
     pub async fn bind(
-        config: Config,
+        mut config: Config,
         store: Arc<dyn Management>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
@@ -135,6 +136,8 @@ impl Server {
         let provider = provider.transpose()?;
         let (follower, authenticator) = identify_with(&config, &plain, Arc::clone(&clock));
         let standing = follower.register().await?;
+        // Last: what keeps a gateway from starting is said alone.
+        descriptors::fit(&mut config);
         Ok(Self {
             config,
             store,
@@ -182,18 +185,19 @@ impl Server {
         let public = self.public();
         let provider = self.provider;
         let ready = Arc::new(AtomicBool::new(true));
-        let admin = admin::serve(
-            self.admin,
-            metrics::registry(&metrics, &self.authenticator, &handovers),
-            admin::Readiness {
+        let crowd = Arc::default();
+        let admin = admin::Admin {
+            registry: metrics::registry(&metrics, &self.authenticator, &handovers, &crowd),
+            readiness: admin::Readiness {
                 serving: Arc::clone(&ready),
                 authenticator: Arc::clone(&self.authenticator),
                 store: Arc::clone(&self.store) as _,
             },
-            pages(service, public, provider),
-            stages.end.subscribe(),
-        );
-        let admin = tokio::spawn(admin);
+            management: pages(service, public, provider),
+            crowd,
+        };
+        let end = stages.end.subscribe();
+        let admin = tokio::spawn(admin.serve(self.admin, self.config.clone(), end));
         let bookkeeper = tokio::spawn(bookkeeper.run(stages.end.subscribe()));
         let follower = tokio::spawn(self.follower.run(self.standing, stages.end.subscribe()));
         let acceptors = accept(self.sockets, &self.config, &handovers, &stages);
@@ -262,7 +266,7 @@ impl Server {
             upstreams: self.config.upstreams.clone(),
             connectors: self.connectors.clone(),
             tls: self.tls.clone(),
-            trusted_proxies: self.config.trusted_proxies.clone(),
+            trusted_proxies: self.config.trusted_proxies.as_slice().into(),
             usage,
             clock: Arc::clone(&self.clock),
         });

@@ -26,9 +26,14 @@ impl Door {
 
     /// As [`Self::open`]; peers in `network` are trusted proxies.
     pub async fn open_trusting(script: fn(&Seen) -> Reply, network: &str) -> Self {
-        let (upstream, house) = Self::house(script, &patient("")).await;
+        Self::open_behind(script, &[network], "").await
+    }
+
+    /// As [`Self::open`]; peers in these networks are trusted proxies.
+    pub async fn open_behind(script: fn(&Seen) -> Reply, networks: &[&str], extra: &str) -> Self {
+        let (upstream, house) = Self::house(script, &patient(extra)).await;
         let text = std::fs::read_to_string(house.config()).unwrap();
-        let text = format!("trusted_proxies = [{network:?}]\n{text}");
+        let text = format!("trusted_proxies = {networks:?}\n{text}");
         std::fs::write(house.config(), text).unwrap();
         Self::before(upstream, house).await
     }

@@ -184,9 +184,24 @@ impl House {
         self.start_with(&self.config()).await
     }
 
+    /// As [`Self::start`], where the system gives the gateway at most so many file descriptors.
+    pub async fn start_within(&self, descriptors: u32) -> Process {
+        let config = self.config();
+        let arguments = ["serve", "--config", config.to_str().unwrap()];
+        // The shell becomes the gateway.
+        let limit = format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"");
+        let mut command = Command::new("sh");
+        command.args(["-c", &limit, BINARY]).args(arguments);
+        Self::ready(Process::spawn(command)).await
+    }
+
     /// As [`Self::start`], with a configuration of the gateway's own.
     pub async fn start_with(&self, config: &Path) -> Process {
-        let mut process = Process::start(&["serve", "--config", config.to_str().unwrap()]);
+        let arguments = ["serve", "--config", config.to_str().unwrap()];
+        Self::ready(Process::start(&arguments)).await
+    }
+
+    async fn ready(mut process: Process) -> Process {
         process
             .stderr_line("ready", |line| field(line, "message") == "ready")
             .await;
@@ -248,8 +263,13 @@ pub struct Process {
 
 impl Process {
     pub fn start(arguments: &[&str]) -> Self {
-        let mut child = Command::new(BINARY)
-            .args(arguments)
+        let mut command = Command::new(BINARY);
+        command.args(arguments);
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -9,6 +9,7 @@ pub mod door;
 pub mod fault_proxy;
 pub mod gateway;
 pub mod house;
+pub mod legitimate;
 pub mod node;
 pub mod postgres;
 pub mod raw;

@@ -86,12 +86,17 @@ pub fn header<'a>(head: &'a str, name: &str) -> Vec<&'a str> {
 
 impl Wire {
     pub async fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self {
+        Self::try_connect(address).await.unwrap()
+    }
+
+    /// As [`Self::connect`], to a peer that may have no place left.
+    pub async fn try_connect(address: SocketAddr) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self {
             stream,
             read: Vec::new(),
-        }
+        })
     }
 
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {

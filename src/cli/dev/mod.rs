@@ -138,7 +138,8 @@ impl Dev {
              [[routes]]\nname = \"api\"\npath_prefix = \"/api/\"\nupstream = \"genesis\"\nscope = \"api\"\n\
              [[routes]]\nname = \"mcp\"\npath_prefix = \"/mcp\"\nupstream = \"genesis\"\nscope = \"mcp\"\nmcp = true\n\
              [store]\nsqlite = {database}\n\
-             [log]\nlevel = \"warn\"\n",
+             [log]\nlevel = \"warn\"\n\
+             [limits]\nconnections_max = 1_000\n",
             proxy = quoted(&self.proxy.to_string()),
             admin = quoted(&self.admin.to_string()),
             upstream = quoted(upstream),

@@ -64,7 +64,7 @@ pub(super) struct Plan {
     pub upstreams: Vec<config::Upstream>,
     pub connectors: Vec<Option<Connectors>>,
     pub tls: Vec<Option<TlsAcceptor>>,
-    pub trusted_proxies: Vec<IpNet>,
+    pub trusted_proxies: Arc<[IpNet]>,
     /// Where it tells what was noted of keys.
     pub usage: Telling,
     pub clock: Arc<dyn Clock>,

@@ -1,6 +1,11 @@
-//! The operators' listener: health, readiness, metrics; and the management API.
+//! The operators' listener: health, readiness, metrics; the management API and the console.
+//!
+//! **Invariant.** Nothing that comes here, however much, keeps the data plane or the follower of revocations from
+//! their work: connections have places and deadlines of their own (`connections`).
 
-use std::net::SocketAddr;
+mod connections;
+mod hosts;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,6 +14,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::encoding::text::encode;
@@ -18,7 +24,11 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::auth::Authenticator;
+use crate::config::Config;
 use crate::store::Store;
+pub(super) use connections::Crowd;
+use connections::Reception;
+use hosts::Hosts;
 
 /// How long readiness waits for the store before it says that it does not answer.
 const STORE_TIMEOUT: Duration = Duration::from_millis(250);
@@ -39,32 +49,46 @@ struct Operators {
     readiness: Readiness,
 }
 
-/// Serves operators until `end`.
-pub(super) async fn serve(
-    listener: TcpListener,
-    registry: Registry,
-    readiness: Readiness,
-    management: Router,
-    mut end: watch::Receiver<bool>,
-) {
-    let router = Router::new()
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
-        .with_state(Operators {
-            registry: Arc::new(registry),
-            readiness,
-        })
-        .merge(management)
-        .into_make_service_with_connect_info::<SocketAddr>();
-    // Dropped rather than drained at the end: a scrape may be lost, the end may not hang on it.
-    tokio::select! {
-        served = async { axum::serve(listener, router).await } => {
-            if let Err(error) = served {
-                tracing::error!(%error, "the admin listener ended");
-            }
+/// What is served.
+pub(super) struct Admin {
+    pub registry: Registry,
+    pub readiness: Readiness,
+    /// The management API and the console.
+    pub management: Router,
+    /// How many are served.
+    pub crowd: Arc<Crowd>,
+}
+
+impl Admin {
+    /// Serves operators and people until `end`.
+    pub(super) async fn serve(
+        self,
+        listener: TcpListener,
+        config: Config,
+        mut end: watch::Receiver<bool>,
+    ) {
+        let hosts = Hosts::new(&config.admin);
+        let router = Router::new()
+            .route("/healthz", get(healthz))
+            .route("/readyz", get(readyz))
+            .route("/metrics", get(metrics))
+            .with_state(Operators {
+                registry: Arc::new(self.registry),
+                readiness: self.readiness,
+            })
+            .merge(self.management)
+            .layer(middleware::from_fn_with_state(hosts, hosts::only_known));
+        let reception = Reception {
+            router,
+            limits: config.limits,
+            trusted_proxies: config.trusted_proxies.into(),
+            crowd: self.crowd,
+        };
+        // Dropped rather than drained at the end: a scrape may be lost, the end may not hang on it.
+        tokio::select! {
+            never = reception.serve(listener) => match never {},
+            _ = end.wait_for(|end| *end) => {}
         }
-        _ = end.wait_for(|end| *end) => {}
     }
 }
 

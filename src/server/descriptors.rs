@@ -1,0 +1,181 @@
+//! File descriptors: the system gives a process only so many, and who takes the last ones must not be a client.
+//!
+//! At the start they are divided: first what the store, the follower, logs, listeners and sign-ins need, then the
+//! admin listener, then clients with their upstream connections. Where the configured bounds do not fit, they
+//! are lowered, with a warning.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::config::{Config, Store};
+use crate::manage::SIGN_INS_MAX;
+
+/// Standard streams, signals, name look-up, certificates that are read, and some to spare.
+const PROCESS: u64 = 24;
+/// An event queue, its waker, and the timer of one runtime.
+const PER_RUNTIME: u64 = 4;
+/// Six connections, each with the file, its log and its shared memory; and a spare.
+const SQLITE: u64 = 24;
+/// The connection that listens, the follower's, and one that a migration or a command opens.
+const POSTGRES_BESIDE_POOL: u64 = 3;
+/// Connections that were accepted beyond the bounds for a moment: one in hand for each listener, and those of the
+/// admin listener that are just leaving.
+const IN_HAND: u64 = 18;
+/// A client's connection, and the one to the upstream.
+const PER_CLIENT: u64 = 2;
+/// The admin listener gets at most one of so many descriptors that are left.
+const ADMIN_SHARE: u64 = 4;
+/// Upstream connections that are kept idle, at most one of so many.
+const IDLE_SHARE: u64 = 8;
+/// What is asked for where the system sets no bound.
+const ENOUGH: u64 = 1_048_576;
+
+/// Raises the process's soft limit as far as it may, and makes the configuration's bounds fit.
+pub(super) fn fit(config: &mut Config) {
+    let available = raise();
+    let share = divide(config, available);
+    let limits = &mut config.limits;
+    if share.clients < limits.connections_max || share.admin < limits.admin_connections_max {
+        tracing::warn!(
+            descriptors = available,
+            reserved = share.reserved,
+            connections_max = share.clients,
+            connections_max_configured = limits.connections_max,
+            admin_connections_max = share.admin,
+            admin_connections_max_configured = limits.admin_connections_max,
+            "the system gives too few file descriptors for the configured connections; their bounds are lowered. \
+             Raise the limit (`ulimit -n`, LimitNOFILE=)"
+        );
+    }
+    limits.upstream_idle_connections_max = share.idle_per_pool;
+    limits.connections_max = share.clients;
+    limits.admin_connections_max = share.admin;
+}
+
+/// The number of descriptors that this process may have.
+fn raise() -> u64 {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let soft = current.unwrap_or(ENOUGH);
+    let hard = maximum.unwrap_or(ENOUGH);
+    if soft >= hard {
+        return soft;
+    }
+    let raised = Rlimit {
+        current: Some(hard),
+        maximum,
+    };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => hard,
+        Err(error) => {
+            tracing::debug!(%error, "the limit of file descriptors stays as it is");
+            soft
+        }
+    }
+}
+
+/// Who gets how many.
+#[derive(Debug, PartialEq, Eq)]
+struct Share {
+    /// Descriptors for everything but connections that come in, and theirs to upstreams.
+    reserved: u64,
+    /// Connections of clients.
+    clients: usize,
+    /// Connections of the admin listener.
+    admin: usize,
+    /// Idle connections to one upstream address, for each worker.
+    idle_per_pool: usize,
+}
+
+fn divide(config: &Config, available: u64) -> Share {
+    let limits = &config.limits;
+    let store = match &config.store {
+        Store::Sqlite { .. } => SQLITE,
+        Store::Postgres {
+            connections_max, ..
+        } => u64::from(*connections_max) + POSTGRES_BESIDE_POOL,
+    };
+    let runtimes = count(config.workers).saturating_add(1);
+    let sign_ins = config.oidc.as_ref().map_or(0, |_| count(SIGN_INS_MAX));
+    let listeners = count(config.listeners.len());
+    let reserved = [
+        PROCESS,
+        PER_RUNTIME.saturating_mul(runtimes),
+        listeners.saturating_add(1),
+        store,
+        sign_ins,
+        IN_HAND,
+    ];
+    let reserved = reserved.into_iter().fold(0, u64::saturating_add);
+    let left = available.saturating_sub(reserved);
+    let admin = count(limits.admin_connections_max).min(left / ADMIN_SHARE);
+    let addresses = config.upstreams.iter().map(|it| it.addresses.len()).sum();
+    let pools = count(config.workers)
+        .saturating_mul(count(addresses))
+        .max(1);
+    let idle = count(limits.upstream_idle_connections_max).saturating_mul(pools);
+    let idle = idle.min(left / IDLE_SHARE);
+    let clients = left.saturating_sub(admin).saturating_sub(idle) / PER_CLIENT;
+    let clients = count(limits.connections_max).min(clients);
+    // With none at all, nothing would be served, and nobody told why.
+    let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX).max(1);
+    Share {
+        reserved,
+        clients: size(clients),
+        admin: size(admin),
+        idle_per_pool: usize::try_from(idle / pools).unwrap_or(usize::MAX),
+    }
+}
+
+fn count(size: usize) -> u64 {
+    u64::try_from(size).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(store: &str, more: &str) -> Config {
+        let text = format!(
+            "workers = 2\n[[listeners]]\nname = \"main\"\naddress = \"127.0.0.1:0\"\n[upstreams.a]\n\
+             urls = [\"http://127.0.0.1:1\"]\n[[routes]]\nname = \"a\"\npath_prefix = \"/\"\nupstream = \"a\"\n\
+             scope = \"api\"\n[store]\n{store}\n{more}"
+        );
+        crate::config::parse("a test", &text, std::path::Path::new(""), []).unwrap()
+    }
+
+    #[test]
+    fn what_is_left_is_divided_and_never_more_than_there_is() {
+        let sqlite = config("sqlite = \"a.db\"", "");
+        let postgres = config("postgres = \"postgres://a@b/c\"", "");
+        for config in [&sqlite, &postgres] {
+            let mut last = 0;
+            for available in [64, 128, 256, 1_024, 4_096, 20_000, 65_536, ENOUGH] {
+                let share = divide(config, available);
+                let taken = share.reserved
+                    + count(share.clients) * PER_CLIENT
+                    + count(share.admin)
+                    + count(share.idle_per_pool) * 2;
+                assert!(taken <= available.max(share.reserved + 3), "{share:?}");
+                assert!(
+                    share.clients >= last,
+                    "more descriptors, fewer clients: {share:?}"
+                );
+                last = share.clients;
+            }
+            assert_eq!(
+                divide(config, ENOUGH).clients,
+                config.limits.connections_max
+            );
+            let most = divide(config, ENOUGH);
+            assert_eq!((most.admin, most.idle_per_pool), (512, 256));
+        }
+        let small = divide(&sqlite, 256);
+        assert!(small.clients >= 40 && small.admin >= 20, "{small:?}");
+    }
+
+    #[test]
+    fn bounds_that_fit_stay_as_they_are() {
+        let limits = "[limits]\nconnections_max = 10\nadmin_connections_max = 5\n";
+        let share = divide(&config("sqlite = \"a.db\"", limits), 256);
+        assert_eq!((share.clients, share.admin), (10, 5));
+    }
+}
