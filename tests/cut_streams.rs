@@ -25,7 +25,7 @@ use crate::support::within;
 
 /// The promise: no byte later than this after the revocation returned.
 const CUT_WITHIN: Duration = Duration::from_millis(100);
-const MODES: [Mode; 2] = [Mode::Http1, Mode::TlsHttp2];
+pub(crate) const MODES: [Mode; 2] = [Mode::Http1, Mode::TlsHttp2];
 
 /// A gateway whose `/sse` speaks MCP in one house, and is any event stream in another.
 async fn house(engine: Engine, upstream: &Upstream, sse_scope: &str) -> House {
@@ -39,12 +39,12 @@ async fn house(engine: Engine, upstream: &Upstream, sse_scope: &str) -> House {
 }
 
 /// A connection that is kept with what it carries: dropped, it would be a client that left.
-struct Open {
-    _connection: Connection,
-    response: Response<Incoming>,
+pub(crate) struct Open {
+    pub(crate) _connection: Connection,
+    pub(crate) response: Response<Incoming>,
 }
 
-async fn open(target: &Target, mode: Mode, path: &str) -> Open {
+pub(crate) async fn open(target: &Target, mode: Mode, path: &str) -> Open {
     let mut connection = target.connect(mode).await;
     let request = target.request(mode, "GET", path).body(client::empty());
     let response = connection.send(request.unwrap()).await;
@@ -55,7 +55,7 @@ async fn open(target: &Target, mode: Mode, path: &str) -> Open {
 }
 
 /// An event stream of which one event has come.
-async fn event_stream(upstream: &Upstream, target: &Target, mode: Mode) -> Open {
+pub(crate) async fn event_stream(upstream: &Upstream, target: &Target, mode: Mode) -> Open {
     let mut open = open(target, mode, "/sse").await;
     assert_eq!(open.response.status(), 200);
     upstream.send_event("before");
@@ -64,12 +64,12 @@ async fn event_stream(upstream: &Upstream, target: &Target, mode: Mode) -> Open 
     open
 }
 
-fn text(frame: Frame<Bytes>) -> String {
+pub(crate) fn text(frame: Frame<Bytes>) -> String {
     String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap()
 }
 
 /// Reads a body to its end: what came, whether the end was clean, and when it was.
-fn read_to_end(open: Open) -> JoinHandle<(String, bool, Instant)> {
+pub(crate) fn read_to_end(open: Open) -> JoinHandle<(String, bool, Instant)> {
     tokio::spawn(async move {
         // The whole of it: a block takes of a structure only what it names, and the connection ends.
         let mut open = open;
@@ -177,7 +177,9 @@ async fn an_mcp_client_is_told_why_its_stream_ends() {
     }
 }
 
-async fn web_socket(target: &Target) -> WebSocketStream<TokioIo<hyper::upgrade::Upgraded>> {
+pub(crate) async fn web_socket(
+    target: &Target,
+) -> WebSocketStream<TokioIo<hyper::upgrade::Upgraded>> {
     let mut connection = target.connect(Mode::Http1).await;
     let request = target
         .request(Mode::Http1, "GET", "/ws")
@@ -350,7 +352,7 @@ async fn who_leaves_and_the_red_button_end_streams_too() {
     assert!(receipt["last_accepted_at"].is_string(), "{receipt:#}");
 }
 
-async fn gauge(gateway: &Process, name: &str) -> f64 {
+pub(crate) async fn gauge(gateway: &Process, name: &str) -> f64 {
     let metrics = gateway.operators("/metrics").await.into_body();
     let line = metrics.lines().find_map(|it| it.strip_prefix(name));
     line.unwrap().trim().parse().unwrap()

@@ -15,7 +15,7 @@ use genkan::model::member::{Member, MemberKind, Organization, Role};
 use genkan::model::random::SystemEntropy;
 use genkan::model::scope::Scopes;
 use genkan::store::{
-    self, Created, KeyFilter, Lease, Management, Report, StoreError, postgres, sqlite,
+    self, Created, KeyFilter, Lease, Management, Report, SharedSecret, StoreError, postgres, sqlite,
 };
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, SqlSafeStr, SqliteConnection};
 use tempfile::TempDir;
@@ -362,6 +362,31 @@ async fn eight_revokers_at_once_leave_a_log_without_gaps() {
             done.unwrap();
         }
         assert_eq!(log_of(&*store).await.len(), 80);
+    }
+}
+
+#[tokio::test]
+async fn gateways_that_make_a_secret_at_the_same_time_have_the_same() {
+    for place in Place::both().await {
+        let mut makers = tokio::task::JoinSet::new();
+        for number in 0..8 {
+            let own = place.open().await;
+            makers.spawn(async move {
+                let fresh = SharedSecret::new([number; 32]);
+                own.shared_secret("story", &fresh).await.unwrap()
+            });
+        }
+        let mut made = Vec::new();
+        while let Some(secret) = makers.join_next().await {
+            made.push(secret.unwrap());
+        }
+        made.dedup();
+        assert_eq!(made.len(), 1);
+        let (store, fresh) = (place.open().await, SharedSecret::new([9; 32]));
+        let kept = store.shared_secret("story", &fresh).await.unwrap();
+        assert_eq!(kept, made[0], "whoever comes later gets it too");
+        let other = store.shared_secret("other", &fresh).await.unwrap();
+        assert_eq!(other, fresh);
     }
 }
 

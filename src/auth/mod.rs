@@ -24,4 +24,4 @@ mod sync {
 pub use authenticate::{Authenticator, Decision, Refused};
 pub use caller::Caller;
 pub use lookups::Budget;
-pub use open::{Direction, OpenRequest, OpenRequests};
+pub use open::{Admission, Direction, OpenRequest, OpenRequests};

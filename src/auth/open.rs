@@ -7,6 +7,9 @@
 //!
 //! While the lease is out a request is *frozen*: nothing of it moves, either way. When the lease is back
 //! it goes on, is cut, or, if too much happened meanwhile, is looked up in the store anew.
+//!
+//! What the store says anew replaces the caller, and whatever the request was admitted by is checked
+//! again: a key that was rotated has another end, one whose owner was demoted has fewer scopes.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -27,6 +30,7 @@ use crate::model::change::Sequence;
 use crate::model::clock::BootInstant;
 use crate::model::id::KeyId;
 use crate::model::refusal::Refusal;
+use crate::model::scope::Scope;
 use crate::store::Report;
 
 /// How long a request that was cut may take to end by itself, a last event included; then its connection
@@ -61,11 +65,34 @@ struct Cut {
     last_accepted: Option<BootInstant>,
 }
 
+/// Who was admitted, and what for. Checked again whenever the store says something new of the caller.
+#[derive(Debug, Clone)]
+pub struct Admission {
+    /// Whose key it is, as it was last looked up.
+    pub caller: Arc<Caller>,
+    /// The scope that the route requires.
+    pub scope: Scope,
+}
+
+impl Admission {
+    /// Whether the caller may do what was asked for.
+    ///
+    /// # Errors
+    /// [`Refusal::ScopeMissing`].
+    pub fn check(&self) -> Result<(), Refusal> {
+        if self.caller.principal().scopes.contains(self.scope) {
+            Ok(())
+        } else {
+            Err(Refusal::ScopeMissing(self.scope))
+        }
+    }
+}
+
 /// One admitted request, until its last byte.
 pub struct OpenRequest {
     all: Rc<OpenRequests>,
     slot: usize,
-    caller: Arc<Caller>,
+    admission: RefCell<Admission>,
     connection: Arc<Watch>,
     is_alone: bool,
     ended: Cell<Option<Refusal>>,
@@ -89,7 +116,7 @@ impl OpenRequests {
     /// `is_alone`: its connection carries no other request (HTTP/1).
     pub fn open(
         self: &Rc<Self>,
-        caller: Arc<Caller>,
+        admission: Admission,
         connection: Arc<Watch>,
         is_alone: bool,
     ) -> Rc<OpenRequest> {
@@ -98,7 +125,7 @@ impl OpenRequests {
         let request = Rc::new(OpenRequest {
             all: Rc::clone(self),
             slot: entry.key(),
-            caller,
+            admission: RefCell::new(admission),
             connection,
             is_alone,
             ended: Cell::new(None),
@@ -113,7 +140,7 @@ impl OpenRequests {
     /// The key of each request that is open.
     pub fn keys(&self) -> Vec<KeyId> {
         let open = self.registered().into_iter();
-        open.map(|request| request.caller.principal().key_id)
+        open.map(|request| request.caller().principal().key_id)
             .collect()
     }
 
@@ -130,15 +157,22 @@ impl OpenRequests {
     /// A turn of the worker's clock: ends what is over its date, or was frozen for too long.
     pub fn tick(&self) {
         let now = self.authenticator.boot();
+        let mut cut = Vec::new();
         for request in self.registered() {
             let frozen = request.frozen_since.get();
-            if request.ended.get().is_some() {
+            let refusal = if request.ended.get().is_some() {
+                continue;
             } else if frozen.is_some_and(|since| now.since(since) > self.freeze_timeout) {
-                request.end(Refusal::LeaseExpired);
-            } else if self.authenticator.is_expired(request.caller.principal()) {
-                request.end(Refusal::KeyExpired);
-            }
+                Refusal::LeaseExpired
+            } else if self.authenticator.is_expired(request.caller().principal()) {
+                Refusal::KeyExpired
+            } else {
+                continue;
+            };
+            request.end(refusal);
+            cut.push(Rc::downgrade(&request));
         }
+        reset_after_grace(cut);
     }
 
     /// Looks at every request again.
@@ -152,9 +186,7 @@ impl OpenRequests {
                 Err(_refusal) => cut.push(Rc::downgrade(&request)),
             }
         }
-        if !cut.is_empty() {
-            reset_after_grace(cut);
-        }
+        reset_after_grace(cut);
     }
 
     /// Out of the slots, so that what is done to a request may end it.
@@ -239,15 +271,27 @@ impl OpenRequest {
         if let Some(refusal) = self.ended.get() {
             return Err(refusal);
         }
-        match self.all.authenticator.standing(&self.caller) {
+        let admission = self.admission.borrow();
+        match self.all.authenticator.standing(&admission.caller) {
             Standing::Revoked(place) => {
-                self.all.note(place, &self.caller);
+                self.all.note(place, &admission.caller);
                 self.all.authenticator.progress().stream_cut();
                 self.end(Refusal::KeyRevoked);
                 Err(Refusal::KeyRevoked)
             }
             standing @ (Standing::Holds(_) | Standing::Fenced | Standing::Stale) => Ok(standing),
         }
+    }
+
+    fn caller(&self) -> Arc<Caller> {
+        Arc::clone(&self.admission.borrow().caller)
+    }
+
+    /// The caller is this from now on, if that may still do what was asked for.
+    fn take_up(&self, caller: Arc<Caller>) -> Result<(), Refusal> {
+        let mut admission = self.admission.borrow_mut();
+        admission.caller = caller;
+        admission.check()
     }
 
     fn end(&self, refusal: Refusal) {
@@ -266,21 +310,21 @@ impl OpenRequest {
             return;
         }
         let authenticator = Arc::clone(&self.all.authenticator);
-        let (caller, request) = (Arc::clone(&self.caller), Rc::downgrade(self));
+        let (caller, request) = (self.caller(), Rc::downgrade(self));
         spawn_local(async move {
             while request.strong_count() > 0 {
                 let answer = authenticator.ask(caller.hash()).await;
                 let Some(request) = request.upgrade() else {
                     return;
                 };
-                let refusal = match answer {
-                    Ok(now) => {
-                        caller.confirm(now.as_of());
+                let answer = answer.map_err(|refused| refused.refusal);
+                let refusal = match answer.and_then(|now| request.take_up(now)) {
+                    Ok(()) => {
                         request.is_asked_for.set(false);
                         request.frozen_since.set(None);
                         return request.wake();
                     }
-                    Err(refused) => refused.refusal,
+                    Err(refusal) => refusal,
                 };
                 if refusal.is_about_the_key() {
                     request.end(refusal);
@@ -301,6 +345,9 @@ impl Drop for OpenRequest {
 
 /// What was cut and has not ended by itself, because its client takes nothing, ends with its connection.
 fn reset_after_grace(cut: Vec<Weak<OpenRequest>>) {
+    if cut.is_empty() {
+        return;
+    }
     spawn_local(async move {
         sleep(CUT_GRACE).await;
         for request in cut.iter().filter_map(Weak::upgrade) {

@@ -84,6 +84,10 @@ limits! {
     /// A body, in either direction, of which nothing moves for this long is cut. Event streams are
     /// excepted: they may be silent.
     body_idle_timeout_ms: u64 = 30_000 in 100..=3_600_000,
+    /// A WebSocket or another tunnel in which nothing moves, either way, for this long is closed.
+    /// Clients that mean to stay ping every 20 to 60 seconds; who is silent for an hour has gone, and
+    /// would hold two descriptors for ever.
+    tunnel_idle_timeout_ms: u64 = 3_600_000 in 100..=86_400_000,
     /// HTTP/2 streams at a time in one connection (RFC 9113 §5.1.2).
     http2_streams_max: u32 = 200 in 1..=10_000,
     /// HTTP/2 flow-control window of one stream, in bytes: what one slow upstream can hold in memory.
@@ -116,8 +120,6 @@ limits! {
     freeze_timeout_ms: u64 = 30_000 in 100..=3_600_000,
     /// Revocations remembered one by one. Older cache entries are looked up anew.
     tombstones_max: usize = 65_536 in 1..=10_000_000,
-    /// MCP sessions whose key is remembered; above, the oldest are bound anew by their next request.
-    mcp_sessions_max: u64 = 100_000 in 1..=10_000_000,
     /// Requests a second of one key on one instance, in bursts of up to one second's worth: 429 above.
     /// 0: not limited.
     requests_per_second_per_key: u32 = 0 in 0..=1_000_000,

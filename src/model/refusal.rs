@@ -61,6 +61,8 @@ pub enum Refusal {
     UpstreamFailed,
     /// The upstream did not answer in time.
     UpstreamTimeout,
+    /// A tunnel in which nothing moved for too long.
+    TunnelIdle,
 }
 
 /// What was wrong with a malformed or ambiguous request.
@@ -82,6 +84,8 @@ pub enum BadRequest {
     Body,
     /// An upgrade that was not asked for properly.
     Upgrade,
+    /// Two MCP sessions, or one under a name that only some readers take for `Mcp-Session-Id`.
+    McpSession,
 }
 
 impl BadRequest {
@@ -99,14 +103,18 @@ impl BadRequest {
             Self::ContentLength => "The length of the body is ambiguous.",
             Self::Body => "The body is malformed, or ended before it was complete.",
             Self::Upgrade => "The upgrade was not asked for as RFC 9110 section 7.8 says.",
+            Self::McpSession => "The MCP session must be named once, in `Mcp-Session-Id`.",
         }
     }
 }
 
 impl Refusal {
-    /// Whether it says that the key does not open; else asking again may help.
+    /// Whether it says that the key does not open, or not here; else asking again may help.
     pub const fn is_about_the_key(self) -> bool {
-        matches!(self, Self::KeyUnknown | Self::KeyRevoked | Self::KeyExpired)
+        matches!(
+            self,
+            Self::KeyUnknown | Self::KeyRevoked | Self::KeyExpired | Self::ScopeMissing(_)
+        )
     }
 
     /// The word under which it is logged and counted. For people who operate genkan: unlike what the
@@ -121,6 +129,7 @@ impl Refusal {
             Self::BadRequest(BadRequest::ContentLength) => "bad_content_length",
             Self::BadRequest(BadRequest::Body) => "bad_body",
             Self::BadRequest(BadRequest::Upgrade) => "bad_upgrade",
+            Self::BadRequest(BadRequest::McpSession) => "bad_mcp_session",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::ExpectationFailed => "expectation_failed",
             Self::TargetTooLong => "target_too_long",
@@ -146,6 +155,7 @@ impl Refusal {
             Self::UpstreamUnreachable => "upstream_unreachable",
             Self::UpstreamFailed => "upstream_failed",
             Self::UpstreamTimeout => "upstream_timeout",
+            Self::TunnelIdle => "tunnel_idle",
         }
     }
 }

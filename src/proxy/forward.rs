@@ -10,6 +10,7 @@ use http::{HeaderValue, Response};
 use hyper::body::{Body as _, Incoming};
 use tokio::time::timeout;
 
+use super::addressing::Addressing;
 use super::body::Upload;
 use super::tunnel::Upgrade;
 use super::upstream::{Returning, Sent};
@@ -17,6 +18,18 @@ use super::{BoxedRequest, Proxy, headers};
 use crate::auth::{Direction, OpenRequest};
 use crate::model::refusal::Refusal;
 use crate::route::Permit;
+
+/// A request's leave to be forwarded, and what is to become of it. Lent, so that nobody on the way holds it twice.
+pub(super) struct Errand<'a> {
+    /// The route, and who may take it.
+    pub permit: Permit<'a>,
+    /// How it was addressed.
+    pub addressing: Addressing,
+    /// The change of protocol that it asks for.
+    pub upgrade: Option<Upgrade>,
+    /// Its place among the open requests.
+    pub open: Option<Rc<OpenRequest>>,
+}
 
 /// What an upstream answered.
 pub(super) struct Answer {
@@ -32,33 +45,32 @@ impl Proxy {
     /// Sends a request to the upstream of the permit's route and waits for the head of the answer.
     pub(super) async fn forward(
         &self,
-        permit: Permit<'_>,
+        errand: &mut Errand<'_>,
         mut request: BoxedRequest,
-        upgrade: Option<Upgrade>,
-        open: Option<Rc<OpenRequest>>,
     ) -> Result<Answer, Refusal> {
         let limits = &self.shared.limits;
         if request.body().size_hint().lower() > limits.body_bytes_max {
             return Err(Refusal::BodyTooLarge);
         }
-        let route = permit.route();
+        let route = errand.permit.route();
         let upstream = self
             .upstreams
             .get(route.config.upstream)
             .ok_or(Refusal::NoRoute)?;
-        request.body_mut().gate_by(open.clone());
-        if let Some(upgrade) = &upgrade {
+        request.body_mut().gate_by(errand.open.clone());
+        if let Some(upgrade) = &errand.upgrade {
             headers::set_upgrade(request.headers_mut(), upgrade.protocol.clone());
         }
-        let open = open.as_deref();
-        let sending = pin!(upstream.send(request, upgrade.is_some(), open));
+        let open = errand.open.as_deref();
+        let is_upgrade = errand.upgrade.is_some();
+        let sending = pin!(upstream.send(request, &errand.addressing, is_upgrade, open));
         let store_wait = Duration::from_millis(limits.lookup_timeout_ms);
         let sent = until_ended(open, store_wait, sending).await?;
-        let answer = accept(sent, upgrade)?;
+        let mut answer = accept(sent, errand.upgrade.take())?;
+        let headers = answer.response.headers_mut();
+        upstream.hide_in(headers, &errand.addressing);
         if route.config.mcp {
-            self.shared
-                .sessions
-                .bind(&permit, answer.response.headers());
+            self.shared.sessions.seal(&errand.permit, headers)?;
         }
         Ok(answer)
     }

@@ -10,6 +10,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
 
 use super::client::Client;
+use super::mcp_sessions::is_session_name;
 use crate::record::request_id::RequestId;
 use crate::route::Permit;
 
@@ -71,6 +72,7 @@ pub(super) fn is_safe_trailer(name: &str) -> bool {
             name,
             "content-length" | "host" | "expect" | "content-encoding" | "set-cookie"
         )
+        && !is_session_name(name)
         && !name.starts_with("x-forwarded-")
 }
 

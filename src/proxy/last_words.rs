@@ -44,9 +44,14 @@ impl EventTail {
     }
 }
 
-fn message(refusal: Refusal) -> &'static str {
+/// Why a stream ends, in one sentence without a full stop.
+pub(super) fn message(refusal: Refusal) -> &'static str {
     if refusal == Refusal::KeyExpired {
         "The API key has expired"
+    } else if matches!(refusal, Refusal::ScopeMissing(_)) {
+        "The API key may no longer do this"
+    } else if refusal == Refusal::TunnelIdle {
+        "Nothing was sent for too long"
     } else if refusal.is_about_the_key() {
         "The API key was revoked"
     } else {

@@ -4,13 +4,16 @@
 //! **Invariants.** What is forwarded has a permit (`forward`). What may have reached an upstream is
 //! never sent again ([`upstream`]). Only `respond` knows what a refusal looks like on the wire.
 
+mod addressing;
 mod body;
 mod client;
 mod forward;
 mod headers;
 mod identify;
 mod last_words;
+mod location;
 mod mcp;
+mod mcp_sessions;
 mod respond;
 mod target;
 mod tunnel;
@@ -28,7 +31,7 @@ use tokio_util::task::TaskTracker;
 
 pub use body::{RequestBody, ResponseBody};
 pub use client::Client;
-pub use mcp::Sessions;
+pub use mcp_sessions::Sessions;
 
 use crate::auth::{Authenticator, OpenRequest, OpenRequests};
 use crate::config::LogRequests;
@@ -42,7 +45,8 @@ use crate::record::request::Record;
 use crate::record::request_id::{RequestId, RequestIds};
 use crate::record::usage::UsageNotes;
 use crate::route::{Permit, Route, Routes};
-use forward::Answer;
+use addressing::Addressing;
+use forward::{Answer, Errand};
 use target::Target;
 use upstream::Upstream;
 
@@ -53,7 +57,7 @@ pub struct Shared {
     pub authenticator: Arc<Authenticator>,
     /// Where to.
     pub routes: Arc<Routes>,
-    /// Whose MCP sessions are whose.
+    /// By which MCP sessions are told to be whose.
     pub sessions: Arc<Sessions>,
     /// The bounds.
     pub limits: Arc<Limits>,
@@ -170,16 +174,22 @@ impl Proxy {
             let watch = Arc::clone(&client.watch);
             trail.open = Some(self.open.open(caller, watch, is_alone));
         }
-        if route.config.mcp {
-            self.shared.sessions.check(&permit, request.headers())?;
-        }
         let changed_path = target.into_changed_path();
+        if route.config.mcp {
+            let headers = request.headers_mut();
+            self.shared.sessions.unseal(&permit, headers)?;
+        }
         let upgrade = tunnel::wanted(&mut request)?;
         // First the headers: of an HTTP/2 request only the URI still knows the host.
         headers::prepare(&mut request, client, &permit, trail.record.id());
         target::settle(request.uri_mut(), changed_path);
-        self.forward(permit, request, upgrade, trail.open.clone())
-            .await
+        let mut errand = Errand {
+            permit,
+            addressing: Addressing::of(&request, client),
+            upgrade,
+            open: trail.open.clone(),
+        };
+        self.forward(&mut errand, request).await
     }
 
     /// Leave to forward: because the path is public, because a browser asks beforehand, or, always

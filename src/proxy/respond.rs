@@ -40,7 +40,8 @@ impl Proxy {
         *response.version_mut() = http::Version::HTTP_11;
         if let Some(upgrade) = upgrade {
             let upstream = hyper::upgrade::on(&mut response);
-            let tunnel = Tunnel::new(&upgrade.protocol, trail.open, record, in_flight);
+            let idle = Duration::from_millis(self.shared.limits.tunnel_idle_timeout_ms);
+            let tunnel = Tunnel::new(&upgrade.protocol, trail.open, idle, (record, in_flight));
             drop(
                 self.tunnels
                     .spawn_local(tunnel.run(upgrade.client, upstream)),
@@ -86,7 +87,7 @@ const fn status(refusal: Refusal) -> StatusCode {
             StatusCode::NOT_FOUND
         }
         Refusal::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-        Refusal::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+        Refusal::BodyTimeout | Refusal::TunnelIdle => StatusCode::REQUEST_TIMEOUT,
         Refusal::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Refusal::TargetTooLong => StatusCode::URI_TOO_LONG,
         Refusal::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
@@ -112,6 +113,7 @@ const fn title(refusal: Refusal) -> &'static str {
         Refusal::HeadTooLarge => "The request headers are too large",
         Refusal::BodyTooLarge => "The request body is too large",
         Refusal::BodyTimeout => "The request body stopped coming",
+        Refusal::TunnelIdle => "The tunnel was idle for too long",
         Refusal::NoRoute => "Nothing is served here",
         Refusal::CredentialAbsent => "An API key is required",
         Refusal::CredentialConflict => "The request has more than one credential",
@@ -144,6 +146,7 @@ const fn detail(refusal: Refusal) -> &'static str {
         Refusal::HeadTooLarge => "Send fewer or shorter headers.",
         Refusal::BodyTooLarge => "Send a smaller body.",
         Refusal::BodyTimeout => "Nothing of the body came for too long.",
+        Refusal::TunnelIdle => "Nothing was sent for too long.",
         Refusal::NoRoute => "No route of this gateway has this host and path. Check the address.",
         Refusal::CredentialAbsent => "Send it as `x-api-key: KEY` or `Authorization: Bearer KEY`.",
         Refusal::CredentialConflict => {

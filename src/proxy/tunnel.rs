@@ -1,5 +1,6 @@
 //! Connections that change their protocol: WebSocket and other upgrades over HTTP/1.1.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io::{self, Cursor};
 use std::pin::pin;
@@ -12,16 +13,19 @@ use http::{HeaderMap, HeaderValue, Request, Version};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::frame::{Frame, FrameHeader};
 
+use super::last_words::message;
 use crate::auth::{Direction, OpenRequest};
 use crate::listen::watch::InFlight;
 use crate::model::refusal::{BadRequest, Refusal};
 use crate::record::request::Record;
 
+/// How long the client of an idle WebSocket has to answer the close frame.
+const IDLE_CLOSE_TIME: Duration = Duration::from_secs(1);
 /// What one direction holds in memory.
 const BUFFER_BYTES: usize = 8 * 1024;
 /// How long a client has to take the last frame, well within the 100 ms in which a revoked key's
@@ -82,6 +86,8 @@ pub(super) struct Tunnel {
     open: Option<Rc<OpenRequest>>,
     /// Where the upstream's frames end, of a WebSocket.
     frames: Option<Frames>,
+    /// How long nothing may move.
+    idle: Duration,
     record: Record,
     _in_flight: InFlight,
 }
@@ -104,13 +110,14 @@ impl Tunnel {
     pub(super) fn new(
         protocol: &HeaderValue,
         open: Option<Rc<OpenRequest>>,
-        record: Record,
-        in_flight: InFlight,
+        idle: Duration,
+        (record, in_flight): (Record, InFlight),
     ) -> Self {
         let is_web_socket = protocol.as_bytes().eq_ignore_ascii_case(b"websocket");
         Self {
             open,
             frames: is_web_socket.then(Frames::default),
+            idle,
             record,
             _in_flight: in_flight,
         }
@@ -129,23 +136,34 @@ impl Tunnel {
         let (mut from_client, mut to_client) = split(client);
         let (from_upstream, to_upstream) = split(upstream);
         let open = self.open.clone();
-        let down = carry(
-            open.as_deref(),
-            from_upstream,
-            &mut to_client,
-            self.frames.as_mut(),
-        );
-        let up = carry(open.as_deref(), &mut from_client, to_upstream, None);
-        match tokio::try_join!(down, up) {
-            Ok(_both_ended) => self.record.finish(),
+        let passage = Passage {
+            open: open.as_deref(),
+            moved: Cell::new(Instant::now()),
+        };
+        let frames = self.frames.as_mut();
+        let down = passage.carry(from_upstream, &mut to_client, frames);
+        let up = passage.carry(&mut from_client, to_upstream, None);
+        let both = async { tokio::try_join!(down, up).map(drop) };
+        let ended = tokio::select! {
+            ended = both => ended,
+            () = passage.idle(self.idle) => Err(Broken::Cut(Refusal::TunnelIdle)),
+        };
+        match ended {
+            Ok(()) => self.record.finish(),
             Err(Broken::Io(error)) => {
                 tracing::debug!(%error, request_id = %self.record.id(), "a tunnel broke off");
                 self.record.finish();
             }
             Err(Broken::Cut(refusal)) => {
                 self.record.cut(refusal);
-                let closed = self.close_web_socket(&mut from_client, &mut to_client);
-                if timeout(CLOSE_TIME, closed).await.is_err()
+                let time = if refusal == Refusal::TunnelIdle {
+                    IDLE_CLOSE_TIME
+                } else {
+                    CLOSE_TIME
+                };
+                let last = close_frame(refusal);
+                let closed = self.close_web_socket(&last, &mut from_client, &mut to_client);
+                if timeout(time, closed).await.is_err()
                     && let Some(open) = &self.open
                 {
                     open.reset_connection_at_end();
@@ -159,11 +177,12 @@ impl Tunnel {
     /// with unread bytes is reset, and the frame lost.
     async fn close_web_socket(
         &self,
+        last: &[u8],
         from_client: &mut (impl AsyncRead + Unpin),
         to_client: &mut (impl AsyncWrite + Unpin),
     ) -> io::Result<()> {
         if self.frames.as_ref().is_some_and(Frames::is_between_frames) {
-            to_client.write_all(&close_frame()).await?;
+            to_client.write_all(last).await?;
             to_client.shutdown().await?;
             let mut buffer = [0; 1_024];
             while from_client.read(&mut buffer).await? > 0 {}
@@ -174,30 +193,53 @@ impl Tunnel {
     }
 }
 
-/// Carries one direction to its end.
-async fn carry(
-    open: Option<&OpenRequest>,
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
-    mut frames: Option<&mut Frames>,
-) -> Result<(), Broken> {
-    let mut buffer = vec![0; BUFFER_BYTES];
-    loop {
-        let read = passing(open, from.read(&mut buffer)).await?;
-        let Some(chunk) = buffer.get(..read).filter(|chunk| !chunk.is_empty()) else {
-            return Ok(to.shutdown().await?);
-        };
-        if let Some(open) = open {
-            let passes = poll_fn(|cx| open.poll_pass(Direction::Download, cx)).await;
-            passes.map_err(Broken::Cut)?;
+/// What both directions of a tunnel have in common.
+struct Passage<'a> {
+    open: Option<&'a OpenRequest>,
+    /// When something last passed, either way.
+    moved: Cell<Instant>,
+}
+
+impl Passage<'_> {
+    /// Carries one direction to its end.
+    async fn carry(
+        &self,
+        mut from: impl AsyncRead + Unpin,
+        mut to: impl AsyncWrite + Unpin,
+        mut frames: Option<&mut Frames>,
+    ) -> Result<(), Broken> {
+        let open = self.open;
+        let mut buffer = vec![0; BUFFER_BYTES];
+        loop {
+            let read = passing(open, from.read(&mut buffer)).await?;
+            self.moved.set(Instant::now());
+            let Some(chunk) = buffer.get(..read).filter(|chunk| !chunk.is_empty()) else {
+                return Ok(to.shutdown().await?);
+            };
+            if let Some(open) = open {
+                let passes = poll_fn(|cx| open.poll_pass(Direction::Download, cx)).await;
+                passes.map_err(Broken::Cut)?;
+            }
+            if let Some(frames) = &mut frames {
+                frames.begin(chunk);
+            }
+            passing(open, to.write_all(chunk)).await?;
+            passing(open, to.flush()).await?;
+            self.moved.set(Instant::now());
+            if let Some(frames) = &mut frames {
+                frames.written();
+            }
         }
-        if let Some(frames) = &mut frames {
-            frames.begin(chunk);
-        }
-        passing(open, to.write_all(chunk)).await?;
-        passing(open, to.flush()).await?;
-        if let Some(frames) = &mut frames {
-            frames.written();
+    }
+
+    /// Ready when nothing has moved for as long as it may.
+    async fn idle(&self, limit: Duration) {
+        loop {
+            let over = self.moved.get() + limit;
+            if Instant::now() >= over {
+                return;
+            }
+            sleep_until(over).await;
         }
     }
 }
@@ -224,11 +266,23 @@ async fn passing<T>(
     .await
 }
 
-/// Close, code 1008 (RFC 6455 §7.4.1): a policy was violated.
-fn close_frame() -> Vec<u8> {
+/// Close (RFC 6455 §7.4.1): 1008, a policy was violated, where the key no longer opens; 1001, going away,
+/// where nothing was said for too long; 1013, try again later, where nobody can tell.
+fn close_frame(refusal: Refusal) -> Vec<u8> {
+    let code = if refusal == Refusal::TunnelIdle {
+        CloseCode::Away
+    } else if refusal.is_about_the_key() {
+        CloseCode::Policy
+    } else {
+        CloseCode::Again
+    };
+    let mut reason = message(refusal).to_owned();
+    if let Some(first) = reason.get_mut(..1) {
+        first.make_ascii_lowercase();
+    }
     let close = Frame::close(Some(CloseFrame {
-        code: CloseCode::Policy,
-        reason: "the API key was revoked".into(),
+        code,
+        reason: reason.into(),
     }));
     let mut bytes = Vec::new();
     // Writing to a Vec does not fail.
@@ -292,6 +346,7 @@ impl Frames {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::scope::Scope;
 
     fn between_after(chunks: &[&[u8]]) -> bool {
         let mut frames = Frames::default();
@@ -320,9 +375,14 @@ mod tests {
 
     #[test]
     fn a_close_frame_says_policy() {
-        let frame = close_frame();
+        let frame = close_frame(Refusal::KeyRevoked);
         assert_eq!(frame[..4], [0x88, 25, 0x03, 0xf0]);
         assert_eq!(&frame[4..], b"the API key was revoked");
+        let code = |refusal| u16::from_be_bytes(close_frame(refusal)[2..4].try_into().unwrap());
+        assert_eq!(code(Refusal::KeyExpired), 1_008);
+        assert_eq!(code(Refusal::ScopeMissing(Scope::Api)), 1_008);
+        assert_eq!(code(Refusal::TunnelIdle), 1_001);
+        assert_eq!(code(Refusal::LeaseExpired), 1_013);
     }
 
     #[test]

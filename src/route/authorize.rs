@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::table::Route;
-use crate::auth::Caller;
+use crate::auth::{Admission, Caller};
 use crate::model::refusal::Refusal;
 
 /// Leave to forward one request on one route. Nothing else can make one, and
@@ -11,7 +11,7 @@ use crate::model::refusal::Refusal;
 #[derive(Debug)]
 pub struct Permit<'a> {
     route: &'a Route,
-    caller: Option<Arc<Caller>>,
+    admission: Option<Admission>,
 }
 
 impl<'a> Permit<'a> {
@@ -22,12 +22,12 @@ impl<'a> Permit<'a> {
 
     /// Who calls; none on a public path.
     pub fn caller(&self) -> Option<&Caller> {
-        self.caller.as_deref()
+        self.admission.as_ref().map(|it| &*it.caller)
     }
 
-    /// Who was admitted by a key, to be counted among the open requests.
-    pub fn admitted(&self) -> Option<Arc<Caller>> {
-        self.caller.clone()
+    /// Who was admitted by a key and what for, to be held among the open requests.
+    pub fn admitted(&self) -> Option<Admission> {
+        self.admission.clone()
     }
 }
 
@@ -37,13 +37,13 @@ impl Route {
     /// # Errors
     /// [`Refusal::ScopeMissing`] and [`Refusal::RateExceeded`].
     pub fn authorize(&self, caller: Arc<Caller>) -> Result<Permit<'_>, Refusal> {
-        if !caller.principal().scopes.contains(self.config.scope) {
-            return Err(Refusal::ScopeMissing(self.config.scope));
-        }
-        caller.take_turn()?;
+        let scope = self.config.scope;
+        let admission = Admission { caller, scope };
+        admission.check()?;
+        admission.caller.take_turn()?;
         Ok(Permit {
             route: self,
-            caller: Some(caller),
+            admission: Some(admission),
         })
     }
 
@@ -51,7 +51,7 @@ impl Route {
     pub fn authorize_public(&self, path: &str) -> Option<Permit<'_>> {
         self.is_public(path).then_some(Permit {
             route: self,
-            caller: None,
+            admission: None,
         })
     }
 
@@ -60,7 +60,7 @@ impl Route {
     pub fn authorize_preflight(&self, origin: &[u8]) -> Option<Permit<'_>> {
         self.accepts_origin(origin).then_some(Permit {
             route: self,
-            caller: None,
+            admission: None,
         })
     }
 }

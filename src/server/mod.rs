@@ -37,14 +37,14 @@ use crate::listen::socket::{BindError, bind};
 use crate::listen::tls::{TlsError, server_config};
 use crate::manage;
 use crate::model::clock::Clock;
-use crate::model::random::SystemEntropy;
+use crate::model::random::{Entropy as _, SystemEntropy};
 use crate::oidc::{OidcError, Provider};
 use crate::proxy::upstream::tls::Connectors;
 use crate::proxy::{Sessions, Shared};
 use crate::record::metrics::{Metrics, WorkerMetrics};
 use crate::route::Routes;
 use crate::service::Service;
-use crate::store::{Management, Store, StoreError};
+use crate::store::{Management, SharedSecret, Store, StoreError};
 use usage::{Bookkeeper, Telling};
 use worker::{Plan, Stages, Worker};
 
@@ -95,6 +95,7 @@ pub struct Server {
     follower: Follower,
     standing: Standing,
     authenticator: Arc<Authenticator>,
+    sessions: Arc<Sessions>,
     sockets: Vec<TcpListener>,
     tls: Vec<Option<TlsAcceptor>>,
     connectors: Vec<Option<Connectors>>,
@@ -135,6 +136,7 @@ impl Server {
         let provider = provider.map(|oidc| Provider::new(oidc, Arc::clone(&clock)));
         let provider = provider.transpose()?;
         let (follower, authenticator) = identify_with(&config, &plain, Arc::clone(&clock));
+        let sessions = Arc::new(mcp_sessions(&*store).await?);
         let standing = follower.register().await?;
         // Last: what keeps a gateway from starting is said alone.
         descriptors::fit(&mut config);
@@ -146,6 +148,7 @@ impl Server {
             follower,
             standing,
             authenticator,
+            sessions,
             sockets,
             tls,
             connectors,
@@ -259,7 +262,7 @@ impl Server {
             shared: Shared {
                 authenticator: Arc::clone(&self.authenticator),
                 routes,
-                sessions: Arc::new(Sessions::new(limits.mcp_sessions_max)),
+                sessions: Arc::clone(&self.sessions),
                 limits,
                 log: self.config.log.requests,
             },
@@ -301,6 +304,14 @@ fn bind_all(config: &Config) -> Result<(Vec<TcpListener>, Addresses, TcpListener
         admin: admin.local_addr()?,
     };
     Ok((sockets, addresses, admin))
+}
+
+/// What tells whose an MCP session is: the same in every gateway of the database, and after a restart.
+async fn mcp_sessions(store: &dyn Management) -> Result<Sessions, StoreError> {
+    let mut fresh = SharedSecret::default();
+    SystemEntropy.fill(&mut *fresh);
+    let secret = store.shared_secret("mcp_session", &fresh).await?;
+    Ok(Sessions::new(&secret))
 }
 
 /// Ties the follower to what it makes forget.

@@ -6,6 +6,7 @@
 //! [`StoreError::Forbidden`]: writers queue, so that this is true when it commits.
 
 use async_trait::async_trait;
+use zeroize::Zeroizing;
 
 use super::{
     AuditPage, Created, Idempotency, KeyFilter, KeyPage, KeyTraffic, ListedKey, ListedMember,
@@ -247,4 +248,16 @@ pub trait Management: Store {
 
     /// The newest row, as it is kept beside the rows.
     async fn audit_head(&self) -> Result<Head, StoreError>;
+
+    // ---- what gateways share ----------------------------------------------------------------
+
+    /// The secret of this name. Whoever asks first makes it: `fresh` is kept where there is none.
+    async fn shared_secret(
+        &self,
+        name: &'static str,
+        fresh: &SharedSecret,
+    ) -> Result<SharedSecret, StoreError>;
 }
+
+/// What the gateways of one database know and nobody else: wiped when dropped, shown nowhere.
+pub type SharedSecret = Zeroizing<[u8; 32]>;

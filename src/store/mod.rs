@@ -25,6 +25,7 @@ pub mod postgres;
 mod rotations;
 mod rows;
 mod schema;
+mod secrets;
 mod sessions;
 mod sql;
 pub mod sqlite;
@@ -45,7 +46,7 @@ pub use asked::{
     AuditPage, Created, Idempotency, KeyFilter, KeyPage, KeyTraffic, ListedKey, ListedMember,
     NewSession, Overlap, PageRequest, RoleChange, Rotation, Session, Whose,
 };
-pub use management::Management;
+pub use management::{Management, SharedSecret};
 
 /// Why the store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]

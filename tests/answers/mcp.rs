@@ -47,11 +47,14 @@ async fn a_session_belongs_to_the_key_that_opened_it() {
     let opened = door
         .ask(door.get("/mcp", "").replacen("GET", "POST", 1))
         .await;
-    assert_eq!(opened.header("mcp-session-id"), ["mine"]);
-    let session = "Mcp-Session-Id: mine\r\n";
+    let held = opened.header("mcp-session-id");
+    assert_eq!(held.len(), 1, "{}", opened.head);
+    let session = &format!("Mcp-Session-Id: {}\r\n", held[0]);
     for method in ["GET", "POST", "DELETE"] {
-        door.passed(door.get("/mcp", session).replacen("GET", method, 1))
+        let seen = door
+            .passed(door.get("/mcp", session).replacen("GET", method, 1))
             .await;
+        assert_eq!(seen.header("mcp-session-id"), ["mine"], "{}", seen.head);
         let before = door.upstream.seen().len();
         let stolen = get("/mcp", &format!("x-api-key: {other}\r\n{session}"));
         let answer = door.ask(stolen.replacen("GET", method, 1)).await;

@@ -13,15 +13,17 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::{HeaderValue, Request, Response};
+use http::uri::Scheme;
+use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
 
 pub use connect::LocalExecutor;
 pub use endpoint::Returning;
 
-use super::BoxedRequest;
+use super::addressing::Addressing;
 use super::body::RequestBody;
 use super::forward::await_head;
+use super::{BoxedRequest, location};
 use crate::auth::OpenRequest;
 use crate::config;
 use crate::config::limits::Limits;
@@ -73,6 +75,7 @@ impl Upstream {
     pub(super) async fn send(
         &self,
         mut request: BoxedRequest,
+        addressing: &Addressing,
         exclusive: bool,
         open: Option<&OpenRequest>,
     ) -> Result<Sent, Refusal> {
@@ -80,7 +83,7 @@ impl Upstream {
         let first_byte = Duration::from_millis(self.config.first_byte_timeout_ms);
         for attempt in 0..=RESENDS_MAX {
             let (endpoint, connection) = self.connection(exclusive, attempt > 0).await?;
-            self.address(&mut request, &endpoint, &connection);
+            self.address(&mut request, addressing, &endpoint, &connection)?;
             open.map_or(Ok(()), OpenRequest::check)?;
             let head = pin!(endpoint.send(connection, request));
             match await_head(head, &upload, first_byte).await? {
@@ -160,38 +163,40 @@ impl Upstream {
         Err(refusal)
     }
 
-    /// Writes the target and the host as the connection wants them: HTTP/2 has the host in the target
-    /// (RFC 9113 §8.3.1), HTTP/1.1 in a header.
-    fn address(
-        &self,
-        request: &mut Request<RequestBody>,
-        endpoint: &Endpoint,
-        connection: &Connection,
-    ) {
-        if self.config.host == config::UpstreamHost::Upstream {
-            request
-                .headers_mut()
-                .insert(http::header::HOST, endpoint.authority.clone());
-        }
-        match connection {
-            // Whatever the client spoke: of an HTTP/2 request hyper would not chunk the body.
-            Connection::Http1(_) => *request.version_mut() = http::Version::HTTP_11,
-            Connection::Http2(_) => self.address_http2(request, &endpoint.authority),
+    /// Makes addresses in an answer that name this upstream the address that the client used.
+    pub(super) fn hide_in(&self, headers: &mut HeaderMap, addressing: &Addressing) {
+        if location::is_there_any(headers)
+            && let Some(client) = addressing.client_address()
+        {
+            location::rewrite(headers, &self.config.addresses, client);
         }
     }
 
-    fn address_http2(&self, request: &mut Request<RequestBody>, fallback: &HeaderValue) {
-        let host = request.headers_mut().remove(http::header::HOST);
-        request.headers_mut().remove(http::header::CONNECTION);
-        let authority = host.as_ref().unwrap_or(fallback).as_bytes().to_vec();
-        let scheme = match self.config.scheme {
-            config::Scheme::Http => "http",
-            config::Scheme::Https => "https",
+    /// Addresses a request as the connection wants it.
+    fn address(
+        &self,
+        request: &mut Request<RequestBody>,
+        addressing: &Addressing,
+        endpoint: &Endpoint,
+        connection: &Connection,
+    ) -> Result<(), Refusal> {
+        let own = &endpoint.authority;
+        let host = match self.config.host {
+            config::UpstreamHost::Preserve => addressing.host().unwrap_or(own),
+            config::UpstreamHost::Upstream => own,
         };
-        let mut parts = std::mem::take(request.uri_mut()).into_parts();
-        parts.scheme = scheme.parse().ok();
-        parts.authority = http::uri::Authority::from_maybe_shared(authority).ok();
-        *request.uri_mut() = http::Uri::from_parts(parts).unwrap_or_default();
-        *request.version_mut() = http::Version::HTTP_2;
+        match connection {
+            Connection::Http1(_) => {
+                addressing.write_http1(request, host);
+                Ok(())
+            }
+            Connection::Http2(_) => {
+                let scheme = match self.config.scheme {
+                    config::Scheme::Http => Scheme::HTTP,
+                    config::Scheme::Https => Scheme::HTTPS,
+                };
+                addressing.write_http2(request, host, scheme)
+            }
+        }
     }
 }

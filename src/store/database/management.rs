@@ -16,8 +16,8 @@ use crate::model::usage::KeyUse;
 use crate::store::engine::Engine;
 use crate::store::{
     AuditPage, Created, Idempotency, KeyFilter, KeyPage, KeyTraffic, ListedKey, ListedMember,
-    Management, NewSession, Overlap, PageRequest, Revoked, RoleChange, Session, StoreError,
-    accounts, audit, invitations, keys, log, members, rotations, sessions, usage,
+    Management, NewSession, Overlap, PageRequest, Revoked, RoleChange, Session, SharedSecret,
+    StoreError, accounts, audit, invitations, keys, log, members, rotations, secrets, sessions, usage,
 };
 
 /// Runs a rule of somebody's act: first of all they must still be who may.
@@ -285,5 +285,17 @@ impl<E: Engine> Management for Database<E> {
 
     async fn audit_head(&self) -> Result<Head, StoreError> {
         audit::head(&mut self.0.reader().await?).await
+    }
+
+    async fn shared_secret(
+        &self,
+        name: &'static str,
+        fresh: &SharedSecret,
+    ) -> Result<SharedSecret, StoreError> {
+        // Most often it is there: a start takes no lock for it.
+        if let Some(known) = secrets::find(&mut self.0.reader().await?, name).await? {
+            return Ok(known);
+        }
+        write!(self.0, secrets::find_or_make, name, fresh)
     }
 }

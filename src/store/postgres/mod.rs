@@ -26,7 +26,7 @@ use super::engine::{Engine, Session, Value};
 use super::rows::Columns;
 use super::{
     Instances, Lease, LogPage, Management, Report, StoreError, accounts, audit, idempotency,
-    invitations, rotations, sessions, sql, usage as tellings,
+    invitations, rotations, secrets, sessions, sql, usage as tellings,
 };
 use crate::model::change::Sequence;
 use crate::model::id::InstanceId;
@@ -39,6 +39,7 @@ pub const STATEMENTS: &[&[(&str, &str)]] = &[
     idempotency::ALL,
     invitations::ALL,
     rotations::ALL,
+    secrets::ALL,
     sessions::ALL,
     tellings::ALL,
     usage::ALL,

@@ -1,0 +1,394 @@
+//! Addresses in an answer that name the upstream itself, made the address that the client used.
+//!
+//! A client that follows a redirect, a link or a refresh sends its headers, the key among them, to the
+//! address that stands there: it must be ours. What points elsewhere passes as it came, and so does what
+//! is relative. What `ProxyPassReverse` of Apache and `proxy_redirect` of nginx do, for every address that
+//! the upstream is configured with.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use http::header::{CONTENT_LOCATION, LINK, LOCATION, REFRESH, SET_COOKIE};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::config::Address;
+
+/// Where a client believes that it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ClientAddress<'a> {
+    /// `http` or `https`.
+    pub scheme: &'a str,
+    /// Host, and port where it is not the scheme's own.
+    pub authority: &'a str,
+}
+
+/// Whether an answer has a header in which an address may stand. Most have none.
+pub(super) fn is_there_any(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| {
+        matches!(
+            *name,
+            LOCATION | CONTENT_LOCATION | REFRESH | LINK | SET_COOKIE
+        )
+    })
+}
+
+/// Rewrites all of them.
+pub(super) fn rewrite(headers: &mut HeaderMap, upstream: &[Address], client: ClientAddress<'_>) {
+    let reference = |text: &str| reference(text, upstream, client);
+    rewrite_lines(headers, &LOCATION, reference);
+    rewrite_lines(headers, &CONTENT_LOCATION, reference);
+    rewrite_lines(headers, &REFRESH, |text| refresh(text, reference));
+    rewrite_lines(headers, &LINK, |text| links(text, reference));
+    rewrite_lines(headers, &SET_COOKIE, |text| cookie(text, upstream, client));
+}
+
+/// Puts in the place of a header's lines what `change` makes of them; none: as it is.
+fn rewrite_lines(
+    headers: &mut HeaderMap,
+    name: &HeaderName,
+    change: impl Fn(&str) -> Option<String>,
+) {
+    let http::header::Entry::Occupied(mut lines) = headers.entry(name) else {
+        return;
+    };
+    for line in lines.iter_mut() {
+        // Bytes that are no text name no host.
+        let changed = str::from_utf8(line.as_bytes()).ok().and_then(&change);
+        if let Some(value) = changed.and_then(|text| HeaderValue::try_from(text).ok()) {
+            *line = value;
+        }
+    }
+}
+
+/// An absolute address, or one without its scheme, that names the upstream; none: it does not.
+fn reference(text: &str, upstream: &[Address], client: ClientAddress<'_>) -> Option<String> {
+    let text = text.trim_ascii();
+    let has_scheme = [6, 5].into_iter().find_map(|length| {
+        let (scheme, rest) = text.split_at_checked(length)?;
+        let known = ["https:", "http:"];
+        let is_known = known.iter().any(|it| it.eq_ignore_ascii_case(scheme));
+        is_known.then_some(rest)
+    });
+    // Browsers take `\` for `/`, and pass over slashes beyond the second (WHATWG URL, "special authority").
+    let rest = has_scheme.unwrap_or(text);
+    let after = rest.trim_start_matches(['/', '\\']);
+    if rest.len() - after.len() < 2 {
+        return None;
+    }
+    let end = after.find(['/', '\\', '?', '#']).unwrap_or(after.len());
+    let (authority, path) = after.split_at_checked(end)?;
+    let named = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_user, it)| it);
+    if !upstream.iter().any(|it| is_at(named, it)) {
+        return None;
+    }
+    let scheme = has_scheme.map_or("", |_| client.scheme);
+    let colon = if has_scheme.is_some() { ":" } else { "" };
+    Some(format!("{scheme}{colon}//{}{path}", client.authority))
+}
+
+/// Whether host and port are those of an address. The ports of `http` and `https` count as one: whichever of
+/// them an upstream names for itself, ours is at the client's.
+fn is_at(authority: &str, address: &Address) -> bool {
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, port),
+        _ => (authority, ""),
+    };
+    let port: Option<u16> = match port {
+        "" => None,
+        digits => match digits.parse() {
+            Ok(port) => Some(port),
+            Err(_no_number) => return false,
+        },
+    };
+    let usual = |port: u16| (port != 80 && port != 443).then_some(port);
+    is_host(host, &address.host) && port.and_then(usual) == usual(address.port)
+}
+
+fn is_host(one: &str, other: &str) -> bool {
+    let plain = |host: &str| {
+        let host = host.strip_suffix('.').unwrap_or(host).to_owned();
+        let inner = host.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+        inner.map_or(host.clone(), str::to_owned)
+    };
+    let (one, other) = (plain(one), plain(other));
+    match (one.parse::<IpAddr>(), other.parse::<IpAddr>()) {
+        (Ok(one), Ok(other)) => one.to_canonical() == other.to_canonical(),
+        _ => one.eq_ignore_ascii_case(&other),
+    }
+}
+
+/// `5; url=https://…` (WHATWG HTML §4.2.5.3, "shared declarative refresh steps").
+fn refresh(text: &str, change: impl Fn(&str) -> Option<String>) -> Option<String> {
+    let is_time = |c: char| c.is_ascii_digit() || c == '.' || c.is_ascii_whitespace();
+    let after = text.trim_start_matches(is_time);
+    let after = after.strip_prefix([';', ',']).unwrap_or(after);
+    let after = after.trim_ascii_start();
+    let mut rest = after
+        .split_at_checked(3)
+        .filter(|(word, _)| word.eq_ignore_ascii_case("url"))
+        .and_then(|(_, rest)| rest.trim_ascii_start().strip_prefix('='))
+        .map_or(after, str::trim_ascii_start);
+    let quote = rest.chars().next().filter(|it| matches!(it, '"' | '\''));
+    if quote.is_some() {
+        rest = rest.get(1..)?;
+    }
+    let url = quote.and_then(|quote| rest.split(quote).next());
+    let url = url.unwrap_or(rest);
+    replace(text, text.len() - rest.len(), url.len(), &change(url)?)
+}
+
+/// The targets of `<https://…>; rel="next", <…>` (RFC 8288 §3).
+fn links(text: &str, change: impl Fn(&str) -> Option<String>) -> Option<String> {
+    let mut changed = Cow::Borrowed(text);
+    let mut at = 0;
+    let mut is_quoted = false;
+    while let Some(byte) = changed.as_bytes().get(at).copied() {
+        match byte {
+            b'"' => is_quoted = !is_quoted,
+            b'\\' if is_quoted => at += 1,
+            b'<' if !is_quoted => {
+                let start = at + 1;
+                let Some(length) = changed.get(start..).and_then(|rest| rest.find('>')) else {
+                    break;
+                };
+                at = start + length;
+                let target = changed.get(start..at).and_then(&change);
+                if let Some(target) = target {
+                    let whole = replace(&changed, start, length, &target)?;
+                    at = start + target.len();
+                    changed = Cow::Owned(whole);
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    match changed {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(changed) => Some(changed),
+    }
+}
+
+fn replace(text: &str, start: usize, length: usize, new: &str) -> Option<String> {
+    let (before, rest) = text.split_at_checked(start)?;
+    let (_old, after) = rest.split_at_checked(length)?;
+    Some([before, new, after].concat())
+}
+
+/// A cookie for the upstream's host, or for a domain that it is in and the client's host is not, loses its
+/// `Domain`: then it belongs to the host that the client asked (RFC 6265 §5.3), which is narrower than that
+/// host as its `Domain`, and holds for an address too.
+fn cookie(text: &str, upstream: &[Address], client: ClientAddress<'_>) -> Option<String> {
+    let (pair, attributes) = text.split_once(';')?;
+    let domain_of = |attribute: &str| {
+        let (name, value) = attribute.split_once('=')?;
+        let is_domain = name.trim_ascii().eq_ignore_ascii_case("domain");
+        is_domain.then(|| value.trim_ascii().trim_start_matches('.').to_owned())
+    };
+    // The last one counts.
+    let domain = attributes.split(';').filter_map(domain_of).next_back()?;
+    let ours = client.authority.rsplit_once(':');
+    let ours = ours.map_or(client.authority, |(host, _port)| host);
+    let is_theirs = upstream.iter().any(|it| is_in(&it.host, &domain));
+    if !is_theirs || is_in(ours, &domain) {
+        return None;
+    }
+    let kept = attributes.split(';').filter(|it| domain_of(it).is_none());
+    Some(kept.fold(pair.to_owned(), |cookie, it| cookie + ";" + it))
+}
+
+/// Whether a host is a domain, or in it (RFC 6265 §5.1.3).
+fn is_in(host: &str, domain: &str) -> bool {
+    let above = || {
+        let length = host.len().checked_sub(domain.len())?;
+        let (below, end) = host.split_at_checked(length)?;
+        (below.ends_with('.') && end.eq_ignore_ascii_case(domain)).then_some(())
+    };
+    !domain.is_empty()
+        && (is_host(host, domain) || (host.parse::<IpAddr>().is_err() && above().is_some()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLIENT: ClientAddress<'static> = ClientAddress {
+        scheme: "https",
+        authority: "gate.example:8443",
+    };
+
+    fn addresses() -> Vec<Address> {
+        let address = |host: &str, port| Address {
+            host: host.to_owned(),
+            port,
+        };
+        vec![
+            address("up.example", 443),
+            address("up.example", 9_000),
+            address("::1", 9_000),
+        ]
+    }
+
+    /// What becomes of one line; none: it passes as it came.
+    fn changed(name: &HeaderName, line: &str) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, HeaderValue::from_bytes(line.as_bytes()).unwrap());
+        assert!(is_there_any(&headers));
+        rewrite(&mut headers, &addresses(), CLIENT);
+        let text = String::from_utf8(headers[name].as_bytes().to_vec()).unwrap();
+        (text != line).then_some(text)
+    }
+
+    #[test]
+    fn an_address_of_the_upstream_becomes_the_clients() {
+        for own in [
+            "https://up.example/a?b=c#d",
+            "http://up.example/a?b=c#d",
+            "HTTPS://UP.Example:443/a?b=c#d",
+            "http://up.example:80/a?b=c#d",
+            "http://up.example:9000/a?b=c#d",
+            "https://up.example./a?b=c#d",
+            "https://user:pass@up.example/a?b=c#d",
+            "https://[0:0::1]:9000/a?b=c#d",
+            "https:\\\\up.example/a?b=c#d",
+            "https:///up.example/a?b=c#d",
+            " https://up.example/a?b=c#d",
+        ] {
+            let ours = "https://gate.example:8443/a?b=c#d".to_owned();
+            assert_eq!(changed(&LOCATION, own), Some(ours.clone()), "{own}");
+            assert_eq!(changed(&CONTENT_LOCATION, own), Some(ours), "{own}");
+        }
+        for (own, ours) in [
+            ("//up.example/x", "//gate.example:8443/x"),
+            ("https://up.example", "https://gate.example:8443"),
+            ("https://up.example?q", "https://gate.example:8443?q"),
+            ("https://up.example/日本", "https://gate.example:8443/日本"),
+        ] {
+            assert_eq!(changed(&LOCATION, own).as_deref(), Some(ours), "{own}");
+        }
+    }
+
+    #[test]
+    fn what_is_elsewhere_or_relative_passes_as_it_came() {
+        for other in [
+            "/a/b",
+            "a/b",
+            "?a",
+            "",
+            "#up.example",
+            "https://else.example/?next=https://up.example/",
+            "https://up.example.else.example/",
+            "https://xup.example/",
+            "https://up.example:8443/",
+            "https://up.example:99999/",
+            "https://up.example:x/",
+            "https://up.example@else.example/",
+            "https://else.example\\@up.example/",
+            "https://[::2]:9000/",
+            "/up.example/x",
+            "mailto:a@up.example",
+            "ftp://up.example/",
+            "https:up.example/",
+        ] {
+            assert_eq!(changed(&LOCATION, other), None, "{other}");
+        }
+        let mut bytes = HeaderMap::new();
+        bytes.insert(LOCATION, HeaderValue::from_bytes(b"\xff\xfe").unwrap());
+        rewrite(&mut bytes, &addresses(), CLIENT);
+        assert_eq!(bytes[LOCATION].as_bytes(), b"\xff\xfe");
+    }
+
+    #[test]
+    fn a_refresh_keeps_its_time_and_its_quotes() {
+        for (own, ours) in [
+            (
+                "5; url=https://up.example/x",
+                "5; url=https://gate.example:8443/x",
+            ),
+            (
+                "0;URL='https://up.example/x'",
+                "0;URL='https://gate.example:8443/x'",
+            ),
+            (
+                "1.5 , Url = \"//up.example/x\" rest",
+                "1.5 , Url = \"//gate.example:8443/x\" rest",
+            ),
+            ("3 https://up.example/", "3 https://gate.example:8443/"),
+        ] {
+            assert_eq!(changed(&REFRESH, own).as_deref(), Some(ours), "{own}");
+        }
+        for other in ["5", "", "5; url=/x", "5; url=https://else.example/", ";"] {
+            assert_eq!(changed(&REFRESH, other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn every_target_of_a_link_is_looked_at_and_no_parameter() {
+        let own = "<https://up.example/2>; rel=\"next\", <https://else.example/>; title=\"<https://up.example/>\\\"<\", \
+                   <//up.example/9>; rel=last";
+        let ours = "<https://gate.example:8443/2>; rel=\"next\", <https://else.example/>; title=\"<https://up.example/>\\\"<\", \
+                    <//gate.example:8443/9>; rel=last";
+        assert_eq!(changed(&LINK, own).as_deref(), Some(ours));
+        for other in [
+            "",
+            "<",
+            "<https://up.example/",
+            "</x>; rel=next",
+            "\"",
+            "\"\\",
+        ] {
+            assert_eq!(changed(&LINK, other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_cookie_for_the_upstreams_host_is_for_the_host_that_was_asked() {
+        for (own, ours) in [
+            ("a=b; Domain=up.example; Path=/", "a=b; Path=/"),
+            ("a=b; domain = .UP.example", "a=b"),
+            (
+                "a=b; HttpOnly; DOMAIN=up.example; Secure",
+                "a=b; HttpOnly; Secure",
+            ),
+            ("a=b; Domain=else.example; Domain=up.example", "a=b"),
+        ] {
+            assert_eq!(changed(&SET_COOKIE, own).as_deref(), Some(ours), "{own}");
+        }
+        for other in [
+            "a=b",
+            "a=Domain=up.example",
+            "a=b; Domain=else.example",
+            "a=b; Domain=",
+            "a=b; Domain=gate.example",
+            // Both are in it: it is meant for both.
+            "a=b; Domain=example",
+            "a=b; Domain=p.example",
+        ] {
+            assert_eq!(changed(&SET_COOKIE, other), None, "{other}");
+        }
+        let elsewhere = ClientAddress {
+            scheme: "http",
+            authority: "127.0.0.1:8080",
+        };
+        let upper = [Address {
+            host: "api.up.example".to_owned(),
+            port: 443,
+        }];
+        let cookie = cookie("a=b; Domain=.up.example", &upper, elsewhere);
+        assert_eq!(cookie.as_deref(), Some("a=b"));
+    }
+
+    #[test]
+    fn several_lines_are_rewritten_each() {
+        let mut headers = HeaderMap::new();
+        for line in ["a=b; Domain=up.example", "c=d"] {
+            headers.append(SET_COOKIE, HeaderValue::from_static(line));
+        }
+        rewrite(&mut headers, &addresses(), CLIENT);
+        let lines: Vec<_> = headers.get_all(SET_COOKIE).iter().collect();
+        assert_eq!(lines, ["a=b", "c=d"]);
+        assert!(!is_there_any(&HeaderMap::new()));
+    }
+}

@@ -1,0 +1,294 @@
+//! What the store says anew of a caller holds for what is open: a rotated key's end, and a scope that a
+//! demotion took, end streams, sockets and uploads on every gateway, and nothing else.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt, stream};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
+use serde_json::json;
+use tokio::task::JoinHandle;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use crate::cut_streams::{MODES, Open, event_stream, gauge, open, read_to_end, web_socket};
+use crate::support::client::{self, Mode, Target};
+use crate::support::house::{Engine, House, Key, Process, route};
+use crate::support::upstream::{Recorded, Upstream};
+use crate::support::within;
+
+/// How long the overlap of a rotation is here.
+const OVERLAP: Duration = Duration::from_secs(3);
+/// From the moment at which a caller may no longer go on to the end of what is open: one turn of the
+/// worker's clock (250 ms) or one look-up, and a busy machine.
+const ENDS_WITHIN: Duration = Duration::from_millis(1_500);
+
+/// Everything that is open for one key on one gateway: what it read, and when it ended.
+struct Streams(Vec<(&'static str, JoinHandle<(String, Instant)>)>);
+
+/// A gateway whose `/sse` (MCP), `/ws` and `/echo` take the scope `manage`, and the rest `api`.
+async fn house(engine: Engine, upstream: &Upstream) -> House {
+    let managed = |name: &str, path: &str| route(name, path, "genesis", "manage");
+    let routes = format!(
+        "[upstreams.genesis]\nurls = [\"http://{}\"]\nfirst_byte_timeout_ms = 0\n{}{}{}{}",
+        upstream.plain,
+        managed("events", "/sse").replace("mcp = false", "mcp = true"),
+        managed("sockets", "/ws"),
+        managed("uploads", "/echo"),
+        route("rest", "/", "genesis", "api"),
+    );
+    let house = House::with_routes(engine, &routes).await;
+    let add = ["members", "add", "jiro@example.com", "--name", "Jiro"];
+    house.run(&[&add[..], &["--role", "admin"]].concat()).ok();
+    house
+}
+
+const EVERYTHING: [&str; 6] = ["--scope", "api", "--scope", "mcp", "--scope", "manage"];
+
+async fn open_all(upstream: &Upstream, target: &Target) -> Streams {
+    let mut streams: Vec<(&'static str, JoinHandle<(String, Instant)>)> = Vec::new();
+    for mode in MODES {
+        let events = read_to_end(event_stream(upstream, target, mode).await);
+        streams.push(("events", tokio::spawn(broken(events))));
+        streams.push((
+            "upload",
+            tokio::spawn(broken(upload(upstream, target, mode).await)),
+        ));
+    }
+    let mut socket = web_socket(target).await;
+    socket.send(Message::text("hello")).await.unwrap();
+    let echoed = socket.next().await.unwrap().unwrap();
+    assert_eq!(echoed, Message::text("hello"));
+    let closed = async move {
+        let last = socket.next().await;
+        let Some(Ok(Message::Close(Some(close)))) = last else {
+            panic!("no close frame: {last:?}");
+        };
+        assert_eq!(close.code, CloseCode::Policy, "{close:?}");
+        (close.reason.to_string(), Instant::now())
+    };
+    streams.push(("socket", tokio::spawn(closed)));
+    Streams(streams)
+}
+
+async fn broken(reading: JoinHandle<(String, bool, Instant)>) -> (String, Instant) {
+    let (read, clean, ended) = reading.await.unwrap();
+    assert!(!clean, "a cut stream must not look complete: {read}");
+    (read, ended)
+}
+
+/// An upload of which one chunk has come to the upstream, and no other will.
+async fn upload(
+    upstream: &Upstream,
+    target: &Target,
+    mode: Mode,
+) -> JoinHandle<(String, bool, Instant)> {
+    let before = upstream.requests().len();
+    let chunk = Ok::<_, client::BoxError>(Frame::data(Bytes::from("part")));
+    let chunks = stream::iter([chunk]).chain(stream::pending());
+    let request = target.request(mode, "POST", "/echo");
+    let request = request.body(StreamBody::new(chunks).boxed_unsync());
+    let mut connection = target.connect(mode).await;
+    let response = connection.send(request.unwrap()).await;
+    assert_eq!(response.status(), 200);
+    let came = |seen: &Vec<Recorded>| seen.get(before).is_some_and(|it| it.body_bytes == 4);
+    upstream.wait_for("the chunk is there", came).await;
+    read_to_end(Open {
+        _connection: connection,
+        response,
+    })
+}
+
+impl Streams {
+    /// All of them end after `from`, and not long after; what each was told.
+    async fn end(self, from: Instant) -> Vec<(&'static str, String)> {
+        let mut told = Vec::new();
+        for (what, stream) in self.0 {
+            let (read, ended) = within(what, stream).await.unwrap();
+            let late = ended.saturating_duration_since(from);
+            println!("{what}: ended {late:?} after it had to");
+            assert!(late <= ENDS_WITHIN, "{what}: {late:?}");
+            told.push((what, read));
+        }
+        told
+    }
+
+    fn go_on(&self) {
+        for (what, stream) in &self.0 {
+            assert!(!stream.is_finished(), "{what} ended");
+        }
+    }
+}
+
+async fn two(house: &House) -> [Process; 2] {
+    [house.start().await, house.start().await]
+}
+
+/// Rotates a key of hana's over the management API.
+async fn rotate(gateway: &Process, key: &Key, by: &Key) {
+    let url = format!(
+        "http://{}/api/v1/keys/{}/rotation",
+        gateway.address("admin"),
+        key.id
+    );
+    let request = reqwest::Client::new().post(url).bearer_auth(&by.plain);
+    let request = request
+        .header("content-type", "application/json")
+        .body(json!({ "overlap_s": OVERLAP.as_secs() }).to_string());
+    let answer = within("the rotation", request.send()).await.unwrap();
+    assert_eq!(answer.status(), 201, "{}", answer.text().await.unwrap());
+}
+
+async fn an_overlaps_end(engine: Engine) {
+    let upstream = Upstream::start().await;
+    let house = house(engine, &upstream).await;
+    let (rotated, kept) = (
+        house.key("rotated", &EVERYTHING),
+        house.key("kept", &EVERYTHING),
+    );
+    let gateways = two(&house).await;
+    let (mut theirs, mut others) = (Vec::new(), Vec::new());
+    for gateway in &gateways {
+        let target = house.target(gateway, Some(&rotated.plain));
+        theirs.push(open_all(&upstream, &target).await);
+        let target = house.target(gateway, Some(&kept.plain));
+        others.push(open_all(&upstream, &target).await);
+    }
+    rotate(&gateways[0], &rotated, &kept).await;
+    let end = Instant::now() + OVERLAP;
+    theirs.iter().for_each(Streams::go_on);
+    upstream.send_event("within the overlap");
+    for streams in theirs {
+        for (what, read) in streams.end(end).await {
+            if what == "events" {
+                assert!(read.contains("within the overlap"), "{read}");
+                assert!(read.contains("The API key has expired"), "{read}");
+            }
+            let told = ["the API key has expired"];
+            assert!(what != "socket" || told.contains(&&*read), "{read}");
+        }
+    }
+    others.iter().for_each(Streams::go_on);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_open_ends_with_the_overlap_of_a_rotation_with_sqlite() {
+    an_overlaps_end(Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_open_ends_with_the_overlap_of_a_rotation_with_postgresql() {
+    an_overlaps_end(Engine::Postgres).await;
+}
+
+async fn a_lost_scope(engine: Engine) {
+    let upstream = Upstream::start().await;
+    let house = house(engine, &upstream).await;
+    let his = house.key_of("jiro@example.com", "his", &EVERYTHING);
+    let hers = house.key("hers", &EVERYTHING);
+    let gateways = two(&house).await;
+    let (mut theirs, mut others, mut polls) = (Vec::new(), Vec::new(), Vec::new());
+    for gateway in &gateways {
+        let target = house.target(gateway, Some(&his.plain));
+        theirs.push(open_all(&upstream, &target).await);
+        // The same key where it keeps its scope.
+        let before = upstream.requests().len();
+        polls.push(tokio::spawn(async move {
+            open(&target, Mode::Http1, "/slow").await.response.status()
+        }));
+        let came = |seen: &Vec<Recorded>| seen.len() > before;
+        upstream.wait_for("the poll waits upstream", came).await;
+        let target = house.target(gateway, Some(&hers.plain));
+        others.push(open_all(&upstream, &target).await);
+    }
+    let demote = ["members", "role", "jiro@example.com", "member"];
+    house.run_beside(&demote).await.ok();
+    let demoted = Instant::now();
+    upstream.send_event("after");
+    for streams in theirs {
+        for (what, read) in streams.end(demoted).await {
+            assert!(!read.contains("after"), "{what}: {read}");
+            if what == "events" {
+                assert!(read.contains("The API key may no longer do this"), "{read}");
+            }
+            let told = ["the API key may no longer do this"];
+            assert!(what != "socket" || told.contains(&&*read), "{read}");
+        }
+    }
+    others.iter().for_each(Streams::go_on);
+    for poll in polls {
+        assert!(!poll.is_finished());
+        upstream.open_gate();
+        assert_eq!(within("the poll", poll).await.unwrap(), 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_open_ends_where_a_demotion_took_its_scope_with_sqlite() {
+    a_lost_scope(Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_open_ends_where_a_demotion_took_its_scope_with_postgresql() {
+    a_lost_scope(Engine::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_still_waits_for_the_head_is_told_that_the_scope_is_missing() {
+    let upstream = Upstream::start().await;
+    let routes = format!(
+        "[upstreams.genesis]\nurls = [\"http://{}\"]\nfirst_byte_timeout_ms = 0\n{}",
+        upstream.plain,
+        route("rest", "/", "genesis", "manage"),
+    );
+    let house = House::with_routes(Engine::Sqlite, &routes).await;
+    let add = ["members", "add", "jiro@example.com", "--name", "Jiro"];
+    house.run(&[&add[..], &["--role", "admin"]].concat()).ok();
+    let his = house.key_of("jiro@example.com", "his", &EVERYTHING);
+    let gateway = house.start().await;
+    let mut waiting = Vec::new();
+    for mode in MODES {
+        let (target, before) = (
+            house.target(&gateway, Some(&his.plain)),
+            upstream.requests().len(),
+        );
+        waiting.push(tokio::spawn(async move {
+            let answer = open(&target, mode, "/slow").await.response;
+            let status = answer.status();
+            let body = answer.into_body().collect().await.unwrap().to_bytes();
+            (status, String::from_utf8(body.to_vec()).unwrap())
+        }));
+        let came = |seen: &Vec<Recorded>| seen.len() > before;
+        upstream.wait_for("it waits upstream", came).await;
+    }
+    let demote = ["members", "role", "jiro@example.com", "member"];
+    house.run_beside(&demote).await.ok();
+    for waiting in waiting {
+        let (status, body) = within("the answer", waiting).await.unwrap();
+        assert_eq!(status, 403, "{body}");
+        assert!(body.contains("lacks the scope `manage`"), "{body}");
+    }
+}
+
+/// A client that reads nothing is reset when its key's time is over, as it is when the key is revoked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_does_not_read_is_reset_at_its_keys_end() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let upstream = Upstream::start().await;
+    let house = house(Engine::Sqlite, &upstream).await;
+    let gateway = house.start().await;
+    let key = house.key("short", &["--expires", "3s"]);
+    let address = gateway.address("plain");
+    let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "GET /bytes/1073741824 HTTP/1.1\r\nHost: genkan.test\r\nx-api-key: {}\r\n\r\n",
+        key.plain
+    );
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut buffer = vec![0; 1_000];
+    socket.read_exact(&mut buffer).await.unwrap();
+    let closed = async { while gauge(&gateway, "http_server_open_connections").await > 0.0 {} };
+    within("the connection ends", closed).await;
+}

@@ -1,0 +1,179 @@
+//! An answer that names the upstream's own address names the client's instead: who follows it stays with
+//! the gateway, and the key never reaches the service.
+
+use std::net::SocketAddr;
+
+use crate::support::client::Mode;
+use crate::support::door::{Door, get};
+use crate::support::house::{Engine, House, route};
+use crate::support::raw::Wire;
+use crate::support::scripted::{OK, Reply, Scripted, Seen};
+use crate::support::{tls, within};
+
+/// Says where it is, as a service does that builds addresses from its `Host`; or, where a test says so, from
+/// its own configuration.
+fn names_itself(seen: &Seen) -> Reply {
+    let host = seen
+        .header("x-own")
+        .first()
+        .or(seen.header("host").first())
+        .copied()
+        .unwrap_or("");
+    let path = seen.target().split('?').next().unwrap_or_default();
+    let Some(what) = path.strip_prefix("/api/").filter(|it| *it != "there") else {
+        return Reply::Bytes(OK);
+    };
+    let (status, lines) = match what {
+        "scheme-relative" => ("302", format!("Location: //{host}/api/there?a=b\r\n")),
+        "relative" => ("302", "Location: there?a=b\r\n".to_owned()),
+        "all" => (
+            "201",
+            format!(
+                "Location: https://{host}/api/there\r\nContent-Location: http://{host}/api/all\r\n\
+                 Refresh: 5; url=http://{host}/api/there\r\n\
+                 Link: <http://{host}/api/all?page=2>; rel=\"next\", </api/all>; rel=\"first\"\r\n\
+                 Link: <http://else.example/>; rel=\"help\"\r\n\
+                 Set-Cookie: a=b; Domain={name}; Path=/\r\nSet-Cookie: c=d; Path=/\r\n",
+                name = host.split(':').next().unwrap_or_default(),
+            ),
+        ),
+        "elsewhere" => (
+            "302",
+            "Location: https://else.example/api/there\r\n\
+             Set-Cookie: a=b; Domain=else.example\r\n"
+                .to_owned(),
+        ),
+        status => (status, format!("Location: http://{host}/api/there?a=b\r\n")),
+    };
+    let answer = format!("HTTP/1.1 {status} Moved\r\n{lines}Content-Length: 0\r\n\r\n");
+    Reply::Bytes(Box::leak(answer.into_boxed_str()))
+}
+
+async fn house(host: &str) -> (Scripted, House) {
+    let upstream = Scripted::start(names_itself).await;
+    let text = format!(
+        "[upstreams.genesis]\nurls = [\"http://{}\"]\nhost = \"{host}\"\n{}",
+        upstream.address,
+        route("api", "/", "genesis", "api"),
+    );
+    (upstream, House::with_routes(Engine::Sqlite, &text).await)
+}
+
+fn follower(authority: &std::path::Path) -> reqwest::Client {
+    tls::install_provider();
+    let pem = std::fs::read(authority).unwrap();
+    let authority = reqwest::Certificate::from_pem(&pem).unwrap();
+    let builder = reqwest::Client::builder().tls_certs_only([authority]);
+    builder.build().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_follows_redirects_never_brings_its_key_to_the_upstream() {
+    let (upstream, house) = house("upstream").await;
+    let key = house.key("canary", &[]).plain;
+    let gateway = house.start().await;
+    let target = house.target(&gateway, None);
+    let client = follower(&target.authority);
+    let mut reached = Vec::new();
+    for mode in [Mode::Http1, Mode::TlsHttp2] {
+        for what in [
+            "301",
+            "302",
+            "303",
+            "307",
+            "308",
+            "scheme-relative",
+            "relative",
+        ] {
+            let url = target.url(mode, &format!("/api/{what}"));
+            let asked = client.post(&url).header("x-api-key", &key).send();
+            let answer = within(what, asked).await.unwrap();
+            assert_eq!(answer.status(), 200, "{what}");
+            let there = target.url(mode, "/api/there?a=b");
+            reached.push((what, answer.url().to_string(), there));
+        }
+        let seen = upstream.seen();
+        for seen in &seen {
+            assert!(
+                !seen.head.contains(&key[8..24]),
+                "the key came: {}",
+                seen.head
+            );
+            assert_eq!(seen.header("x-genkan-user-email"), ["hana@example.com"]);
+        }
+        assert_eq!(seen.len(), 2 * reached.len());
+    }
+    for (what, url, there) in reached {
+        assert_eq!(url, there, "{what}");
+    }
+}
+
+fn expected(scheme: &str, authority: &str) -> [(&'static str, Vec<String>); 5] {
+    let at = |path: &str| format!("{scheme}://{authority}{path}");
+    [
+        ("location", vec![at("/api/there")]),
+        ("content-location", vec![at("/api/all")]),
+        ("refresh", vec![format!("5; url={}", at("/api/there"))]),
+        (
+            "link",
+            vec![
+                format!(
+                    "<{}>; rel=\"next\", </api/all>; rel=\"first\"",
+                    at("/api/all?page=2")
+                ),
+                "<http://else.example/>; rel=\"help\"".to_owned(),
+            ],
+        ),
+        (
+            "set-cookie",
+            vec!["a=b; Path=/".to_owned(), "c=d; Path=/".to_owned()],
+        ),
+    ]
+}
+
+async fn all(gateway: SocketAddr, key: &str, more: &str) -> crate::support::raw::Answer {
+    let request = get("/api/all", &format!("x-api-key: {key}\r\n{more}"));
+    let answer = Wire::connect(gateway).await.ask(request).await;
+    assert_eq!(answer.status, 201, "{}", answer.head);
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_header_that_names_the_upstream_names_the_gateway() {
+    for host in ["upstream", "preserve"] {
+        let (upstream, house) = house(host).await;
+        let key = house.key("ci", &[]).plain;
+        let gateway = house.start().await;
+        // With `preserve` the service builds addresses from the client's host, which need no change, or
+        // from its own, which do.
+        let own = format!("x-own: {}\r\n", upstream.address);
+        let answer = all(gateway.address("plain"), &key, &own).await;
+        for (name, lines) in expected("http", "genkan.test") {
+            assert_eq!(answer.header(name), lines, "{host}: {}", answer.head);
+        }
+        let elsewhere = get("/api/elsewhere", &format!("x-api-key: {key}\r\n"));
+        let mut wire = Wire::connect(gateway.address("plain")).await;
+        let answer = wire.ask(elsewhere).await;
+        assert_eq!(
+            answer.header("location"),
+            ["https://else.example/api/there"]
+        );
+        assert_eq!(answer.header("set-cookie"), ["a=b; Domain=else.example"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_trusted_proxy_it_is_the_address_that_the_client_used_there() {
+    let forwarded = "X-Forwarded-Proto: https\r\nX-Forwarded-Host: api.example, inner.example\r\n";
+    for (trusted, scheme, authority) in [
+        ("127.0.0.0/8", "https", "api.example"),
+        ("192.0.2.0/24", "http", "genkan.test"),
+    ] {
+        let door = Door::open_trusting(names_itself, trusted).await;
+        let own = format!("x-own: {}\r\n{forwarded}", door.upstream.address);
+        let answer = all(door.gateway.address("plain"), &door.key.plain, &own).await;
+        for (name, lines) in expected(scheme, authority) {
+            assert_eq!(answer.header(name), lines, "{trusted}: {}", answer.head);
+        }
+    }
+}
