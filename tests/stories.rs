@@ -39,6 +39,7 @@ mod names_and_times;
 mod people;
 mod race;
 mod redirects;
+mod request_rules;
 mod resend;
 mod revocation;
 mod seen_from_outside;

@@ -8,6 +8,7 @@
 
 mod authenticate;
 mod caller;
+pub mod credential;
 mod ledger;
 mod lookups;
 mod memory;

@@ -8,14 +8,13 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
+use super::header_words::{KeptHeader, PageHeader, UpstreamHeader};
 use super::limits::Limits;
 use super::read::{At, Field, Given, Named, NonEmpty, Presence, Read, Reader, Section};
 use super::secret::{Secret, SecretFile};
 use super::source::Origin;
 use super::tree::Node;
-use super::words::{
-    ClientId, CorsOrigin, HostName, Issuer, Name, PublicUrl, UpstreamHeader, Url, UrlPath, Within,
-};
+use super::words::{ClientId, CorsOrigin, HostName, Issuer, Name, PublicUrl, Url, UrlPath, Within};
 use super::{CredentialSource, LogFormat, LogRequests, UpstreamHost};
 use crate::model::scope::Scope;
 
@@ -166,12 +165,20 @@ section! {
         Default credentials: NonEmpty<CredentialSource> = r#"["x-api-key", "bearer"]"#,
         /// What a key must be allowed to: "api", "mcp" or "manage".
         Required scope: Scope = r#""api""#,
-        /// Whether the Model Context Protocol is spoken here.
+        /// Whether the Model Context Protocol is spoken here. A page may use it whose origin is that of the
+        /// route's host, of `gateway_url`, of a listener's own address, or one of `cors_origins`.
         Default mcp: bool = "false",
-        /// Paths that need no key: exact, or with all below where they end in a slash.
+        /// Paths that need no key: exact, or with all below where they end in a slash. There the caller's
+        /// own x-api-key and Authorization reach the upstream, unless they hold a key of genkan's.
         Default public_paths: Vec<At<UrlPath>> = "[]",
-        /// Browser origins that are served; "*" for all.
+        /// Browser origins that are served; "*" for all. genkan answers their preflight requests itself.
         Default cors_origins: Vec<CorsOrigin> = "[]",
+        /// More headers that pages of those origins may send. These always may be: x-api-key,
+        /// authorization, content-type, accept, last-event-id, and names that begin with mcp-.
+        Default cors_headers: Vec<PageHeader> = "[]",
+        /// Headers that pass though they name another target, host or method than the request line:
+        /// x-original-url, x-forwarded-prefix, x-http-method-override and their like are removed otherwise.
+        Default keep_headers: Vec<KeptHeader> = "[]",
         /// A credential of the platform's own that the upstream gets instead of the caller's.
         Optional upstream_credential: UpstreamCredential = "[routes.upstream_credential]",
     }
@@ -186,6 +193,8 @@ section! {
         Either value_file: Given<SecretFile> = r#""secrets/upstream-key""#,
         /// Instead: the value itself. Whoever reads this file has the key.
         Instead value: Given<Secret> = r#""the-key""#,
+        /// It is sent for callers with a key; and on these paths, of the route's public ones, for everybody.
+        Default public_paths: Vec<At<UrlPath>> = "[]",
     }
 }
 

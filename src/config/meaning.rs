@@ -187,9 +187,14 @@ fn route(written: file::Route, upstreams: &[String], reader: &mut Reader) -> Opt
     if let (Some(prefix), Some(paths)) = (&prefix, &public_paths) {
         refuse_elsewhere(prefix, paths, reader);
     }
+    let public_paths: Vec<String> = public_paths
+        .into_iter()
+        .flatten()
+        .map(|path| path.value.0)
+        .collect();
     let credential = written
         .upstream_credential
-        .and_then(|section| upstream_credential(section, reader));
+        .and_then(|section| upstream_credential(section, &public_paths, reader));
     Some(Route {
         name: written.name?.value.0,
         host: written.host.map(|host| host.value.0),
@@ -198,15 +203,16 @@ fn route(written: file::Route, upstreams: &[String], reader: &mut Reader) -> Opt
         credentials: written.credentials?.value.0,
         scope: written.scope?.value,
         mcp: written.mcp?.value,
-        public_paths: public_paths?.into_iter().map(|path| path.value.0).collect(),
-        cors_origins: written
-            .cors_origins?
-            .value
-            .into_iter()
-            .map(|origin| origin.0)
-            .collect(),
+        public_paths,
+        cors_origins: values(written.cors_origins?, |origin| origin.0),
+        cors_headers: values(written.cors_headers?, |name| name.0),
+        keep_headers: values(written.keep_headers?, |name| name.0),
         upstream_credential: credential,
     })
+}
+
+fn values<T, V>(list: At<Vec<T>>, value: impl Fn(T) -> V) -> Vec<V> {
+    list.value.into_iter().map(value).collect()
 }
 
 /// The index of the upstream that a route names.
@@ -264,12 +270,28 @@ fn secret(
     Some((value.0?.0, origin))
 }
 
+/// Elsewhere than on a public path a key is wanted, and the credential is sent anyway.
+fn refuse_not_public(paths: &[At<UrlPath>], public: &[String], reader: &mut Reader) {
+    for path in paths {
+        let is_covered = |public: &String| {
+            *public == path.value.0 || public.ends_with('/') && path.value.0.starts_with(public)
+        };
+        if !public.iter().any(is_covered) {
+            let help = "write it under the route's public_paths too".to_owned();
+            reader.wrong(&path.origin, "not a public path of the route", help);
+        }
+    }
+}
+
 fn upstream_credential(
     section: At<file::UpstreamCredential>,
+    public: &[String],
     reader: &mut Reader,
 ) -> Option<UpstreamCredential> {
     one_of(&section, reader);
     let written = section.value;
+    let public_paths = written.public_paths.map(|paths| paths.value);
+    refuse_not_public(public_paths.as_deref().unwrap_or_default(), public, reader);
     let (secret, origin) = secret(written.value, written.value_file)?;
     let Ok(mut value) = HeaderValue::from_str(&secret.0) else {
         let help = "visible characters in one line".to_owned();
@@ -280,6 +302,7 @@ fn upstream_credential(
     Some(UpstreamCredential {
         header: written.header?.value.0,
         value,
+        public_paths: public_paths?.into_iter().map(|path| path.value.0).collect(),
     })
 }
 

@@ -13,9 +13,11 @@ mod environment;
 mod error;
 mod example;
 mod file;
+mod header_words;
 mod keys;
 mod meaning;
 mod read;
+mod route;
 mod secret;
 mod show;
 mod source;
@@ -30,17 +32,16 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 use toml::de::DeTable;
 use zeroize::Zeroizing;
 
-use crate::model::scope::Scope;
 pub use environment::{environment, locale};
 pub use error::{ConfigErrors, Look};
 pub use example::example;
 use limits::Limits;
 use read::{Read, Reader};
+pub use route::{CredentialSource, Route, UpstreamCredential};
 use source::{Origin, Sources};
 use tree::{Builder, Node, Value};
 
@@ -282,57 +283,6 @@ impl fmt::Display for Address {
         } else {
             write!(f, "{}:{}", self.host, self.port)
         }
-    }
-}
-
-/// Where a route looks for a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CredentialSource {
-    /// The `x-api-key` header.
-    ApiKeyHeader,
-    /// `Authorization: Bearer` (RFC 6750 §2.1).
-    Bearer,
-}
-
-/// What goes where, and who may.
-#[derive(Debug, Clone)]
-pub struct Route {
-    /// Its name in logs and metrics.
-    pub name: String,
-    /// The host it is for, in lower case, without port; none: any.
-    pub host: Option<String>,
-    /// `/` or `/segment/…` : the paths it is for. `/api` and `/api/` both hold for `/api/x`, neither
-    /// for `/apix`; the longest prefix of the more specific host wins.
-    pub path_prefix: String,
-    /// Index into [`Config::upstreams`].
-    pub upstream: usize,
-    /// Where keys are accepted; at least one.
-    pub credentials: Vec<CredentialSource>,
-    /// What a key must be allowed to.
-    pub scope: Scope,
-    /// Whether the Model Context Protocol is spoken here.
-    pub mcp: bool,
-    /// Paths (exact, or a prefix where they end in `/`) that need no key.
-    pub public_paths: Vec<String>,
-    /// Browser origins that are served: their preflight requests pass without a key, refusals can be
-    /// read by them, and MCP accepts them. `*`: all.
-    pub cors_origins: Vec<String>,
-    /// A credential of the platform's own that upstream gets instead of the caller's.
-    pub upstream_credential: Option<UpstreamCredential>,
-}
-
-/// A header that is set on every request of a route.
-#[derive(Clone)]
-pub struct UpstreamCredential {
-    /// Its name.
-    pub header: HeaderName,
-    /// Its value, marked sensitive.
-    pub value: HeaderValue,
-}
-
-impl fmt::Debug for UpstreamCredential {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "UpstreamCredential({}: …)", self.header)
     }
 }
 

@@ -133,10 +133,13 @@ fn show_route(file: &mut Toml, route: &Route, upstream: &str) {
     file.key("mcp", route.mcp);
     file.key("public_paths", strings(&route.public_paths));
     file.key("cors_origins", strings(&route.cors_origins));
+    file.key("cors_headers", strings(&route.cors_headers));
+    file.key("keep_headers", strings(&route.keep_headers));
     if let Some(credential) = &route.upstream_credential {
         file.table("[routes.upstream_credential]");
         file.key("header", credential.header.as_str());
         file.key("value", HIDDEN);
+        file.key("public_paths", strings(&credential.public_paths));
     }
 }
 

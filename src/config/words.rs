@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use http::{HeaderName, Uri};
+use http::Uri;
 use ipnet::IpNet;
 
 use super::read::{Read, Reader, nearest};
@@ -122,7 +122,7 @@ pub(super) fn number(node: &Node, reader: &mut Reader, min: u64, max: u64) -> Op
 }
 
 /// Reads a string with `parse`; what it refuses is reported as `what` with `help`.
-fn parsed<T>(
+pub(super) fn parsed<T>(
     node: &Node,
     reader: &mut Reader,
     (what, help): (&str, &str),
@@ -243,15 +243,22 @@ impl Read for HostName {
             "a name or an address without scheme, port or path: \"api.example.com\"",
         );
         parsed(node, reader, complaint, |text| {
-            let is_name = !text.is_empty()
-                && text
-                    .chars()
-                    .all(|c| c.is_ascii_alphanumeric() || "-._".contains(c));
-            let is_ipv6 = text
-                .strip_prefix('[')
-                .and_then(|text| text.strip_suffix(']'))
-                .is_some_and(|text| text.parse::<std::net::Ipv6Addr>().is_ok());
-            (is_name || is_ipv6).then(|| Self(text.to_ascii_lowercase()))
+            let bracketed = text.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+            if let Some(address) = bracketed {
+                let address: std::net::Ipv6Addr = address.parse().ok()?;
+                return Some(Self(format!("[{address}]")));
+            }
+            // A dot at the end says that the name is whole (RFC 1034 §3.1): it is here.
+            let name = text.strip_suffix('.').unwrap_or(text);
+            let is_label = |label: &str| {
+                !label.is_empty()
+                    && label
+                        .chars()
+                        .all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
+            };
+            name.split('.')
+                .all(is_label)
+                .then(|| Self(name.to_ascii_lowercase()))
         })
     }
 }
@@ -289,7 +296,14 @@ impl Read for CorsOrigin {
         );
         parsed(node, reader, complaint, |text| {
             let is_origin = parse_url(text).is_some() && !text.ends_with('/');
-            (text == "*" || is_origin).then(|| Self(text.to_ascii_lowercase()))
+            let origin = text.to_ascii_lowercase();
+            // Browsers leave a port out that goes without saying.
+            let silent = match origin.split_once("://") {
+                Some(("https", _)) => ":443",
+                _http => ":80",
+            };
+            let short = origin.strip_suffix(silent).unwrap_or(&origin).to_owned();
+            (text == "*" || is_origin).then_some(Self(short))
         })
     }
 }
@@ -345,50 +359,5 @@ impl Read for PublicUrl {
             let is_origin = parse_url(text).is_some() && !text.ends_with('/');
             is_origin.then(|| Self(text.to_ascii_lowercase()))
         })
-    }
-}
-
-/// A header that a route may set: none that frames a message, names the caller or is genkan's own.
-pub(super) struct UpstreamHeader(pub(super) HeaderName);
-
-/// Hop-by-hop (RFC 9110 §7.6.1), framing, routing, and what genkan says of the caller.
-const RESERVED: &[&str] = &[
-    "connection",
-    "content-length",
-    "expect",
-    "forwarded",
-    "host",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
-impl UpstreamHeader {
-    fn is_reserved(name: &str) -> bool {
-        // Servers that fold `_` into `-` see one header in both.
-        let folded = name.to_ascii_lowercase().replace(['_', '.'], "-");
-        RESERVED.contains(&folded.as_str())
-            || folded.starts_with("x-genkan-")
-            || folded.starts_with("x-forwarded-")
-    }
-}
-
-impl Read for UpstreamHeader {
-    fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
-        let complaint = ("not the name of a header", "for example \"x-api-key\"");
-        let name = parsed(node, reader, complaint, |text| {
-            text.parse::<HeaderName>().ok()
-        })?;
-        if Self::is_reserved(name.as_str()) {
-            let help = "it belongs to the connection, or to what genkan says of the caller";
-            reader.wrong(&node.origin, "this header is reserved", help.to_owned());
-            return None;
-        }
-        Some(Self(name))
     }
 }

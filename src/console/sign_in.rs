@@ -37,7 +37,7 @@ struct LinkPage {
 }
 
 /// What a browser keeps of a sign-in that is under way.
-const FLOW_COOKIE: &str = "__Host-genkan-sign-in";
+const FLOW_COOKIE: &str = crate::model::cookie::SIGN_IN;
 /// How long somebody may take at the provider, in seconds.
 const FLOW_LIFETIME_S: u32 = 900;
 

@@ -16,7 +16,7 @@ use crate::service::acting::Acting;
 use crate::service::sign_in::Elsewhere;
 
 /// The chosen language. No secret: it needs no protection.
-const LANGUAGE_COOKIE: &str = "genkan-language";
+const LANGUAGE_COOKIE: &str = crate::model::cookie::LANGUAGE;
 /// How long a choice is remembered, in seconds: a year.
 const LANGUAGE_REMEMBERED_S: u32 = 31_536_000;
 

@@ -4,18 +4,20 @@ use std::net::IpAddr;
 
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
-use axum::http::header::{AUTHORIZATION, COOKIE};
+use axum::http::header::COOKIE;
 use axum::http::request::Parts;
 
 use super::Manage;
 use super::problem::{Code, Problem};
+use crate::auth::credential::{self, NoKey};
 use crate::listen::forwarded::ClientAddress;
 use crate::model::key::PresentedKey;
 use crate::model::token::Token;
 use crate::service::acting::Acting;
 
-/// The console's cookie. The prefix makes browsers hold it to this host, over TLS (RFC 6265bis §4.1.3.2).
-pub const SESSION_COOKIE: &str = "__Host-genkan";
+/// The console's cookie.
+pub use crate::model::cookie::SESSION as SESSION_COOKIE;
+
 /// A member who calls.
 pub(super) struct Caller(pub(super) Acting);
 
@@ -41,30 +43,13 @@ pub fn caller_address(parts: &Parts) -> Option<IpAddr> {
     Some(client.ip)
 }
 
-/// The one key of a request. Two that differ are a mistake or an attack (CWE-290): neither is believed.
+/// The key of a request, read as the gateway reads it. Where it brings none, its session counts.
 fn presented_key(headers: &HeaderMap) -> Result<Option<PresentedKey<'_>>, Problem> {
-    let bearer = headers.get_all(AUTHORIZATION).iter().map(|value| {
-        let (scheme, rest) = value.as_bytes().split_at_checked(7).unwrap_or_default();
-        scheme.eq_ignore_ascii_case(b"Bearer ").then_some(rest)
-    });
-    let plain = headers
-        .get_all("x-api-key")
-        .iter()
-        .map(|value| Some(value.as_bytes()));
-    let mut found = None;
-    for text in bearer.chain(plain) {
-        let text = text.map(<[u8]>::trim_ascii);
-        match (text, found) {
-            (Some(text), None) => found = Some(text),
-            (Some(text), Some(other)) if text == other => {}
-            (None, _) | (Some(_), Some(_)) => return Err(Code::Unauthenticated.into()),
-        }
-    }
-    match found {
-        None => Ok(None),
-        Some(text) => PresentedKey::parse(text)
-            .map(Some)
-            .ok_or_else(|| Code::Unauthenticated.into()),
+    match credential::find(headers, |_source| true) {
+        Ok(key) => Ok(Some(key)),
+        Err(NoKey::Absent) => Ok(None),
+        Err(NoKey::Malformed) => Err(Code::Unauthenticated.into()),
+        Err(NoKey::Conflict) => Err(Code::CredentialConflict.into()),
     }
 }
 
@@ -88,7 +73,6 @@ pub fn cookie<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::key::PlainKey;
     use crate::model::random::SystemEntropy;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -96,46 +80,6 @@ mod tests {
             .iter()
             .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
             .collect()
-    }
-
-    #[test]
-    fn one_key_is_believed_and_two_that_differ_are_not() {
-        let (one, other) = (
-            PlainKey::generate(&SystemEntropy),
-            PlainKey::generate(&SystemEntropy),
-        );
-        let bearer = |key: &PlainKey| format!("bearer {}", key.expose());
-        for (pairs, expected) in [
-            (vec![("x-api-key", one.expose().to_owned())], Ok(true)),
-            (vec![("authorization", bearer(&one))], Ok(true)),
-            (
-                vec![
-                    ("authorization", bearer(&one)),
-                    ("x-api-key", one.expose().to_owned()),
-                ],
-                Ok(true),
-            ),
-            (
-                vec![
-                    ("authorization", bearer(&one)),
-                    ("x-api-key", other.expose().to_owned()),
-                ],
-                Err(()),
-            ),
-            (
-                vec![("authorization", "Basic aGk6aG8=".to_owned())],
-                Err(()),
-            ),
-            (vec![("x-api-key", "short".to_owned())], Err(())),
-            (vec![], Ok(false)),
-        ] {
-            let map: HeaderMap = pairs
-                .iter()
-                .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
-                .collect();
-            let found = presented_key(&map).map(|key| key.is_some()).map_err(drop);
-            assert_eq!(found, expected, "{pairs:?}");
-        }
     }
 
     #[test]

@@ -50,6 +50,7 @@ macro_rules! codes {
 
 codes! {
     Unauthenticated = "unauthenticated" UNAUTHORIZED,
+    CredentialConflict = "credential_conflict" BAD_REQUEST,
     NotAllowed = "not_allowed" FORBIDDEN,
     NotInvited = "not_invited" FORBIDDEN,
     SignInRefused = "sign_in_refused" FORBIDDEN,

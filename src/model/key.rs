@@ -223,6 +223,16 @@ fn digit(value: u32) -> char {
         .map_or('0', |byte| char::from(*byte))
 }
 
+/// Whether a key in our format stands anywhere in a text: the prefix and as many letters and digits as
+/// follow it in a key. The checksum is not looked at: a mistyped key is a secret too.
+pub fn is_in(text: &[u8]) -> bool {
+    let prefix = PREFIX.as_bytes();
+    text.windows(LENGTH).any(|part| {
+        part.strip_prefix(prefix)
+            .is_some_and(|rest| rest.iter().all(u8::is_ascii_alphanumeric))
+    })
+}
+
 /// Hides every key of ours in a text that is about to be shown or logged (a path, say).
 pub fn redact(text: &str) -> std::borrow::Cow<'_, str> {
     if !text.contains(PREFIX) {
@@ -381,6 +391,23 @@ mod tests {
         let presented = PresentedKey::parse(key.expose().as_bytes()).unwrap();
         let secret = &key.expose()[3..33];
         assert!(!format!("{key:?}{presented:?}{:?}", key.hash()).contains(secret));
+    }
+
+    #[test]
+    fn a_key_is_found_wherever_it_stands() {
+        let key = PlainKey::generate(&SystemEntropy);
+        let key = key.expose();
+        for text in [
+            key.to_owned(),
+            format!("Bearer {key}"),
+            format!("gk_{key}x"),
+            format!("a,{key};b"),
+        ] {
+            assert!(is_in(text.as_bytes()), "{text}");
+        }
+        for text in ["", "gk_", "gk_short", &key[1..], &key[..LENGTH - 1]] {
+            assert!(!is_in(text.as_bytes()), "{text}");
+        }
     }
 
     #[test]

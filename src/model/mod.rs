@@ -6,6 +6,8 @@
 pub mod audit;
 pub mod change;
 pub mod clock;
+pub mod cookie;
+pub mod header;
 pub mod id;
 pub mod key;
 pub mod language;

@@ -36,7 +36,9 @@ pub enum Refusal {
     KeyExpired,
     /// The key lacks the scope that the route requires.
     ScopeMissing(Scope),
-    /// A browser's `Origin` that the MCP route does not accept.
+    /// A lenient reader of the path would choose a route that the caller may not use.
+    RouteAmbiguous,
+    /// A browser's `Origin` that the route does not accept: of an MCP request, or of a preflight.
     OriginRefused,
     /// An MCP session that another key opened.
     SessionOfAnother,
@@ -96,8 +98,8 @@ impl BadRequest {
             Self::HostMismatch => "The host of the request target and the Host header differ.",
             Self::Target => "The request target must be a path or an absolute URI.",
             Self::Path => {
-                "The path can be read in two ways: it has dot segments, empty segments, or encoded \
-                 separators."
+                "The path can be read in two ways: it has dot segments, empty segments, encoded \
+                 separators, or escapes that are not UTF-8."
             }
             Self::TransferEncoding => "The transfer encoding is not one that is forwarded.",
             Self::ContentLength => "The length of the body is ambiguous.",
@@ -144,6 +146,7 @@ impl Refusal {
             Self::KeyRevoked => "key_revoked",
             Self::KeyExpired => "key_expired",
             Self::ScopeMissing(_) => "scope_missing",
+            Self::RouteAmbiguous => "ambiguous_route",
             Self::OriginRefused => "origin_refused",
             Self::SessionOfAnother => "session_of_another_key",
             Self::OAuthAbsent => "oauth_absent",

@@ -84,6 +84,17 @@ impl Scopes {
         self.0 & scope.bit() != 0
     }
 
+    /// What is in one of the sets or in both.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether everything in `other` is in the set too.
+    pub const fn contains_all(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
     /// Whether the set is empty.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
@@ -94,6 +105,12 @@ impl Scopes {
         Scope::ALL
             .into_iter()
             .filter(move |scope| self.contains(*scope))
+    }
+}
+
+impl From<Scope> for Scopes {
+    fn from(scope: Scope) -> Self {
+        Self(scope.bit())
     }
 }
 

@@ -118,7 +118,7 @@ mod tests {
     fn client(tls: bool, trusted: &str) -> Client {
         let watch = Arc::new(Watch::new(Ticks::default()));
         let peer = "10.0.0.1:9".parse().unwrap();
-        Client::new(peer, tls, &[trusted.parse().unwrap()], watch)
+        Client::new(peer, tls, &Arc::from([trusted.parse().unwrap()]), watch)
     }
 
     fn request(lines: &[(&str, &str)]) -> Request<()> {

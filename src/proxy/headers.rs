@@ -1,18 +1,31 @@
 //! What of a request's and an answer's headers is passed on.
 //!
-//! **Invariant.** Towards an upstream no credential of the caller, no identity that we did not set,
-//! nothing that belongs to one hop only (RFC 9110 §7.6.1), and no `Forwarded` of a stranger: deleted
-//! without asking, then ours are set. Last, so that `Connection: x-genkan-user-id` strips nothing.
+//! **Invariant.** Towards an upstream no key of ours, no identity that we did not set, no cookie of the
+//! console, nothing that belongs to one hop only (RFC 9110 §7.6.1), no `Forwarded` of a stranger, and no
+//! other target than the one that was authorised: deleted without asking, then ours are set. Last, so
+//! that `Connection: x-genkan-user-id` strips nothing.
 
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::alphabet::{STANDARD, URL_SAFE};
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, TE, TRANSFER_ENCODING, UPGRADE, VIA,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, TE, TRANSFER_ENCODING,
+    UPGRADE, VIA,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
 
 use super::client::Client;
+use super::cookies;
 use super::mcp_sessions::is_session_name;
+use super::target::host_of;
+use crate::auth::credential::API_KEY;
+use crate::config::UpstreamCredential;
+use crate::model::header::{fold, names_another_target};
+use crate::model::key;
 use crate::record::request_id::RequestId;
-use crate::route::Permit;
+use crate::route::{Permit, without_dot};
 
 /// Every header of ours begins so; nobody else may send one.
 const OWN_PREFIX: &str = "x-genkan-";
@@ -29,17 +42,40 @@ const TE_OPTION: HeaderValue = HeaderValue::from_static("te");
 /// How many headers of ours a request can get: grown once, not at every few.
 const OWN_HEADERS_MAX: usize = 16;
 
-/// Makes a request's headers what an upstream may see.
+/// What passes of a request, beyond what always does.
+struct Passing<'a> {
+    /// What earlier hops said, for the peer is trusted.
+    forwarded: bool,
+    /// The caller's credentials: nobody looked at them here, so they are meant for the upstream.
+    credentials: bool,
+    /// Headers that name another target.
+    targets: &'a [HeaderName],
+}
+
+/// Makes a request's headers what an upstream may see. `credential`: the platform's own.
 pub(super) fn prepare<B>(
     request: &mut Request<B>,
     client: &Client,
     permit: &Permit<'_>,
+    credential: Option<&UpstreamCredential>,
     id: &RequestId,
 ) {
     let host = host_value(request.headers(), request.uri());
     let headers = request.headers_mut();
     let wants_trailers = headers.get(TE).is_some_and(|te| te == TRAILERS);
-    remove(headers, |name| is_stripped(name, client.trusted));
+    let passing = Passing {
+        forwarded: client.trusted,
+        credentials: permit.caller().is_none(),
+        targets: &permit.route().config.keep_headers,
+    };
+    // A key of ours is removed wherever a caller put it. Of cookies, below, the others stay.
+    remove(headers, |name, value| {
+        !passing.passes(name.as_str()) || key::is_in(value.as_bytes()) && *name != COOKIE
+    });
+    if passing.credentials {
+        remove_encoded_keys(headers);
+    }
+    cookies::remove_own(headers);
     headers.reserve(OWN_HEADERS_MAX);
     set_origin(headers, client, host);
     if wants_trailers {
@@ -53,31 +89,34 @@ pub(super) fn prepare<B>(
             headers.insert(name, value.clone());
         }
     }
-    if let Some(own) = &permit.route().config.upstream_credential {
+    if let Some(own) = credential {
         headers.insert(&own.header, own.value.clone());
     }
 }
 
 /// Takes from an answer what belongs to the hop behind us.
 pub(super) fn prepare_answer(headers: &mut HeaderMap) {
-    remove(headers, is_hop_by_hop);
+    remove(headers, |name, _value| is_hop_by_hop(name.as_str()));
 }
 
 /// Whether a trailer field may pass: none that frames, routes, or says who somebody is
 /// (RFC 9110 §6.5.1).
 pub(super) fn is_safe_trailer(name: &str) -> bool {
-    !is_hop_by_hop(name)
-        && !is_reserved(name)
+    let name = fold(name);
+    !is_hop_by_hop(&name)
+        && !is_own(&name)
+        && !is_credential(&name)
+        && !is_forwarded(&name)
+        && !names_another_target(&name)
         && !matches!(
-            name,
-            "content-length" | "host" | "expect" | "content-encoding" | "set-cookie"
+            &*name,
+            "content-length" | "host" | "content-encoding" | "cookie" | "set-cookie"
         )
-        && !is_session_name(name)
-        && !name.starts_with("x-forwarded-")
+        && !is_session_name(&name)
 }
 
 /// Deletes what `unwanted` names, and what `Connection` nominates.
-fn remove(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
+fn remove(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName, &HeaderValue) -> bool) {
     let nominated: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
@@ -87,17 +126,30 @@ fn remove(headers: &mut HeaderMap, unwanted: impl Fn(&str) -> bool) {
         .filter(|name| !matches!(*name, HOST | CONTENT_LENGTH))
         .collect();
     let unwanted: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| unwanted(name.as_str()))
-        .cloned()
+        .iter()
+        .filter(|(name, value)| unwanted(name, value))
+        .map(|(name, _value)| name.clone())
         .collect();
     for name in nominated.iter().chain(&unwanted) {
         headers.remove(name);
     }
 }
 
-fn is_stripped(name: &str, trusted: bool) -> bool {
-    is_hop_by_hop(name) || is_reserved(name) || (!trusted && is_forwarded(name))
+impl Passing<'_> {
+    /// Whether a header reaches the upstream. A name that another reader could take for one of those that
+    /// matter here does not, whatever may pass under its right name.
+    fn passes(&self, name: &str) -> bool {
+        match fold(name) {
+            Cow::Borrowed(name) => {
+                !is_hop_by_hop(name)
+                    && !is_own(name)
+                    && (self.credentials || !is_credential(name))
+                    && (self.forwarded || !is_forwarded(name))
+                    && (!names_another_target(name) || self.targets.iter().any(|it| it == name))
+            }
+            Cow::Owned(name) => is_safe_trailer(&name),
+        }
+    }
 }
 
 fn is_hop_by_hop(name: &str) -> bool {
@@ -119,25 +171,42 @@ fn is_forwarded(name: &str) -> bool {
     matches!(name, "forwarded" | "x-real-ip") || name.starts_with("x-forwarded-")
 }
 
-/// Credentials, `Expect` (answered here), and every name that another reader could take for one of
-/// ours: CGI and many frameworks fold `-`, `_` and `.` into one.
-fn is_reserved(name: &str) -> bool {
-    if matches!(
-        name,
-        "x-api-key" | "authorization" | "expect" | "x-request-id"
-    ) {
-        return true;
+/// What genkan says of the caller and of the request, and `Expect`, which it answers.
+fn is_own(name: &str) -> bool {
+    matches!(name, "expect" | "x-request-id") || name.starts_with(OWN_PREFIX)
+}
+
+fn is_credential(name: &str) -> bool {
+    matches!(name, API_KEY | "authorization")
+}
+
+/// Removes a credential in which a key of ours stands in base64, as in `Basic` (RFC 7617): on a path that
+/// needs no key, a caller may bring one all the same, and it is not the upstream's to see.
+fn remove_encoded_keys(headers: &mut HeaderMap) {
+    for name in [HeaderName::from_static(API_KEY), AUTHORIZATION] {
+        if headers.get_all(&name).iter().any(holds_encoded_key) {
+            headers.remove(name);
+        }
     }
-    if name.bytes().any(|byte| matches!(byte, b'_' | b'.')) {
-        let folded = name.replace(['_', '.'], "-");
-        return folded.starts_with(OWN_PREFIX)
-            || is_forwarded(&folded)
-            || matches!(
-                &*folded,
-                "x-api-key" | "content-length" | "transfer-encoding"
-            );
-    }
-    name.starts_with(OWN_PREFIX)
+}
+
+fn holds_encoded_key(value: &HeaderValue) -> bool {
+    value
+        .as_bytes()
+        .split(|byte| byte.is_ascii_whitespace() || *byte == b',')
+        .filter(|word| word.len() > key::LENGTH)
+        .flat_map(decodings)
+        .any(|text| key::is_in(&text))
+}
+
+fn decodings(word: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    let config = GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true);
+    let engines = [STANDARD, URL_SAFE].map(|alphabet| GeneralPurpose::new(&alphabet, config));
+    engines
+        .into_iter()
+        .filter_map(move |engine| engine.decode(word).ok())
 }
 
 /// Where the request came from: rebuilt for a stranger, continued for a trusted proxy.
@@ -180,13 +249,21 @@ fn extend(headers: &mut HeaderMap, name: HeaderName, hop: &HeaderValue) {
     }
 }
 
-/// The host as the client named it. HTTP/2 has it in the target only.
+/// The host as the client named it, without the dot at its end: what chose the route is what arrives.
+/// HTTP/2 has it in the target only.
 fn host_value(headers: &HeaderMap, uri: &Uri) -> Option<HeaderValue> {
     let named = || {
         uri.authority()
             .and_then(|it| HeaderValue::from_str(it.as_str()).ok())
     };
-    headers.get(HOST).cloned().or_else(named)
+    let value = headers.get(HOST).cloned().or_else(named)?;
+    let text = value.to_str().unwrap_or_default();
+    let host = host_of(text);
+    if !host.ends_with('.') {
+        return Some(value);
+    }
+    let port = text.get(host.len()..).unwrap_or_default();
+    HeaderValue::try_from(format!("{}{port}", without_dot(host))).ok()
 }
 
 /// Whether an answer says in two ways how long it is: a reader behind us could choose the other one.

@@ -1,8 +1,5 @@
-//! What the Model Context Protocol needs of a gateway, beside its sessions ([`super::mcp_sessions`]):
-//! origins, and a clear no to OAuth discovery.
-
-use http::HeaderMap;
-use http::header::ORIGIN;
+//! What the Model Context Protocol needs of a gateway, beside its sessions ([`super::mcp_sessions`]) and
+//! origins ([`super::cors`]): a clear no to OAuth discovery.
 
 use super::target::Target;
 use crate::route::{Route, Routes};
@@ -20,18 +17,4 @@ pub(super) fn is_discovery(target: &Target<'_>, found: Option<&Route>, routes: &
             .iter()
             .any(|prefix| path.contains(prefix));
     asked && found.is_none_or(|route| route.config.mcp) && routes.speaks_mcp(target.host)
-}
-
-/// Whether a request comes from a page that may speak to an MCP server, or from no page at all. A page
-/// elsewhere could otherwise reach a local server by rebinding its own name (MCP, Transports, Security
-/// Warning).
-pub(super) fn origin_is_welcome(route: &Route, headers: &HeaderMap, authority: &str) -> bool {
-    headers.get_all(ORIGIN).iter().all(|origin| {
-        let same = origin
-            .to_str()
-            .ok()
-            .and_then(|origin| origin.split_once("://"))
-            .is_some_and(|(_scheme, host)| host.eq_ignore_ascii_case(authority));
-        same || route.accepts_origin(origin.as_bytes())
-    })
 }

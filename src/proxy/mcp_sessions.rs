@@ -16,7 +16,7 @@ use sha2::Sha256;
 
 use crate::model::id::KeyId;
 use crate::model::refusal::{BadRequest, Refusal};
-use crate::route::{Permit, Route};
+use crate::route::Permit;
 use crate::store::SharedSecret;
 
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -71,7 +71,7 @@ impl Sessions {
             return Err(Refusal::BadRequest(BadRequest::McpSession));
         }
         let chain = caller.principal().chain_id;
-        let id = self.open(permit.route(), chain, session.get().as_bytes());
+        let id = self.open(&permit.route().config.name, chain, session.get().as_bytes());
         session.insert(id.ok_or(Refusal::SessionOfAnother)?);
         Ok(())
     }
@@ -88,10 +88,10 @@ impl Sessions {
             return Ok(());
         };
         for session in sessions.iter_mut() {
-            let (route, chain) = (permit.route(), caller.principal().chain_id);
+            let (route, chain) = (&permit.route().config.name, caller.principal().chain_id);
             let Some(sealed) = self.close(route, chain, session.as_bytes()) else {
                 tracing::warn!(
-                    route = %route.config.name,
+                    %route,
                     bytes = session.len(),
                     "an upstream's Mcp-Session-Id is empty, too long, or has other than visible characters"
                 );
@@ -103,7 +103,7 @@ impl Sessions {
     }
 
     /// The upstream's id in what a client holds, if it was made for this route and this chain.
-    fn open(&self, route: &Route, chain: KeyId, held: &[u8]) -> Option<HeaderValue> {
+    fn open(&self, route: &str, chain: KeyId, held: &[u8]) -> Option<HeaderValue> {
         let (code, rest) = held.split_at_checked(MAC_CHARS)?;
         let id = rest.strip_prefix(b".").filter(|id| is_id(id))?;
         let mut mac = [0; MAC_BYTES];
@@ -116,7 +116,7 @@ impl Sessions {
     }
 
     /// What a client holds for the upstream's id.
-    fn close(&self, route: &Route, chain: KeyId, id: &[u8]) -> Option<HeaderValue> {
+    fn close(&self, route: &str, chain: KeyId, id: &[u8]) -> Option<HeaderValue> {
         if !is_id(id) {
             return None;
         }
@@ -128,8 +128,8 @@ impl Sessions {
     }
 
     /// The id comes last and what is before it says its own length, so that no two sessions read alike.
-    fn over(&self, route: &Route, chain: KeyId, id: &[u8]) -> Hmac<Sha256> {
-        let name = route.config.name.as_bytes();
+    fn over(&self, route: &str, chain: KeyId, id: &[u8]) -> Hmac<Sha256> {
+        let name = route.as_bytes();
         let length = u64::try_from(name.len()).unwrap_or(u64::MAX);
         self.mac
             .clone()
@@ -159,32 +159,11 @@ pub(super) fn is_session_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config;
     use crate::model::clock::Timestamp;
     use crate::model::random::SystemEntropy;
-    use crate::model::scope::Scope;
 
     fn sessions(byte: u8) -> Sessions {
         Sessions::new(&SharedSecret::new([byte; 32]))
-    }
-
-    fn route(name: &str) -> Route {
-        Route {
-            index: 0,
-            challenge: HeaderValue::from_static("Bearer"),
-            config: config::Route {
-                name: name.to_owned(),
-                host: None,
-                path_prefix: "/mcp".to_owned(),
-                upstream: 0,
-                credentials: Vec::new(),
-                scope: Scope::Mcp,
-                mcp: true,
-                public_paths: Vec::new(),
-                cors_origins: Vec::new(),
-                upstream_credential: None,
-            },
-        }
     }
 
     fn chain() -> KeyId {
@@ -194,32 +173,32 @@ mod tests {
     #[test]
     fn a_session_opens_for_its_route_and_chain_in_every_gateway() {
         let (mine, other) = (chain(), chain());
-        let (mcp, tools) = (route("mcp"), route("tools"));
-        let held = sessions(1).close(&mcp, mine, b"abc.def").unwrap();
+        let (mcp, tools) = ("mcp", "tools");
+        let held = sessions(1).close(mcp, mine, b"abc.def").unwrap();
         assert_eq!(held.len(), MAC_CHARS + 1 + b"abc.def".len());
-        let open = |sessions: Sessions, route: &Route, chain: KeyId, held: &HeaderValue| {
+        let open = |sessions: Sessions, route: &str, chain: KeyId, held: &HeaderValue| {
             sessions.open(route, chain, held.as_bytes())
         };
         let id = Some(HeaderValue::from_static("abc.def"));
-        assert_eq!(open(sessions(1), &mcp, mine, &held), id);
-        assert_eq!(open(sessions(1), &mcp, other, &held), None);
-        assert_eq!(open(sessions(1), &tools, mine, &held), None);
-        assert_eq!(open(sessions(2), &mcp, mine, &held), None);
+        assert_eq!(open(sessions(1), mcp, mine, &held), id);
+        assert_eq!(open(sessions(1), mcp, other, &held), None);
+        assert_eq!(open(sessions(1), tools, mine, &held), None);
+        assert_eq!(open(sessions(2), mcp, mine, &held), None);
         for index in 0..held.len() {
             let mut bytes = held.as_bytes().to_vec();
             bytes[index] ^= 1;
-            assert_eq!(sessions(1).open(&mcp, mine, &bytes), None, "{index}");
+            assert_eq!(sessions(1).open(mcp, mine, &bytes), None, "{index}");
         }
     }
 
     #[test]
     fn what_is_no_session_opens_nothing() {
-        let (mine, mcp) = (chain(), route("mcp"));
+        let (mine, mcp) = (chain(), "mcp");
         let long = vec![b'a'; ID_BYTES_MAX + 1];
         for id in [&b""[..], b"a b", b"\xff", b"a\tb", &long] {
-            assert_eq!(sessions(1).close(&mcp, mine, id), None);
+            assert_eq!(sessions(1).close(mcp, mine, id), None);
         }
-        assert!(sessions(1).close(&mcp, mine, &long[1..]).is_some());
+        assert!(sessions(1).close(mcp, mine, &long[1..]).is_some());
         for held in [
             &b""[..],
             b".",
@@ -230,7 +209,7 @@ mod tests {
             b"AAAAAAAAAAAAAAAAAAAAA=.x",
             "é".repeat(20).as_bytes(),
         ] {
-            assert_eq!(sessions(1).open(&mcp, mine, held), None, "{held:?}");
+            assert_eq!(sessions(1).open(mcp, mine, held), None, "{held:?}");
         }
     }
 

@@ -7,9 +7,10 @@
 mod addressing;
 mod body;
 mod client;
+mod cookies;
+mod cors;
 mod forward;
 mod headers;
-mod identify;
 mod last_words;
 mod location;
 mod mcp;
@@ -24,7 +25,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, USER_AGENT};
+use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 use tokio_util::task::TaskTracker;
@@ -33,7 +34,7 @@ pub use body::{RequestBody, ResponseBody};
 pub use client::Client;
 pub use mcp_sessions::Sessions;
 
-use crate::auth::{Authenticator, OpenRequest, OpenRequests};
+use crate::auth::{Authenticator, OpenRequest, OpenRequests, credential};
 use crate::config::LogRequests;
 use crate::config::limits::Limits;
 use crate::model::clock::Timestamp;
@@ -44,7 +45,7 @@ use crate::record::metrics::WorkerMetrics;
 use crate::record::request::Record;
 use crate::record::request_id::{RequestId, RequestIds};
 use crate::record::usage::UsageNotes;
-use crate::route::{Permit, Route, Routes};
+use crate::route::{Found, Permit, Route, Routes};
 use addressing::Addressing;
 use forward::{Answer, Errand};
 use target::Target;
@@ -78,6 +79,18 @@ pub struct Proxy {
 
 /// A request on its way: written once, and then handed on as a pointer until it is sent.
 type BoxedRequest = Box<Request<RequestBody>>;
+
+/// What a request that is not refused is answered with.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "few requests are preflights, and the others shall not allocate for them"
+)]
+enum Passed {
+    /// What the upstream said.
+    Forwarded(Answer),
+    /// A preflight request is answered here, with these headers.
+    Preflight(Box<HeaderMap>),
+}
 
 /// What is known of a request so far, for whoever has to answer it.
 struct Trail<'a> {
@@ -145,35 +158,44 @@ impl Proxy {
             let in_flight = client.watch.begin();
             let mut trail = self.begin(&client, &request);
             match self.walk(&client, request, &mut trail).await {
-                Ok(answer) => self.relay(answer, trail, in_flight),
+                Ok(Passed::Forwarded(answer)) => self.relay(answer, trail, in_flight),
+                Ok(Passed::Preflight(headers)) => respond::allow(*headers, trail, in_flight),
                 Err(refusal) => respond::refuse(refusal, trail, in_flight),
             }
         }
     }
 
-    /// listen → **identify → authenticate → find → authorise → forward** → record.
+    /// listen → **find → answer a preflight, or identify → authenticate → authorise → forward** → record.
     async fn walk<'a>(
         &'a self,
         client: &Client,
         mut request: BoxedRequest,
         trail: &mut Trail<'a>,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<Passed, Refusal> {
         let target = Target::read(&request, &self.shared.limits)?;
         let found = self.shared.routes.find(target.host, &target.path);
-        if mcp::is_discovery(&target, found, &self.shared.routes) {
+        if let Some(route) = found.map(|found| found.route()) {
+            trail.takes(route, request.headers(), &target.path);
+            if !route.config.cors_origins.is_empty() && cors::is_preflight(&request) {
+                let headers = cors::answer_preflight(route, request.headers())?;
+                return Ok(Passed::Preflight(Box::new(headers)));
+            }
+        }
+        if mcp::is_discovery(&target, trail.route, &self.shared.routes) {
             return Err(Refusal::OAuthAbsent);
         }
-        let route = found.ok_or(Refusal::NoRoute)?;
-        trail.takes(route, request.headers(), &target.path);
-        if route.config.mcp && !mcp::origin_is_welcome(route, request.headers(), target.authority) {
+        let found = found.ok_or(Refusal::NoRoute)?;
+        let route = found.route();
+        if route.config.mcp && !cors::origin_is_welcome(route, request.headers()) {
             return Err(Refusal::OriginRefused);
         }
-        let permit = self.permit(route, &target, &request, trail).await?;
+        let permit = self.permit(found, &target, &request, trail).await?;
         if let Some(caller) = permit.admitted() {
             let is_alone = request.version() != Version::HTTP_2;
             let watch = Arc::clone(&client.watch);
             trail.open = Some(self.open.open(caller, watch, is_alone));
         }
+        let credential = permit.upstream_credential(&target.path);
         let changed_path = target.into_changed_path();
         if route.config.mcp {
             let headers = request.headers_mut();
@@ -181,7 +203,8 @@ impl Proxy {
         }
         let upgrade = tunnel::wanted(&mut request)?;
         // First the headers: of an HTTP/2 request only the URI still knows the host.
-        headers::prepare(&mut request, client, &permit, trail.record.id());
+        let id = trail.record.id();
+        headers::prepare(&mut request, client, &permit, credential, id);
         target::settle(request.uri_mut(), changed_path);
         let mut errand = Errand {
             permit,
@@ -189,32 +212,31 @@ impl Proxy {
             upgrade,
             open: trail.open.clone(),
         };
-        self.forward(&mut errand, request).await
+        self.forward(&mut errand, request)
+            .await
+            .map(Passed::Forwarded)
     }
 
-    /// Leave to forward: because the path is public, because a browser asks beforehand, or, always
-    /// otherwise, because the key says so.
+    /// Leave to forward: because the path is public, or, always otherwise, because the key says so.
     async fn permit<'a>(
         &self,
-        route: &'a Route,
+        found: Found<'a>,
         target: &Target<'_>,
         request: &Request<RequestBody>,
         trail: &mut Trail<'a>,
     ) -> Result<Permit<'a>, Refusal> {
-        if let Some(permit) = route.authorize_public(&target.path) {
+        if let Some(permit) = found.authorize_public(&target.path)? {
             return Ok(permit);
         }
-        if let Some(permit) = preflight_origin(request).and_then(|o| route.authorize_preflight(o)) {
-            return Ok(permit);
-        }
-        let key = identify::identify(request.headers(), route)?;
+        let accepts = |source| found.route().accepts(source);
+        let key = credential::find(request.headers(), accepts)?;
         match self.shared.authenticator.authenticate(key).await {
             Ok(caller) => {
                 trail.record.set_key(caller.principal().key_id);
                 let agent = request.headers().get(USER_AGENT).map(HeaderValue::as_bytes);
                 let address = trail.record.client().ip;
                 self.usage.used(caller.principal().key_id, address, agent);
-                route.authorize(caller)
+                found.authorize(caller)
             }
             Err(refused) => {
                 if let Some(id) = refused.key_id {
@@ -263,25 +285,9 @@ impl<'a> Trail<'a> {
         self.route = Some(route);
         self.record.set_route(route.index, path);
         if !route.config.cors_origins.is_empty() {
-            self.cors_origin = headers
-                .get(ORIGIN)
-                .filter(|origin| route.accepts_origin(origin.as_bytes()))
-                .cloned();
+            self.cors_origin = cors::accepted_origin(route, headers);
         }
     }
-}
-
-/// The origin of a preflight request (Fetch §3.3.2): a browser asks whether it may ask.
-fn preflight_origin<B>(request: &Request<B>) -> Option<&[u8]> {
-    let asks = request.method() == Method::OPTIONS
-        && request
-            .headers()
-            .contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-    request
-        .headers()
-        .get(ORIGIN)
-        .filter(|_| asks)
-        .map(HeaderValue::as_bytes)
 }
 
 #[cfg(test)]

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW, CACHE_CONTROL, CONNECTION,
-    CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, VARY, WWW_AUTHENTICATE,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
 };
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use super::body::{Passing, ResponseBody};
+use super::cors;
 use super::forward::Answer;
 use super::headers::REQUEST_ID;
 use super::tunnel::Tunnel;
@@ -35,6 +35,7 @@ impl Proxy {
             connection,
             upgrade,
         } = answer;
+        cors::let_pages_read(response.headers_mut(), &trail, cors::READABLE_IN_ANSWERS);
         let mut record = trail.record;
         record.set_status(response.status().as_u16());
         *response.version_mut() = http::Version::HTTP_11;
@@ -82,7 +83,9 @@ const fn status(refusal: Refusal) -> StatusCode {
         | Refusal::KeyUnknown
         | Refusal::KeyRevoked
         | Refusal::KeyExpired => StatusCode::UNAUTHORIZED,
-        Refusal::ScopeMissing(_) | Refusal::OriginRefused => StatusCode::FORBIDDEN,
+        Refusal::ScopeMissing(_) | Refusal::RouteAmbiguous | Refusal::OriginRefused => {
+            StatusCode::FORBIDDEN
+        }
         Refusal::NoRoute | Refusal::SessionOfAnother | Refusal::OAuthAbsent => {
             StatusCode::NOT_FOUND
         }
@@ -122,6 +125,7 @@ const fn title(refusal: Refusal) -> &'static str {
         | Refusal::KeyRevoked
         | Refusal::KeyExpired => "The API key is not valid",
         Refusal::ScopeMissing(_) => "The API key may not do this",
+        Refusal::RouteAmbiguous => "The path could be taken for that of another route",
         Refusal::OriginRefused => "The origin is not accepted",
         Refusal::SessionOfAnother => "The MCP session does not exist",
         Refusal::OAuthAbsent => "OAuth is not offered here",
@@ -160,7 +164,11 @@ const fn detail(refusal: Refusal) -> &'static str {
              your organization."
         }
         Refusal::ScopeMissing(scope) => scope_detail(scope),
-        Refusal::OriginRefused => "Pages of this origin may not use this MCP server.",
+        Refusal::RouteAmbiguous => {
+            "Without parameters, in lower case, and without blanks or dots at the end of a segment, the \
+             path belongs to a route that this caller may not use. Send the path in its plain form."
+        }
+        Refusal::OriginRefused => "Pages of this origin may not use this route.",
         Refusal::SessionOfAnother => "Initialize a new session.",
         Refusal::OAuthAbsent => "Send an API key as `Authorization: Bearer KEY`.",
         Refusal::RateExceeded { .. } => "Try again after the time in `Retry-After`.",
@@ -222,6 +230,25 @@ const fn retry_after_s(refusal: Refusal) -> Option<u32> {
     }
 }
 
+/// Answers a preflight request (Fetch §3.3.2). A body of it is not read.
+pub(super) fn allow(
+    headers: HeaderMap,
+    trail: Trail<'_>,
+    in_flight: InFlight,
+) -> Response<ResponseBody> {
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    *response.headers_mut() = headers;
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, trail.record.id().to_header());
+    if trail.body_expected {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    let mut record = trail.record;
+    record.set_status(StatusCode::NO_CONTENT.as_u16());
+    response.map(|()| ResponseBody::own(Bytes::new(), record, in_flight))
+}
+
 /// Answers a refused request: RFC 9457 problem details, with the request's name.
 pub(super) fn refuse(
     refusal: Refusal,
@@ -260,15 +287,7 @@ fn set_headers(headers: &mut http::HeaderMap, refusal: Refusal, trail: &Trail<'_
         let allowed = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
         headers.insert(ALLOW, HeaderValue::from_static(allowed));
     }
-    if let Some(origin) = &trail.cors_origin {
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        headers.insert(VARY, HeaderValue::from_static("Origin"));
-        let readable = "WWW-Authenticate, Retry-After, X-Request-Id";
-        headers.insert(
-            ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static(readable),
-        );
-    }
+    cors::let_pages_read(headers, trail, cors::READABLE_IN_REFUSALS);
     if closes(refusal, trail) {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }

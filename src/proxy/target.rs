@@ -1,6 +1,7 @@
 //! What a request asks for: one host and one path, or a refusal.
 
 use std::borrow::Cow;
+use std::net::Ipv6Addr;
 
 use http::header::{EXPECT, HOST, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery};
@@ -8,14 +9,12 @@ use http::{HeaderMap, Method, Request, Uri, Version};
 
 use crate::config::limits::Limits;
 use crate::model::refusal::{BadRequest, Refusal};
-use crate::route::path;
+use crate::route::{path, without_dot};
 
 /// Where a request wants to go.
 #[derive(Debug)]
 pub(super) struct Target<'a> {
-    /// Host and port as the client named them.
-    pub authority: &'a str,
-    /// The host alone.
+    /// The host as the client named it, without port and without a dot at its end.
     pub host: &'a str,
     /// The canonical path.
     pub path: Cow<'a, str>,
@@ -44,8 +43,7 @@ impl<'a> Target<'a> {
         let authority = authority(request)?;
         let path = path::canonical(request.uri().path()).ok_or(bad(BadRequest::Path))?;
         Ok(Self {
-            authority,
-            host: host_of(authority),
+            host: without_dot(host_of(authority)),
             path,
         })
     }
@@ -135,20 +133,26 @@ fn authority<B>(request: &Request<B>) -> Result<&str, Refusal> {
 fn is_authority(text: &str) -> bool {
     let host = host_of(text);
     let port = text.get(host.len()..).unwrap_or_default();
-    let bracketed = host.starts_with('[') && host.ends_with(']');
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    let address = |byte: u8| byte.is_ascii_hexdigit() || b":.".contains(&byte);
-    !host.is_empty()
-        && (host.bytes().all(allowed)
-            || bracketed && host.len() > 2 && host[1..host.len() - 1].bytes().all(address))
+    is_host(host)
         && (port.is_empty()
             || port.strip_prefix(':').is_some_and(|port| {
                 port.len() <= 5 && port.bytes().all(|byte| byte.is_ascii_digit())
             }))
 }
 
+/// A name or an address. No part of a name is empty, but that a dot may end it.
+fn is_host(host: &str) -> bool {
+    if let Some(address) = host.strip_prefix('[') {
+        let address = address.strip_suffix(']').map(str::parse::<Ipv6Addr>);
+        return address.is_some_and(|address| address.is_ok());
+    }
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_~".contains(&byte);
+    let mut labels = without_dot(host).split('.');
+    labels.all(|label| !label.is_empty() && label.bytes().all(allowed))
+}
+
 /// The authority without its port.
-fn host_of(authority: &str) -> &str {
+pub(super) fn host_of(authority: &str) -> &str {
     match authority.rfind(']') {
         Some(end) => authority.get(..=end).unwrap_or(authority),
         None => authority
@@ -191,6 +195,10 @@ mod tests {
         );
         let absolute = Request::get("http://[::1]:80/api").header(HOST, "[::1]:80");
         assert_eq!(read(absolute), Ok(("[::1]".to_owned(), "/api".to_owned())));
+        for whole in ["genkan.test.", "genkan.test.:80", "genkan.test"] {
+            let (host, _path) = read(Request::get("/").header(HOST, whole)).unwrap();
+            assert_eq!(host, "genkan.test", "{whole}");
+        }
     }
 
     #[test]
@@ -202,7 +210,26 @@ mod tests {
             host
         );
         for bad in [
-            "a,b", "a b", "user@a", "", ":80", "a:", "a:b", "a:123456", "[", "[]", "[x]",
+            "a,b",
+            "a b",
+            "user@a",
+            "",
+            ":80",
+            "a:",
+            "a:b",
+            "a:123456",
+            "[",
+            "[]",
+            "[x]",
+            "a..",
+            ".",
+            "..",
+            ".a",
+            "a..b",
+            "[1.2.3.4]",
+            "[::1].",
+            "[:::]",
+            "[::1",
         ] {
             let answer = read(Request::get("/").header(HOST, bad));
             assert!(

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::table::Route;
+use super::table::{Route, covers};
 use crate::auth::{Admission, Caller};
+use crate::config::UpstreamCredential;
 use crate::model::refusal::Refusal;
 
 /// Leave to forward one request on one route. Nothing else can make one, and
@@ -23,6 +24,13 @@ impl<'a> Permit<'a> {
     /// Who calls; none on a public path.
     pub fn caller(&self) -> Option<&Caller> {
         self.admission.as_ref().map(|it| &*it.caller)
+    }
+
+    /// The platform's own credential, where the route has one that is meant for this caller: for one with
+    /// a key, or for everybody on a `path` for which the configuration says so.
+    pub fn upstream_credential(&self, path: &str) -> Option<&'a UpstreamCredential> {
+        let own = self.route.config.upstream_credential.as_ref()?;
+        (self.caller().is_some() || covers(&own.public_paths, path)).then_some(own)
     }
 
     /// Who was admitted by a key and what for, to be held among the open requests.
@@ -50,15 +58,6 @@ impl Route {
     /// Leave without a key, for a path that the configuration calls public.
     pub fn authorize_public(&self, path: &str) -> Option<Permit<'_>> {
         self.is_public(path).then_some(Permit {
-            route: self,
-            admission: None,
-        })
-    }
-
-    /// Leave without a key for a preflight of an origin that the configuration serves (Fetch §4.8): a
-    /// browser never sends credentials with it.
-    pub fn authorize_preflight(&self, origin: &[u8]) -> Option<Permit<'_>> {
-        self.accepts_origin(origin).then_some(Permit {
             route: self,
             admission: None,
         })

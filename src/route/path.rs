@@ -4,8 +4,14 @@
 //! one folds `//`, decodes `%2f`, or takes `\` for `/`. Each such disagreement is a way round an
 //! authorisation by path. So what would change the structure of the path is refused, and what is left
 //! (RFC 3986 §6.2.2: case of hexadecimal digits, escapes of unreserved characters) is normalised.
+//!
+//! Escapes must be UTF-8. Of an overlong form (`%c0%ae` for a dot) or half a surrogate pair lenient
+//! decoders make a character that strict ones do not see; and what has no characters has no other
+//! case, so nothing could be said of how a lenient reader takes it ([`lenient`](super::lenient)).
 
 use std::borrow::Cow;
+
+use super::lenient;
 
 /// The canonical form of an absolute path, or none if two readers could resolve it differently.
 pub fn canonical(path: &str) -> Option<Cow<'_, str>> {
@@ -18,7 +24,8 @@ pub fn canonical(path: &str) -> Option<Cow<'_, str>> {
     } else {
         Cow::Borrowed(path)
     };
-    is_plain(&path).then_some(path)
+    let is_plain = is_plain(&path) && !lenient::has_dot_segments(&path)?;
+    is_plain.then_some(path)
 }
 
 /// `pchar`, `/` and `%` (RFC 3986 §3.3), and the brackets and bars that browsers leave as they are.
@@ -100,6 +107,24 @@ mod tests {
             Some("/api/%E7%8E%84")
         );
         assert_eq!(canonical("/a%20b").as_deref(), Some("/a%20b"));
+        // Every length of UTF-8, its first and its last.
+        for whole in [
+            "/%C2%80",
+            "/%DF%BF",
+            "/%E0%A0%80",
+            "/%ED%9F%BF",
+            "/%EE%80%80",
+            "/%EF%BF%BF",
+            "/%F0%90%80%80",
+            "/%F4%8F%BF%BF",
+            "/a%20",
+            "/...",
+            "/a%3Bb",
+            "/a+b",
+            "/a..%20b",
+        ] {
+            assert_eq!(canonical(whole).as_deref(), Some(whole));
+        }
     }
 
     #[test]
@@ -136,6 +161,34 @@ mod tests {
             "/a#b",
             "/a?b",
             "/a%25",
+            // Dots beside blanks, which some readers trim, and dots that only some take for dots.
+            "/a/..%20/b",
+            "/a/%20../b",
+            "/a/.%20/b",
+            "/a/..+/b",
+            "/a/..%20",
+            "/a/..%C2%A0/b",
+            "/a/..%3Bx/b",
+            "/a/%EF%BC%8E%EF%BC%8E/b",
+            "/a/..%E2%80%8B/b",
+            // Overlong, surrogates, beyond Unicode, cut short, and no UTF-8 at all.
+            "/a/%c0%ae%c0%ae/b",
+            "/a/%C0%AE%C0%AE/b",
+            "/a%c0%afb",
+            "/a%c1%9cb",
+            "/a%c0%80",
+            "/a/%e0%80%ae%e0%80%ae/b",
+            "/a/%f0%80%80%ae/b",
+            "/a/%f8%80%80%80%ae",
+            "/a/%fc%80%80%80%80%ae",
+            "/a%ed%a0%80",
+            "/a%ed%a0%bd%ed%b8%80",
+            "/a%f4%90%80%80",
+            "/a%e3%81",
+            "/a%80",
+            "/a%ff",
+            "/a%e9",
+            "/a%c0.",
         ] {
             assert_eq!(canonical(path), None, "{path}");
         }

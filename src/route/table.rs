@@ -1,7 +1,13 @@
 //! The routes, compiled once at start: which of them a host and a path belong to.
 
+use std::borrow::Cow;
+use std::cmp::Reverse;
+use std::net::SocketAddr;
+
 use http::HeaderValue;
 
+use super::found::Found;
+use super::{host, lenient, origins};
 use crate::config::{self, Config, CredentialSource};
 
 /// A route, ready to be walked.
@@ -13,6 +19,12 @@ pub struct Route {
     pub config: config::Route,
     /// The challenge of its 401 without an error code (RFC 6750 §3).
     pub challenge: HeaderValue,
+    /// The origins of its own pages.
+    own_origins: Vec<String>,
+    /// Its prefix as a lenient reader takes it.
+    lenient_prefix: String,
+    /// Its public paths as a lenient reader takes them.
+    lenient_public_paths: Vec<String>,
 }
 
 impl Route {
@@ -23,13 +35,7 @@ impl Route {
 
     /// Whether this path needs no key.
     pub fn is_public(&self, path: &str) -> bool {
-        self.config.public_paths.iter().any(|public| {
-            if public.ends_with('/') {
-                path.starts_with(public.as_str())
-            } else {
-                path == public
-            }
-        })
+        covers(&self.config.public_paths, path)
     }
 
     /// Whether a page of this origin may speak to the route.
@@ -40,13 +46,50 @@ impl Route {
             .any(|allowed| allowed == "*" || allowed.as_bytes().eq_ignore_ascii_case(origin))
     }
 
-    fn matches(&self, host: &str, path: &str) -> bool {
-        self.config
-            .host
-            .as_deref()
-            .is_none_or(|own| own.eq_ignore_ascii_case(host))
-            && path_is_below(path, &self.config.path_prefix)
+    /// Whether a page of this origin was loaded from the gateway itself, by what the configuration says
+    /// of its addresses.
+    pub fn is_own_origin(&self, origin: &[u8]) -> bool {
+        self.own_origins
+            .iter()
+            .any(|own| own.as_bytes().eq_ignore_ascii_case(origin))
     }
+
+    /// Whether every reader finds a public path: of one that is lenient in one way alone, the whole prefix
+    /// has to be public.
+    fn is_public_to_all(&self, form: &Cow<'_, str>) -> bool {
+        let public = &self.lenient_public_paths;
+        let is_plain = matches!(form, Cow::Borrowed(_));
+        covers(public, &format!("{}/", self.lenient_prefix)) || is_plain && covers(public, form)
+    }
+
+    fn is_for(&self, host: &str) -> bool {
+        let own = self.config.host.as_deref();
+        own.is_none_or(|own| host::is_same(own, host))
+    }
+
+    fn matches(&self, host: &str, path: &str) -> bool {
+        path_is_below(path, &self.config.path_prefix) && self.is_for(host)
+    }
+
+    /// The less, the more specific: a host before any host, a longer prefix before a shorter.
+    fn order(&self) -> (bool, Reverse<usize>) {
+        order(&self.config)
+    }
+}
+
+fn order(route: &config::Route) -> (bool, Reverse<usize>) {
+    (route.host.is_none(), Reverse(route.path_prefix.len()))
+}
+
+/// Whether a path is one of these, or below one that ends in a slash.
+pub(super) fn covers(paths: &[String], path: &str) -> bool {
+    paths.iter().any(|it| {
+        if it.ends_with('/') {
+            path.starts_with(it.as_str())
+        } else {
+            path == it
+        }
+    })
 }
 
 /// `/api` and `/api/` hold for `/api/x`; `/api` holds for `/api` too; neither for `/apix`.
@@ -64,43 +107,53 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// Compiles the routes of a configuration.
-    pub fn new(config: &Config) -> Self {
+    /// Compiles the routes of a configuration, whose listeners are bound to `addresses`, in their order.
+    pub fn new(config: &Config, addresses: &[SocketAddr]) -> Self {
         let mut configured = config.routes.clone();
-        configured.sort_by_key(|route| {
-            (
-                route.host.is_none(),
-                std::cmp::Reverse(route.path_prefix.len()),
-            )
-        });
-        let routes = configured
-            .into_iter()
-            .enumerate()
-            .map(|(index, config)| Route {
-                index,
-                challenge: challenge(&config),
-                config,
-            })
-            .collect();
-        Self { routes }
+        configured.sort_by_key(order);
+        let compile = |(index, route): (usize, config::Route)| Route {
+            index,
+            challenge: challenge(&route),
+            own_origins: origins::own(config, &route, addresses),
+            lenient_prefix: lenient::prefix(&route.path_prefix),
+            lenient_public_paths: route
+                .public_paths
+                .iter()
+                .map(|path| lenient::form(path).into_owned())
+                .collect(),
+            config: route,
+        };
+        Self {
+            routes: configured.into_iter().enumerate().map(compile).collect(),
+        }
     }
 
     /// The route of a host (without port) and a canonical path: of the routes that name the host the
     /// one with the longest prefix, else of those for any host.
-    pub fn find(&self, host: &str, path: &str) -> Option<&Route> {
-        self.routes.iter().find(|route| route.matches(host, path))
+    pub fn find(&self, host: &str, path: &str) -> Option<Found<'_>> {
+        let mut routes = self.routes.iter();
+        let route = routes.find(|route| route.matches(host, path))?;
+        let mut found = Found::new(route);
+        // Only what is more specific, and was passed over, can be what a lenient reader finds instead.
+        let mut form = None;
+        let passed_over = self.routes.iter().take(route.index);
+        for other in passed_over.take_while(|other| other.order() < route.order()) {
+            if !other.is_for(host) {
+                continue;
+            }
+            let form = form.get_or_insert_with(|| lenient::form(path));
+            if lenient::is_below(form, &other.lenient_prefix) {
+                found.could_be(other, other.is_public_to_all(form));
+            }
+        }
+        Some(found)
     }
 
     /// Whether any route of this host speaks MCP: then OAuth discovery is answered there.
     pub fn speaks_mcp(&self, host: &str) -> bool {
-        self.routes.iter().any(|route| {
-            route.config.mcp
-                && route
-                    .config
-                    .host
-                    .as_deref()
-                    .is_none_or(|own| own.eq_ignore_ascii_case(host))
-        })
+        self.routes
+            .iter()
+            .any(|route| route.config.mcp && route.is_for(host))
     }
 
     /// All of them, in the order of their indices.

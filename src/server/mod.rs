@@ -165,7 +165,9 @@ impl Server {
     /// Serves until `shutdown` is ready, then drains: no more connections, requests in flight are
     /// finished within the configured time, and what is left is cut.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Ended {
-        let routes = Arc::new(Routes::new(&self.config));
+        let bound = self.addresses.listeners.iter();
+        let bound: Vec<_> = bound.map(|(_name, address)| *address).collect();
+        let routes = Arc::new(Routes::new(&self.config, &bound));
         let names = routes
             .iter()
             .map(|route| route.config.name.clone())

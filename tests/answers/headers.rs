@@ -12,11 +12,12 @@ const IDENTITY: [&str; 5] = [
     "x-genkan-scopes",
 ];
 
-/// The lines of a head that a reader who folds `-`, `_` and `.` takes for one of ours.
+/// The lines of a head that a reader who folds all but letters and digits takes for one of ours.
 fn folded<'a>(seen: &'a Seen, name: &str) -> Vec<&'a str> {
     let fold = |line: &str| {
         let name = line.split(':').next().unwrap_or_default();
-        name.to_ascii_lowercase().replace(['_', '.'], "-")
+        let name = name.to_ascii_lowercase();
+        name.replace(|it: char| !it.is_ascii_alphanumeric(), "-")
     };
     seen.head
         .split("\r\n")
@@ -33,6 +34,8 @@ async fn an_identity_cannot_be_brought_along() {
         "x_genkan_user_id: root",
         "X.Genkan.User.Id: root",
         "X-Genkan_User.Id: root",
+        "X!Genkan!User!Id: root",
+        "x~genkan|user^id: root",
         "X-Genkan-User-Id: root\r\nX-Genkan-User-Id: root",
         "Connection: x-genkan-user-id",
         "Connection: x-genkan-user-id\r\nX-Genkan-User-Id: root",

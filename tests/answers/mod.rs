@@ -288,7 +288,7 @@ async fn what_is_nowhere_is_404_and_public_paths_need_no_key() {
     );
     // A key there is neither asked for nor passed on.
     let seen = door
-        .passed(get("/api/public", "x-api-key: gk_no\r\n"))
+        .passed(get("/api/public", &api_key(&unknown_key())))
         .await;
     assert!(seen.header("x-api-key").is_empty());
     for near in [

@@ -31,10 +31,19 @@ impl Door {
 
     /// As [`Self::open`]; peers in these networks are trusted proxies.
     pub async fn open_behind(script: fn(&Seen) -> Reply, networks: &[&str], extra: &str) -> Self {
+        let trust = |text| format!("trusted_proxies = {networks:?}\n{text}");
+        Self::open_changed(script, extra, trust).await
+    }
+
+    /// As [`Self::open`], with something changed in the whole configuration.
+    pub async fn open_changed(
+        script: fn(&Seen) -> Reply,
+        extra: &str,
+        change: impl FnOnce(String) -> String,
+    ) -> Self {
         let (upstream, house) = Self::house(script, &patient(extra)).await;
         let text = std::fs::read_to_string(house.config()).unwrap();
-        let text = format!("trusted_proxies = {networks:?}\n{text}");
-        std::fs::write(house.config(), text).unwrap();
+        std::fs::write(house.config(), change(text)).unwrap();
         Self::before(upstream, house).await
     }
 

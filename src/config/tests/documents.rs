@@ -139,6 +139,25 @@ fn shortened(shown: &str) -> String {
 }
 
 #[test]
+fn hosts_and_origins_are_kept_as_requests_have_them() {
+    for (written, kept) in [
+        ("https://A.example:443", "https://a.example"),
+        ("http://a.example:80", "http://a.example"),
+        ("http://a.example:443", "http://a.example:443"),
+        ("*", "*"),
+    ] {
+        let origins = format!("scope = \"api\"\ncors_origins = [\"{written}\"]");
+        let config = read(&shortest_but("scope = \"api\"", &origins)).unwrap();
+        assert_eq!(config.routes[0].cors_origins, [kept]);
+    }
+    for (written, kept) in [("A.example.", "a.example"), ("[0:0::1]", "[::1]")] {
+        let host = format!("scope = \"api\"\nhost = \"{written}\"");
+        let config = read(&shortest_but("scope = \"api\"", &host)).unwrap();
+        assert_eq!(config.routes[0].host.as_deref(), Some(kept));
+    }
+}
+
+#[test]
 fn the_configuration_for_genesis_is_good() {
     let config = load(&in_repository("config/genkan.toml"), []).unwrap();
     assert_eq!(

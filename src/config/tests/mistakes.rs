@@ -135,6 +135,27 @@ const RULES: &[(&str, &str, &str)] = &[
     ),
     (
         SCOPE,
+        "scope = \"api\"\nhost = \"a..example\"",
+        "not a host name",
+    ),
+    (
+        SCOPE,
+        "scope = \"api\"\nkeep_headers = [\"x-api-key\"]",
+        "there is no choice for this header",
+    ),
+    (
+        SCOPE,
+        "scope = \"api\"\ncors_headers = [\"a b\"]",
+        "not the name of a header",
+    ),
+    (
+        SCOPE,
+        "scope = \"api\"\npublic_paths = [\"/api/a\"]\nupstream_credential = \
+         {header = \"x-api-key\", value = \"v\", public_paths = [\"/api/b\"]}",
+        "not a public path of the route",
+    ),
+    (
+        SCOPE,
         "scope = \"api\"\nmcp = 1",
         "expected true or false, found a number",
     ),
@@ -261,6 +282,8 @@ fn headers_that_belong_to_the_connection_or_to_genkan_are_reserved() {
         "transfer-encoding",
         "X-Genkan-User-Id",
         "x_genkan_user_id",
+        "X!Genkan!User!Id",
+        "transfer~encoding",
         "X-Forwarded-For",
     ] {
         let credential = format!("upstream_credential = {{header = \"{header}\", value = \"v\"}}");

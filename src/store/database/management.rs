@@ -17,7 +17,8 @@ use crate::store::engine::Engine;
 use crate::store::{
     AuditPage, Created, Idempotency, KeyFilter, KeyPage, KeyTraffic, ListedKey, ListedMember,
     Management, NewSession, Overlap, PageRequest, Revoked, RoleChange, Session, SharedSecret,
-    StoreError, accounts, audit, invitations, keys, log, members, rotations, secrets, sessions, usage,
+    StoreError, accounts, audit, invitations, keys, log, members, rotations, secrets, sessions,
+    usage,
 };
 
 /// Runs a rule of somebody's act: first of all they must still be who may.

@@ -1,0 +1,289 @@
+//! Paths, hosts and headers in another form than the one by which the route was chosen.
+
+use super::ask_with;
+use crate::support::client::{self, Mode};
+use crate::support::door::{Door, agree, get};
+use crate::support::house::route;
+
+/// `/api/admin/`, beside the door's `/api/` and `/mcp`.
+fn admin() -> String {
+    route("admin", "/api/admin/", "genesis", "manage")
+}
+
+/// A key for what the door's own key is not enough for.
+fn strong(door: &Door) -> String {
+    let scopes = ["--scope", "api", "--scope", "mcp", "--scope", "manage"];
+    door.house.key("strong", &scopes).plain
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_that_some_servers_take_for_a_stricter_routes_wants_its_scope() {
+    let door = Door::open(agree, &admin()).await;
+    let strong = strong(&door);
+    let mut wrong = Vec::new();
+    for path in [
+        "/api/admin;x/u",
+        "/api/admin;x=1;y=2/u",
+        "/api/admin%3Bx/u",
+        "/api/admin%3Fx/u",
+        "/api/admin::$INDEX_ALLOCATION/u",
+        "/api/admin.json",
+        "/api/Admin/u",
+        "/api/ADMIN",
+        "/api/admin",
+        "/api/admin%20/u",
+        "/api/%20admin/u",
+        "/api/admin+/u",
+        "/api/admin./u",
+        "/api/admin.../u",
+        "/api/admin%C2%A0/u",
+        "/api/;x/admin/u",
+        "/api/%20/admin/u",
+        "/api/%EF%BD%81%EF%BD%84%EF%BD%8D%EF%BD%89%EF%BD%8E/u",
+        "/api/adm%C4%B1n/u",
+        "/api/ad%E2%80%8Bmin/u",
+        "/api/ADMIN;x%20/u?x=1",
+    ] {
+        let weak = door.ask(door.get(path, "")).await;
+        let enough = ask_with(&door, &strong, path, "").await;
+        if (weak.status, enough.status) != (403, 200) {
+            wrong.push(format!("{path}: {} and {}", weak.status, enough.status));
+        }
+        if weak.status == 403 {
+            assert!(weak.header("www-authenticate").is_empty(), "{path}");
+            let problem = weak.problem();
+            let detail = problem["detail"].as_str().unwrap();
+            assert!(detail.contains("plain form"), "{path}: {detail}");
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    // What belongs to no stricter route passes as it is, whatever it looks like.
+    for path in [
+        "/api/Other/u",
+        "/api/administrators",
+        "/api/v1/x:cancel",
+        "/api/a;x=1",
+        "/api/%E3%81%82",
+        "/api/A%20b",
+        "/api/x/admin",
+        "/api/01HZXW7Q",
+    ] {
+        assert_eq!(door.passed(door.get(path, "")).await.target(), path);
+    }
+    let plain = door.ask(door.get("/api/admin/u", "")).await;
+    assert_eq!(plain.status, 403);
+    assert!(plain.header("www-authenticate")[0].contains("insufficient_scope"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dots_beside_blanks_and_dots_of_another_kind_are_refused() {
+    let door = Door::open(agree, "").await;
+    for path in [
+        "/api/..%20/mcp",
+        "/api/%20../mcp",
+        "/api/.%20/a",
+        "/api/..+/mcp",
+        "/api/..%3Bx/mcp",
+        "/api/%EF%BC%8E%EF%BC%8E/mcp",
+        "/api/..%E2%80%8B/mcp",
+    ] {
+        assert_eq!(door.ask(door.get(path, "")).await.status, 400, "{path}");
+    }
+    assert!(door.upstream.seen().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_public_route_counts_as_the_weakest() {
+    let more = format!(
+        "[[routes]]\nname = \"open\"\npath_prefix = \"/open/\"\nupstream = \"genesis\"\n\
+         scope = \"api\"\npublic_paths = [\"/open/\"]\n{}{}public_paths = [\"/open/all/\"]\n\
+         {}public_paths = [\"/api/admin/health\"]\n",
+        route("inner", "/open/inner/", "genesis", "manage"),
+        route("all", "/open/all/", "genesis", "manage"),
+        admin(),
+    );
+    let door = Door::open(agree, &more).await;
+    for path in [
+        "/open/Inner/x",
+        "/open/inner;x/y",
+        "/open/inner%20/x",
+        "/open/inner",
+    ] {
+        let nobody = door.ask(get(path, "")).await;
+        assert_eq!(nobody.status, 403, "{path}");
+        nobody.problem();
+    }
+    assert!(door.upstream.seen().is_empty());
+    door.passed(get("/open/Other;x/y", "")).await;
+    // Where the whole of the stricter route is public, every reader finds a public path.
+    door.passed(get("/open/All;x/y", "")).await;
+    door.passed(get("/api/admin/health", "")).await;
+    // A reader who is lenient in one way alone finds what is not public.
+    for path in [
+        "/api/Admin/health",
+        "/api/admin;x/HEALTH",
+        "/api/Admin/other",
+    ] {
+        assert_eq!(door.ask(door.get(path, "")).await.status, 403, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_be_an_mcp_path_does_not_get_round_the_rules_for_sessions_and_origins() {
+    let door = Door::open(agree, &route("rest", "/", "genesis", "api")).await;
+    for path in ["/MCP", "/mcp;x", "/mcp%20", "/Mcp/"] {
+        let answer = door
+            .ask(door.get(path, "Mcp-Session-Id: another-keys\r\n"))
+            .await;
+        assert_eq!(answer.status, 403, "{path}");
+        assert!(answer.header("www-authenticate").is_empty(), "{path}");
+    }
+    assert!(door.upstream.seen().is_empty());
+    door.passed(door.get("/Elsewhere", "")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_in_another_form_is_the_same_host() {
+    let hosts = format!(
+        "{}host = \"admin.example.com\"\n{}host = \"[::1]\"\n",
+        route("host", "/api/", "genesis", "manage"),
+        route("address", "/api/", "genesis", "manage")
+    );
+    let door = Door::open(agree, &hosts).await;
+    let strong = strong(&door);
+    let on = |host: &str, key: &str| {
+        format!("GET /api/a HTTP/1.1\r\nHost: {host}\r\nx-api-key: {key}\r\n\r\n")
+    };
+    for (host, arrives) in [
+        ("admin.example.com", "admin.example.com"),
+        ("admin.example.com.", "admin.example.com"),
+        ("ADMIN.example.com", "ADMIN.example.com"),
+        ("Admin.Example.Com.:80", "Admin.Example.Com:80"),
+        ("admin.example.com:80", "admin.example.com:80"),
+        ("admin.example.com.:443", "admin.example.com:443"),
+        ("admin.example.com.:8080", "admin.example.com:8080"),
+        ("[::1]:80", "[::1]:80"),
+        ("[0:0:0:0:0:0:0:1]", "[0:0:0:0:0:0:0:1]"),
+        ("[0::0001]", "[0::0001]"),
+    ] {
+        let weak = door.ask(on(host, &door.key.plain)).await;
+        assert_eq!(weak.status, 403, "{host}");
+        let seen = door.passed(on(host, &strong)).await;
+        assert_eq!(seen.header("host"), [arrives]);
+        assert_eq!(seen.header("x-forwarded-host"), [arrives]);
+    }
+    for host in [
+        "admin.example.com..",
+        ".admin.example.com",
+        "admin..example.com",
+        "[:::1]",
+        ".",
+    ] {
+        assert_eq!(door.ask(on(host, &strong)).await.status, 400, "{host}");
+    }
+    let target = door.house.target(&door.gateway, None);
+    let mut connection = target.connect(Mode::TlsHttp2).await;
+    let request = http::Request::get("https://admin.example.com./api/a");
+    let request = request.header("x-api-key", &door.key.plain);
+    let answer = connection
+        .send(request.body(client::empty()).unwrap())
+        .await;
+    assert_eq!(answer.status(), 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn overlong_and_broken_utf8_is_refused() {
+    let door = Door::open(agree, "").await;
+    for path in [
+        "/api/%c0%ae%c0%ae/mcp",
+        "/api/%C0%AE%C0%AE/mcp",
+        "/api/a%c0%afb",
+        "/api/a%c1%9cb",
+        "/api/a%c0%80",
+        "/api/%e0%80%ae%e0%80%ae/mcp",
+        "/api/%f0%80%80%ae/mcp",
+        "/api/%f8%80%80%80%ae",
+        "/api/%fc%80%80%80%80%ae",
+        "/api/a%ed%a0%80",
+        "/api/a%ed%a0%bd%ed%b8%80",
+        "/api/a%f4%90%80%80",
+        "/api/a%ff",
+        "/api/a%80",
+        "/api/a%e3%81",
+    ] {
+        let answer = door.ask(door.get(path, "")).await;
+        assert_eq!(answer.status, 400, "{path}");
+        answer.problem();
+    }
+    assert!(door.upstream.seen().is_empty());
+    for path in [
+        "/api/%E3%81%82",
+        "/api/%C3%A9",
+        "/api/%F0%9F%98%80",
+        "/api/%F4%8F%BF%BF",
+    ] {
+        assert_eq!(door.passed(door.get(path, "")).await.target(), path);
+    }
+}
+
+const TARGETS: [&str; 16] = [
+    "X-Original-URL",
+    "X-Rewrite-URL",
+    "X-Original-URI",
+    "X-Original-Host",
+    "X-Original-Method",
+    "X-Rewrite-URI",
+    "X-Override-URL",
+    "X-Host",
+    "X-HTTP-Method-Override",
+    "X-HTTP-Method",
+    "X-Method-Override",
+    "X-Forwarded-Prefix",
+    "X-Forwarded-Uri",
+    "X-Forwarded-Path",
+    "X-Envoy-Original-Path",
+    "X-Script-Name",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_header_cannot_name_another_target() {
+    for door in [
+        Door::open(agree, "").await,
+        Door::open_trusting(agree, "127.0.0.0/8").await,
+    ] {
+        let mut passed = Vec::new();
+        for name in TARGETS {
+            for name in [
+                name.to_owned(),
+                name.replace('-', "_"),
+                name.replace('-', "!"),
+            ] {
+                let line = format!("{name}: /evil\r\nX-Kept: 1\r\n");
+                let seen = door.passed(door.get("/api/a", &line)).await;
+                assert_eq!(seen.header("x-kept"), ["1"]);
+                if seen.head.contains("evil") {
+                    passed.push(name);
+                }
+            }
+        }
+        assert_eq!(passed, Vec::<String>::new());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_may_keep_a_header_that_names_another_target() {
+    let keep = format!(
+        "{}keep_headers = [\"X-Forwarded-Prefix\", \"x-http-method-override\"]\n",
+        route("keep", "/keep/", "genesis", "api")
+    );
+    let lines = "X-HTTP-Method-Override: PUT\r\nX_HTTP_Method_Override: evil\r\n\
+                 X-Original-URL: evil\r\nX-Forwarded-Prefix: /outside\r\n";
+    let door = Door::open(agree, &keep).await;
+    let seen = door.passed(door.get("/keep/a", lines)).await;
+    assert_eq!(seen.header("x-http-method-override"), ["PUT"]);
+    assert!(!seen.head.contains("evil"), "{}", seen.head);
+    // Kept, but a stranger is still not believed about where it came from.
+    assert!(seen.header("x-forwarded-prefix").is_empty());
+    let seen = door.passed(door.get("/api/a", lines)).await;
+    assert!(seen.header("x-http-method-override").is_empty());
+}

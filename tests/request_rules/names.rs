@@ -1,0 +1,98 @@
+//! Names of headers that another reader takes for ours, and the console's cookies.
+
+use crate::support::client::{self, Mode};
+use crate::support::door::{Door, agree};
+
+/// Every byte that may stand in a header's name (RFC 9110 section 5.6.2) and is no letter or digit.
+const BETWEEN: &str = "!#$%&'*+.^_`|~";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_folds_onto_one_of_ours_is_removed_whatever_stands_between() {
+    let door = Door::open(agree, "").await;
+    let mut passed = Vec::new();
+    for name in [
+        "X-Genkan-User-Id",
+        "X-Genkan-Anything",
+        "X-Request-Id",
+        "X-Api-Key",
+        "X-Forwarded-For",
+        "X-Real-IP",
+        "Proxy-Authorization",
+        "Transfer-Encoding",
+        "Content-Length",
+        "Keep-Alive",
+    ] {
+        for between in BETWEEN.chars() {
+            // All of them, and the first alone.
+            for count in [9, 1] {
+                let name = name.replacen('-', &between.to_string(), count);
+                let line = format!("{name}: root\r\nX_Kept!: 1\r\n");
+                let seen = door.passed(door.get("/api/a", &line)).await;
+                assert_eq!(seen.header("x_kept!"), ["1"], "{name}: {}", seen.head);
+                if seen.head.contains("root") {
+                    passed.push(name);
+                }
+            }
+        }
+    }
+    assert_eq!(passed, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trailer_that_folds_onto_one_of_ours_is_removed() {
+    let door = Door::open(agree, "").await;
+    let names =
+        "X!Genkan!User!Id, X~Request~Id, x|api|key, X*Original*URL, Cookie, Content!Length, X-Sum";
+    let lines = names.replace(", ", ": root\r\n") + ": root\r\n";
+    let head = format!("Transfer-Encoding: chunked\r\nTrailer: {names}\r\nTE: trailers\r\n");
+    let request = door.get("/api/a", &head).replacen("GET", "POST", 1);
+    let seen = door
+        .passed(format!("{request}5\r\nhello\r\n0\r\n{lines}\r\n"))
+        .await;
+    assert_eq!(seen.trailers.to_ascii_lowercase(), "x-sum: root\r\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_consoles_cookies_stay_here_and_others_pass() {
+    let door = Door::open(agree, "").await;
+    let ours = "__Host-genkan=secret";
+    for (cookies, left) in [
+        (ours.to_owned(), &[][..]),
+        (format!("a=1; {ours}; b=2"), &["a=1; b=2"]),
+        (format!("{ours};a=1"), &["a=1"]),
+        (
+            "a=1; __Host-genkan-sign-in=secret; genkan-language=secret".to_owned(),
+            &["a=1"],
+        ),
+        (
+            format!("a=1\r\nCookie: {ours}\r\nCookie: b=2"),
+            &["a=1; b=2"],
+        ),
+        (
+            "genkan=1; __Host-genkanx=2; session=3".to_owned(),
+            &["genkan=1; __Host-genkanx=2; session=3"],
+        ),
+    ] {
+        for path in ["/api/a", "/api/public"] {
+            let seen = door
+                .passed(door.get(path, &format!("Cookie: {cookies}\r\n")))
+                .await;
+            assert_eq!(seen.header("cookie"), left, "{cookies}");
+            assert!(!seen.head.contains("secret"), "{}", seen.head);
+        }
+    }
+    // HTTP/2 splits cookies; the upstream of HTTP/1.1 gets one line.
+    let target = door.house.target(&door.gateway, Some(&door.key.plain));
+    let mut connection = target.connect(Mode::TlsHttp2).await;
+    let request = target
+        .request(Mode::TlsHttp2, "GET", "/api/a")
+        .header("cookie", "a=1")
+        .header("cookie", ours)
+        .header("cookie", "b=2");
+    let answer = connection
+        .send(request.body(client::empty()).unwrap())
+        .await;
+    assert_eq!(answer.status(), 200);
+    let seen = door.upstream.seen();
+    assert_eq!(seen.last().unwrap().header("cookie"), ["a=1; b=2"]);
+}
