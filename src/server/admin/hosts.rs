@@ -102,16 +102,16 @@ pub(super) async fn only_known(
     let target = request.uri().authority().map(Authority::as_str);
     // Browsers name the host always; a probe in HTTP/1.0 need not (RFC 9112 §3.2).
     let may_be_absent = request.version() < Version::HTTP_11;
-    let named = match (header, second) {
+    let header = match (header, second) {
         (None, None) if may_be_absent => Some(None),
         (Some(Ok(header)), None) => Some(Some(header)),
         (_, Some(_)) | (None | Some(Err(_)), None) => None,
     };
-    let refused = match named {
+    let refused = match header {
         None => Some((StatusCode::BAD_REQUEST, NO_HOST)),
         Some(header) => {
-            let mut names = [header, target].into_iter().flatten();
-            let all_known = names.all(|name| hosts.hold(name));
+            let mut all = [header, target].into_iter().flatten();
+            let all_known = all.all(|name| hosts.hold(name));
             (!all_known).then_some((StatusCode::MISDIRECTED_REQUEST, REFUSED))
         }
     };
