@@ -160,6 +160,7 @@ fn of_service(error: &ServiceError) -> Exit {
         | ServiceError::ScopeBeyondRole { .. }
         | ServiceError::NotAllowed(_)
         | ServiceError::NotYourKey(_)
+        | ServiceError::AddressNotProven
         | ServiceError::ServiceAccountOwns
         | ServiceError::ServiceAccountSignsIn
         | ServiceError::LinkUsed

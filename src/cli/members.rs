@@ -168,11 +168,12 @@ fn sentence(removed: &RemovedMember) -> String {
     format!("removed {}; {keys}", removed.member.email)
 }
 
-fn rows(all: &[Member]) -> Rows<7> {
+fn rows(all: &[Member]) -> Rows<8> {
     let values = all.iter().map(|one| {
         [
             one.user_id.to_string().into(),
             one.email.as_str().into(),
+            one.email_verified.into(),
             one.name.as_str().into(),
             one.role.as_str().into(),
             one.organization_id.to_string().into(),
@@ -183,6 +184,7 @@ fn rows(all: &[Member]) -> Rows<7> {
     let fields = [
         "user",
         "email",
+        "email_verified",
         "name",
         "role",
         "organization",

@@ -13,7 +13,8 @@ use crate::service::sign_in::SIGN_IN_LINK_LIFETIME;
 /// Print a link with which a member signs in to the console, once, within 15 minutes.
 #[derive(Debug, Args)]
 pub(super) struct SignInLink {
-    /// Whose browser it is for.
+    /// Whose browser it is for. Whoever uses the link counts as having proven this address, and reaches every
+    /// organization of its user.
     email: EmailAddress,
     /// In which organization, by name or id; needed where they are in several.
     #[arg(long, value_name = "NAME|ID")]

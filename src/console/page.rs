@@ -68,6 +68,8 @@ pub(super) struct Page {
     pub language: Language,
     pub section: Section,
     pub who: Option<Member>,
+    /// Whether whoever looks has shown nothing but an invitation link.
+    pub unproven: bool,
     /// Membership, name, and whether it is this one; empty where there is no choice.
     pub organizations: Vec<(String, String, bool)>,
     /// Said above the page, after something was done.
@@ -81,6 +83,7 @@ impl Page {
             language: visitor.language,
             section,
             who: Some(visitor.member().clone()),
+            unproven: !visitor.acting.has_proven_address(),
             organizations: visitor
                 .organizations
                 .iter()
@@ -100,6 +103,7 @@ impl Page {
             language,
             section: Section::Door,
             who: None,
+            unproven: false,
             organizations: Vec::new(),
             notice: None,
         }

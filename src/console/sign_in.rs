@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::Console;
 use super::failure::Failure;
 use super::page::{Page, render};
-use super::visitor::{Reader, Visitor};
+use super::visitor::{Reader, Visitor, signed_in};
 use crate::manage::{Problem, SESSION_COOKIE, caller_address, cookie};
 use crate::model::language::Language;
 use crate::model::random::SystemEntropy;
@@ -157,13 +157,14 @@ pub(super) async fn join(
     parts: Parts,
 ) -> Shown {
     let token = parse(&token, language)?;
-    let joining = console
-        .service
-        .accept_invitation(&token, caller_address(&parts));
-    let signed_in = joining
-        .await
-        .map_err(|error| Failure::new(error, language, None))?;
-    Ok(let_in(&signed_in))
+    let failed = |error| Failure::new(error, language, None);
+    let address = caller_address(&parts);
+    // Whoever has proven the address that is invited needs no second user.
+    let joined = match signed_in(&console, &parts).await.map_err(failed)? {
+        Some(acting) => acting.accept_invitation(&token, address).await,
+        None => console.service.accept_invitation(&token, address).await,
+    };
+    Ok(let_in(&joined.map_err(failed)?))
 }
 
 fn parse(text: &str, language: Language) -> Result<Token, Failure> {

@@ -16,6 +16,8 @@ pub(super) struct KeyRow {
     pub owner: String,
     pub email: String,
     pub of_service_account: bool,
+    /// Made by a person who had not proven the address.
+    pub unverified: bool,
     pub scopes: String,
     pub created: String,
     pub expires: String,
@@ -39,6 +41,7 @@ impl KeyRow {
             owner: listed.owner_name.to_string(),
             email: key.email.to_string(),
             of_service_account: listed.owner_kind == MemberKind::ServiceAccount,
+            unverified: listed.owner_kind == MemberKind::Person && !key.email_verified,
             scopes: scopes.join(", "),
             created: moment(key.created_at),
             expires: key.expires_at.map_or_else(never, moment),
@@ -82,6 +85,8 @@ pub(super) struct MemberRow {
     pub id: String,
     pub name: String,
     pub email: String,
+    /// Nobody has proven the address.
+    pub unverified: bool,
     pub role: Role,
     pub keys: u64,
     pub created: String,
@@ -103,6 +108,7 @@ impl MemberRow {
             id: member.membership_id.to_string(),
             name: member.name.to_string(),
             email: member.email.to_string(),
+            unverified: member.kind == MemberKind::Person && !member.email_verified,
             role: member.role,
             keys: listed.keys,
             created: moment(member.created_at),

@@ -12,6 +12,7 @@ use super::failure::Failure;
 use crate::manage::{caller_address, cookie, session_token};
 use crate::model::language::Language;
 use crate::model::member::Member;
+use crate::service::ServiceError;
 use crate::service::acting::Acting;
 use crate::service::sign_in::Elsewhere;
 
@@ -39,14 +40,8 @@ impl FromRequestParts<Console> for Visitor {
 
     async fn from_request_parts(parts: &mut Parts, console: &Console) -> Result<Self, Response> {
         let language = language_of(&parts.headers);
-        let found = match session_token(&parts.headers) {
-            Some(token) => {
-                let address = caller_address(parts);
-                let session = console.service.by_session(&token, address).await;
-                session.map_err(|error| Failure::new(error, language, None).into_response())?
-            }
-            None => None,
-        };
+        let found = signed_in(console, parts).await;
+        let found = found.map_err(|error| Failure::new(error, language, None).into_response())?;
         let acting = found.ok_or_else(|| Redirect::to("/sign-in").into_response())?;
         let organizations = acting.organizations().await;
         Ok(Self {
@@ -55,6 +50,20 @@ impl FromRequestParts<Console> for Visitor {
             acting,
             language,
         })
+    }
+}
+
+/// Whoever has a session in this browser; none: nobody, or not any more.
+pub(super) async fn signed_in(
+    console: &Console,
+    parts: &Parts,
+) -> Result<Option<Acting>, ServiceError> {
+    match session_token(&parts.headers) {
+        Some(token) => {
+            let finding = console.service.by_session(&token, caller_address(parts));
+            finding.await
+        }
+        None => Ok(None),
     }
 }
 

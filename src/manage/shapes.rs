@@ -21,6 +21,8 @@ pub(super) struct Key {
     pub hint: String,
     /// Whose it is.
     pub owner: Owner,
+    /// Whether whoever made it had proven the owner's address, as upstreams are told. Of a service account: false.
+    pub email_verified: bool,
     /// What it may be used for: `api`, `mcp`, `manage`.
     pub scopes: Vec<&'static str>,
     /// `live`, `expired` or `revoked`.
@@ -118,6 +120,7 @@ impl Key {
                 name: owner_name.to_string(),
                 email: key.email.to_string(),
             },
+            email_verified: key.email_verified,
             scopes: key.scopes.iter().map(Scope::as_str).collect(),
             created_at: key.created_at.with_millis(),
             expires_at: key.expires_at.map(Timestamp::with_millis),
@@ -161,6 +164,9 @@ pub(super) struct MemberShape {
     pub kind: &'static str,
     /// The address.
     pub email: String,
+    /// Whether it has been proven, by an identity provider or the operator. Who came by an invitation link alone
+    /// is a user of this organization alone until then.
+    pub email_verified: bool,
     /// The name.
     pub name: String,
     /// `owner`, `admin` or `member`.
@@ -182,6 +188,7 @@ impl From<Member> for MemberShape {
             user_id: member.user_id.to_string(),
             kind: member.kind.as_str(),
             email: member.email.to_string(),
+            email_verified: member.email_verified,
             name: member.name.to_string(),
             role: member.role.as_str(),
             created_at: member.created_at.with_millis(),

@@ -125,6 +125,8 @@ actions! {
     MemberAdded = "member.added",
     /// A role was given or taken.
     MemberRoleChanged = "member.role_changed",
+    /// Whoever has a member's address proved it: an unverified user was joined to the verified one.
+    AddressProven = "member.address_proven",
     /// A stay ended, and its keys with it.
     MemberRemoved = "member.removed",
     /// Somebody was invited.
@@ -153,7 +155,7 @@ actions! {
     SignInLinkCreated = "sign_in_link.created",
     /// Somebody signed in.
     SignedIn = "session.began",
-    /// Somebody signed out.
+    /// Somebody signed out, or went on in another session, or was signed out by a proof of the address.
     SignedOut = "session.ended",
 }
 

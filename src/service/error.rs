@@ -70,6 +70,13 @@ pub enum ServiceError {
     /// No present member or service account of the organisation.
     #[error("there is no member {0}")]
     NoSuchMember(MembershipId),
+    /// Whoever came by an invitation link has shown nothing but that link. Whether there is anything else to
+    /// reach is not told.
+    #[error(
+        "this session has not proven its e-mail address: sign in by the identity provider, or ask the operator \
+         for a link (`genkan sign-in-link`)"
+    )]
+    AddressNotProven,
     /// Not open, or not of the organisation.
     #[error("there is no open invitation {0}")]
     NoSuchInvitation(InvitationId),

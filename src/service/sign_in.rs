@@ -7,7 +7,7 @@ use super::acting::Acting;
 use super::{Service, ServiceError};
 use crate::model::audit::{Act, Actor, Means};
 use crate::model::id::{InstanceId, MembershipId, SessionId, UserId};
-use crate::model::key::{Key, KeyState, PresentedKey};
+use crate::model::key::{Key, KeyHash, KeyState, PresentedKey};
 use crate::model::member::{EmailAddress, Invitation, Member, MemberKind, Name, Proof};
 use crate::model::scope::Scope;
 use crate::model::token::Token;
@@ -81,7 +81,8 @@ impl Service {
             .ok_or(ServiceError::LinkUsed)
     }
 
-    /// Makes a member of who was invited, and signs them in.
+    /// Makes a member of whoever has the link, and signs them in. The link is shown to the inviter too, so it
+    /// proves nothing about the address: this is a new user, of this organisation alone.
     ///
     /// # Errors
     /// As [`Service::sign_in`]; and that of the store when they are a member already.
@@ -91,17 +92,31 @@ impl Service {
         address: Option<IpAddr>,
     ) -> Result<SignedIn, ServiceError> {
         self.invitation(link).await?;
-        let (act, token, session) = self.arriving(Proof::Membership, address);
-        let ids = self.new_member(&act);
-        let accepted = self
+        let arriving = self.arriving(Proof::Membership, address);
+        let accepted = self.accept(&link.hash(), arriving).await?;
+        accepted.ok_or(ServiceError::LinkUsed)
+    }
+
+    /// None: the invitation opens nothing any more.
+    async fn accept(
+        &self,
+        invitation: &KeyHash,
+        (act, token, session): (Act, Token, NewSession),
+    ) -> Result<Option<SignedIn>, ServiceError> {
+        let ids = (
+            MembershipId::generate(act.at, &*self.entropy),
+            session.user_id,
+        );
+        let accepting = self
             .store
-            .accept_invitation(&link.hash(), ids, &session, &act)
-            .await?;
-        let member = accepted.ok_or(ServiceError::LinkUsed)?;
-        Ok(SignedIn { member, token })
+            .accept_invitation(invitation, ids, &session, &act);
+        let member = accepting.await?;
+        Ok(member.map(|member| SignedIn { member, token }))
     }
 
     /// Signs in who an identity provider says they are: a member, or somebody who is invited, who becomes one.
+    /// An invitation is another's wish: one is taken up where there is nowhere else to go, the newest, and the
+    /// others wait for whoever is invited to use their links, which then join the same user.
     ///
     /// # Errors
     /// [`ServiceError::NotInvited`] for everybody else.
@@ -113,9 +128,9 @@ impl Service {
         let (act, token, session) = self.arriving(Proof::Address, address);
         let mut stays = self.store.members_by_email(email).await?;
         stays.retain(|stay| stay.kind == MemberKind::Person);
-        // Of several the oldest: an invitation that somebody else accepted for them takes nothing away.
+        // Of several the oldest that began with a proof: where they land, no link decides that another opened.
         if let Some(member) = stays.into_iter().next() {
-            self.store.begin_session(&member, &session, &act).await?;
+            let member = self.store.begin_session(&member, &session, &act).await?;
             return Ok(SignedIn { member, token });
         }
         let mut open = self.store.invitations_of(email).await?;
@@ -123,20 +138,8 @@ impl Service {
         let Some((_invitation, hash)) = open.into_iter().next() else {
             return Err(ServiceError::NotInvited(email.clone()));
         };
-        let ids = self.new_member(&act);
-        let accepted = self
-            .store
-            .accept_invitation(&hash, ids, &session, &act)
-            .await?;
-        let member = accepted.ok_or_else(|| ServiceError::NotInvited(email.clone()))?;
-        Ok(SignedIn { member, token })
-    }
-
-    fn new_member(&self, act: &Act) -> (MembershipId, UserId) {
-        (
-            MembershipId::generate(act.at, &*self.entropy),
-            UserId::generate(act.at, &*self.entropy),
-        )
+        let accepted = self.accept(&hash, (act, token, session)).await?;
+        accepted.ok_or_else(|| ServiceError::NotInvited(email.clone()))
     }
 
     fn arriving(&self, proof: Proof, address: Option<IpAddr>) -> (Act, Token, NewSession) {
@@ -152,6 +155,8 @@ impl Service {
             id: SessionId::generate(at, &*self.entropy),
             token_hash: token.hash(),
             proof,
+            user_id: UserId::generate(at, &*self.entropy),
+            replaces: None,
             forget_before: at.minus(SESSION_LIFETIME),
         };
         (act, token, session)
@@ -197,6 +202,12 @@ impl Service {
             return Ok(None);
         };
         let member = self.store.member(key.membership_id).await?;
+        // Whom upstreams are told: who made a key before the address was proven may have been another.
+        let member = member.map(|member| Member {
+            user_id: key.user_id,
+            email_verified: key.email_verified,
+            ..member
+        });
         self.note_use(&key, address).await;
         let proof = if key.email_verified {
             Proof::Address
@@ -206,9 +217,7 @@ impl Service {
         let by = (Means::Key(key.id), proof);
         Ok(member.map(|member| Acting::new(self.clone(), member, by, address)))
     }
-}
 
-impl Service {
     /// Gateways note what passes them; this does not. Written at most once a minute for each key.
     async fn note_use(&self, key: &Key, address: Option<IpAddr>) {
         let now = self.clock.now();
@@ -244,13 +253,22 @@ pub struct Elsewhere {
 }
 
 impl Acting {
-    /// Every organisation of this person, this one included, oldest first; none where it is the only one.
+    /// The present memberships of this very person, in the store's order; none without a proof of the address, which
+    /// whoever came by an invitation link does not have.
+    async fn stays(&self) -> Result<Vec<Member>, ServiceError> {
+        if !self.has_proven_address() {
+            return Ok(Vec::new());
+        }
+        let (store, person) = (&self.service.store, self.member());
+        let mut stays = store.members_by_email(&person.email).await?;
+        stays.retain(|stay| stay.user_id == person.user_id);
+        Ok(stays)
+    }
+
+    /// Every organisation of this person, this one included; none where it is the only one, or where the address
+    /// is not proven.
     pub async fn organizations(&self) -> Result<Vec<Elsewhere>, ServiceError> {
-        let stays = self
-            .service
-            .store
-            .members_by_email(&self.member().email)
-            .await?;
+        let stays = self.stays().await?;
         if stays.len() < 2 {
             return Ok(Vec::new());
         }
@@ -265,31 +283,66 @@ impl Acting {
         Ok(named.collect())
     }
 
-    /// Goes on in another organisation of theirs: by a new session, and this one ends.
+    /// Goes on in another organisation of theirs: by a new session of the same proof and age, and this one ends.
+    ///
+    /// # Errors
+    /// [`ServiceError::AddressNotProven`] whatever is asked for, so that nothing is learned;
+    /// [`ServiceError::NoSuchMember`] of what is not theirs; that of the store when this session ended meanwhile.
     pub async fn switch_to(
         &self,
         membership: MembershipId,
         address: Option<IpAddr>,
     ) -> Result<SignedIn, ServiceError> {
-        let Means::Session(_) = self.means() else {
+        let Means::Session(id) = self.means() else {
             return Err(ServiceError::NoSuchMember(membership));
         };
-        let stays = self
-            .service
-            .store
-            .members_by_email(&self.member().email)
-            .await?;
-        let there = stays
-            .into_iter()
-            .find(|stay| stay.membership_id == membership);
-        let member = there.ok_or(ServiceError::NoSuchMember(membership))?;
-        let (act, token, session) = self.service.arriving(self.proof(), address);
-        self.service
-            .store
-            .begin_session(&member, &session, &act)
-            .await?;
-        self.sign_out().await?;
+        if !self.has_proven_address() {
+            return Err(ServiceError::AddressNotProven);
+        }
+        let mut stays = self.stays().await?.into_iter();
+        let there = stays.find(|stay| stay.membership_id == membership);
+        let there = there.ok_or(ServiceError::NoSuchMember(membership))?;
+        let (act, token, session) = self.going_on(id, address);
+        let store = &self.service.store;
+        let member = store.begin_session(&there, &session, &act).await?;
         Ok(SignedIn { member, token })
+    }
+
+    /// Makes a member of who was invited, as [`Service::accept_invitation`], by somebody who is signed in. Where
+    /// they have proven the address that is invited, it is this person who becomes a member, and this session ends.
+    ///
+    /// # Errors
+    /// As [`Service::accept_invitation`]; and that of the store when this session ended meanwhile.
+    pub async fn accept_invitation(
+        &self,
+        link: &Token,
+        address: Option<IpAddr>,
+    ) -> Result<SignedIn, ServiceError> {
+        let open = self.service.invitation(link).await?;
+        let arriving = match self.means() {
+            Means::Session(id)
+                if self.has_proven_address() && open.email == self.member().email =>
+            {
+                self.going_on(id, address)
+            }
+            Means::Session(_)
+            | Means::Key(_)
+            | Means::CommandLine
+            | Means::Gateway
+            | Means::SignIn => self.service.arriving(Proof::Membership, address),
+        };
+        let accepted = self.service.accept(&link.hash(), arriving).await?;
+        accepted.ok_or(ServiceError::LinkUsed)
+    }
+
+    /// What this session becomes.
+    fn going_on(&self, id: SessionId, address: Option<IpAddr>) -> (Act, Token, NewSession) {
+        let (act, token, session) = self.service.arriving(self.proof(), address);
+        let session = NewSession {
+            replaces: Some(id),
+            ..session
+        };
+        (act, token, session)
     }
 
     /// Ends the session by which they act. Of a key there is none.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::model::change::Sequence;
 use crate::model::clock::Timestamp;
-use crate::model::id::{KeyId, MembershipId, OrganizationId, SessionId};
+use crate::model::id::{KeyId, MembershipId, OrganizationId, SessionId, UserId};
 use crate::model::key::{Key, KeyHash};
 use crate::model::member::{Member, MemberKind, Name, Proof, Role};
 
@@ -145,6 +145,11 @@ pub struct NewSession {
     pub token_hash: KeyHash,
     /// What was proven by signing in.
     pub proof: Proof,
+    /// The id of the address's verified user, should this sign-in be what makes them.
+    pub user_id: UserId,
+    /// The session of the same browser whose place it takes: that one must still be there, ends with it, and
+    /// hands its age on.
+    pub replaces: Option<SessionId>,
     /// Sessions that began before are over anyway, and are forgotten.
     pub forget_before: Timestamp,
 }

@@ -222,9 +222,11 @@ pub(super) async fn accept(
             "email": member.email.as_str(),
             "role": member.role.as_str(),
             "invitation": open.id.to_string(),
+            "proof": new.proof.as_str(),
         }),
     };
     audit::append(transaction, &by_themselves, &deed).await?;
-    sessions::begin(transaction, &member, new, act).await?;
-    Ok(Some(member))
+    sessions::begin(transaction, &member, new, act)
+        .await
+        .map(Some)
 }

@@ -35,8 +35,9 @@ pub trait Management: Store {
     /// All organisations, oldest first.
     async fn organizations(&self) -> Result<Vec<Organization>, StoreError>;
 
-    /// Adds a member; the user is created, or found by address (then `member.user_id` and `name`
-    /// yield to what is known). [`StoreError::Exists`] when the user is a member already.
+    /// Adds a member whose address the caller vouches for: its verified user is created, or found (then
+    /// `member.user_id` and `name` yield to what is known). [`StoreError::Exists`] when the address is a
+    /// member already, verified or not.
     async fn add_member(&self, member: &Member, act: &Act) -> Result<Member, StoreError>;
 
     /// Adds a service account, whose address must be new.
@@ -50,7 +51,9 @@ pub trait Management: Store {
     /// The present members, oldest first; of one organisation or of all.
     async fn members(&self, of: Option<OrganizationId>) -> Result<Vec<Member>, StoreError>;
 
-    /// The present stays of this address, one for each organisation.
+    /// The present stays of this address, at most one in each organisation: first those that began with the
+    /// address proven, then those that began with an invitation link, each oldest first. What the latter may
+    /// reach is for the caller to judge.
     async fn members_by_email(&self, email: &EmailAddress) -> Result<Vec<Member>, StoreError>;
 
     /// A present member.
@@ -182,8 +185,9 @@ pub trait Management: Store {
         email: &EmailAddress,
     ) -> Result<Vec<(Invitation, KeyHash)>, StoreError>;
 
-    /// Makes a member of who was invited, and signs them in. None when the token opens nothing at
-    /// `act.at`: unknown, used, withdrawn or expired.
+    /// Makes a member of who was invited, and signs them in. Without a proof of the address it is a new user of
+    /// this organisation alone, of whom nothing else is known. None when the token opens nothing at `act.at`:
+    /// unknown, used, withdrawn or expired.
     async fn accept_invitation(
         &self,
         token: &KeyHash,
@@ -213,13 +217,15 @@ pub trait Management: Store {
         act: &Act,
     ) -> Result<Option<Member>, StoreError>;
 
-    /// Signs in a member whom somebody trusted has vouched for. [`StoreError::NotFound`] when they are gone.
+    /// Signs in a member whom somebody trusted has vouched for. With the address proven, unverified users of it
+    /// are joined to the verified one, and sessions without that proof end, in the same transaction.
+    /// [`StoreError::NotFound`] when they are gone; [`StoreError::MeansEnded`] when the session to be replaced is.
     async fn begin_session(
         &self,
         member: &Member,
         session: &NewSession,
         act: &Act,
-    ) -> Result<(), StoreError>;
+    ) -> Result<Member, StoreError>;
 
     /// The session with this token, of a present member; whether it has lasted too long is for the
     /// caller to judge.

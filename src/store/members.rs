@@ -7,10 +7,10 @@ use super::rows::{self, Columns};
 use super::{
     Clash, ListedMember, PageRequest, Revoked, RoleChange, StoreError, audit, invitations, log, sql,
 };
-use crate::model::audit::{Act, Action, Deed};
+use crate::model::audit::{Act, Action, Actor, Deed};
 use crate::model::change::Sequence;
 use crate::model::clock::Timestamp;
-use crate::model::id::{MembershipId, OrganizationId};
+use crate::model::id::{MembershipId, OrganizationId, UserId};
 use crate::model::member::{EmailAddress, Member, MemberKind, Name, Organization, Proof, Role};
 
 /// Above every id, which are hexadecimal after their prefix, in every collation.
@@ -124,6 +124,39 @@ async fn verified_user(
     }
     insert_user(transaction, member, Some(member.created_at)).await?;
     Ok(Value::text(member.user_id))
+}
+
+/// The address has been proven. Its verified user is found or made, and every other person who has it is joined
+/// to them: they accepted an invitation by its link alone. None of those is made the verified one, since it
+/// may have been somebody else, and their keys tell their own id to upstreams for good.
+pub(super) async fn join(
+    transaction: &mut impl Session,
+    proven: &Member,
+    spare: UserId,
+    act: &Act,
+) -> Result<(), StoreError> {
+    let user = Member {
+        user_id: spare,
+        created_at: act.at,
+        ..proven.clone()
+    };
+    let user_id = verified_user(transaction, &user).await?;
+    let address = vec![Value::text(&proven.email)];
+    let joined = read_all(&transaction.fetch(sql::UNJOINED, address).await?)?;
+    let values = vec![Value::text(&proven.email), user_id];
+    transaction.execute(sql::JOIN_USERS, values).await?;
+    // Other organisations' admins read this: not from where the person came.
+    let quiet = Act {
+        actor: Actor::System,
+        address: None,
+        ..act.clone()
+    };
+    for member in &joined {
+        let details = json!({ "email": member.email.as_str() });
+        let deed = deed(member, Action::AddressProven, details);
+        audit::append(transaction, &quiet, &deed).await?;
+    }
+    Ok(())
 }
 
 async fn insert_user(

@@ -10,7 +10,7 @@ use crate::model::audit::{Act, Action, Actor, Deed};
 use crate::model::clock::Timestamp;
 use crate::model::id::SessionId;
 use crate::model::key::KeyHash;
-use crate::model::member::{Member, MemberKind};
+use crate::model::member::{Member, MemberKind, Proof};
 
 statements! {
     INSERT_LINK = "INSERT INTO sign_in_links (token_hash, membership_id, created_at, expires_at) \
@@ -24,7 +24,7 @@ statements! {
     LINK_EXISTS = "SELECT COUNT(*) AS n FROM sign_in_links WHERE token_hash = $1";
     FORGET_LINKS = "DELETE FROM sign_in_links WHERE expires_at < $1";
     INSERT = "INSERT INTO sessions (id, token_hash, membership_id, created_at, seen_at, proof) \
-        VALUES ($1, $2, $3, $4, $4, $5)";
+        VALUES ($1, $2, $3, $4, $5, $6)";
     FORGET = "DELETE FROM sessions WHERE created_at < $1";
     /// By its token, of a member who is there: who was removed is signed out by that.
     FIND = concat!(
@@ -40,6 +40,11 @@ statements! {
         " AND m.id = (SELECT s.membership_id FROM sessions s WHERE s.id = $1)"
     );
     END = "UPDATE sessions SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL";
+    /// Those that began without a proof of the address.
+    UNPROVEN = "SELECT s.id FROM sessions s JOIN memberships m ON m.id = s.membership_id \
+        JOIN users u ON u.id = m.user_id WHERE u.email = $1 AND u.kind = 'person' \
+        AND s.proof = 'membership' AND s.ended_at IS NULL AND m.removed_at IS NULL ORDER BY s.id";
+    BEGAN = "SELECT created_at FROM sessions WHERE id = $1";
 }
 
 pub(super) async fn create_link(
@@ -91,44 +96,108 @@ pub(super) async fn sign_in(
     let Some(member) = row.as_ref().map(rows::member).transpose()? else {
         return Ok(None);
     };
-    begin(transaction, &member, new, act).await?;
-    Ok(Some(member))
+    begin(transaction, &member, new, act).await.map(Some)
 }
 
-/// A session of a member who has shown who they are.
+/// A session of a member who has shown who they are; as they stand after it.
 pub(super) async fn begin(
     transaction: &mut impl Connection,
     member: &Member,
     new: &NewSession,
     act: &Act,
-) -> Result<(), StoreError> {
-    let present = members::present(transaction, member.membership_id).await?;
-    // A service account has keys, and no way in.
-    if present.is_none_or(|it| it.kind == MemberKind::ServiceAccount) {
-        return Err(StoreError::NotFound(format!("the member {}", member.email)));
+) -> Result<Member, StoreError> {
+    let member = person(transaction, member).await?;
+    let began_at = match new.replaces {
+        Some(old) => replace(transaction, old, act).await?,
+        None => act.at,
+    };
+    match new.proof {
+        Proof::Address => prove(transaction, &member, new, act).await?,
+        Proof::Membership => {}
     }
-    transaction
-        .execute(FORGET, vec![new.forget_before.into()])
-        .await?;
+    let forget = vec![new.forget_before.into()];
+    transaction.execute(FORGET, forget).await?;
     let row = vec![
         Value::text(new.id),
         (&new.token_hash).into(),
         Value::text(member.membership_id),
+        began_at.into(),
         act.at.into(),
         Value::text(new.proof),
     ];
     transaction.execute(INSERT, row).await?;
+    // By now it may be another user.
+    let member = person(transaction, &member).await?;
     let by_themselves = Act {
-        actor: Actor::member(member),
+        actor: Actor::member(&member),
         ..act.clone()
     };
     let deed = Deed {
         organization: Some(member.organization_id),
         action: Action::SignedIn,
         subject: new.id.to_string(),
-        details: json!({}),
+        details: json!({ "proof": new.proof.as_str() }),
     };
-    audit::append(transaction, &by_themselves, &deed).await
+    audit::append(transaction, &by_themselves, &deed).await?;
+    Ok(member)
+}
+
+/// A present member with a way in: a service account has keys instead.
+async fn person(transaction: &mut impl Connection, member: &Member) -> Result<Member, StoreError> {
+    let present = members::present(transaction, member.membership_id).await?;
+    present
+        .filter(|it| it.kind == MemberKind::Person)
+        .ok_or_else(|| StoreError::NotFound(format!("the member {}", member.email)))
+}
+
+/// Ends the session whose place another takes; when it began. Who goes from one to the next gets no longer
+/// life by that.
+async fn replace(
+    transaction: &mut impl Connection,
+    old: SessionId,
+    act: &Act,
+) -> Result<Timestamp, StoreError> {
+    let id = || vec![Value::text(old)];
+    let row = transaction.first(MEMBER_OF, id()).await?;
+    let member = row.as_ref().map(rows::member).transpose()?;
+    let member = member.ok_or(StoreError::MeansEnded)?;
+    // The row is of the organisation that is left, and so is its actor.
+    let by_themselves = Act {
+        actor: Actor::member(&member),
+        ..act.clone()
+    };
+    if !finish(transaction, old, &by_themselves, json!({})).await? {
+        return Err(StoreError::MeansEnded);
+    }
+    let began = transaction.first(BEGAN, id()).await?;
+    began.ok_or(StoreError::MeansEnded)?.time("created_at")
+}
+
+/// The address is theirs for certain: whoever came in without proving it, came as somebody who may be another.
+async fn prove(
+    transaction: &mut impl Connection,
+    member: &Member,
+    new: &NewSession,
+    act: &Act,
+) -> Result<(), StoreError> {
+    members::join(transaction, member, new.user_id, act).await?;
+    let address = vec![Value::text(&member.email)];
+    let found = transaction.fetch(UNPROVEN, address).await?;
+    let unproven: Vec<SessionId> = found
+        .iter()
+        .map(|row| row.parsed("id"))
+        .collect::<Result<_, _>>()?;
+    drop(found);
+    let quiet = Act {
+        actor: Actor::System,
+        address: None,
+        ..act.clone()
+    };
+    for id in unproven {
+        let details = json!({ "because": Action::AddressProven.as_str() });
+        finish(transaction, id, &quiet, details).await?;
+    }
+    Ok(())
 }
 
 pub(super) async fn find(
@@ -163,9 +232,19 @@ pub(super) async fn end(
     id: SessionId,
     act: &Act,
 ) -> Result<(), StoreError> {
+    finish(transaction, id, act, json!({})).await.map(drop)
+}
+
+/// False: it had ended before.
+async fn finish(
+    transaction: &mut impl Connection,
+    id: SessionId,
+    act: &Act,
+    details: serde_json::Value,
+) -> Result<bool, StoreError> {
     let values = vec![Value::text(id), act.at.into()];
     if transaction.execute(END, values).await? == 0 {
-        return Ok(());
+        return Ok(false);
     }
     let row = transaction.first(MEMBER_OF, vec![Value::text(id)]).await?;
     let member = row.as_ref().map(rows::member).transpose()?;
@@ -173,7 +252,8 @@ pub(super) async fn end(
         organization: member.map(|member| member.organization_id),
         action: Action::SignedOut,
         subject: id.to_string(),
-        details: json!({}),
+        details,
     };
-    audit::append(transaction, act, &deed).await
+    audit::append(transaction, act, &deed).await?;
+    Ok(true)
 }

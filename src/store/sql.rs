@@ -15,12 +15,14 @@ macro_rules! statements {
 
 /// What [`super::rows::key`] reads. A key of a stay that is over is revoked, whatever its row says; one
 /// that was rotated ends no later than its rotation says. A key that was made before its owner's address was
-/// proven acts as the user of that organisation alone, whoever that turned out to be.
+/// proven acts as the user of that organisation alone, whoever that turned out to be. Whether it was proven is
+/// asked of the user too: somebody with a shell may have taken that back.
 macro_rules! key_columns {
     () => {
         "k.id, k.hash, k.hint, k.name, k.organization_id, k.membership_id, \
          CASE WHEN k.email_verified THEN COALESCE(u.joined_to, u.id) ELSE u.id END AS user_id, u.email, \
-         k.email_verified, COALESCE(k.chain_id, k.id) AS chain_id, k.parent_id, \
+         (k.email_verified AND (u.email_verified_at IS NOT NULL OR u.joined_to IS NOT NULL)) \
+             AS email_verified, COALESCE(k.chain_id, k.id) AS chain_id, k.parent_id, \
          k.scopes, m.role, k.created_at, \
          CASE WHEN r.ends_at IS NULL OR r.ends_at > k.expires_at THEN k.expires_at \
              ELSE r.ends_at END AS expires_at, \
@@ -175,6 +177,14 @@ statements! {
         VALUES ($1, $2, $3, $4, $5, $6)";
     /// The one user to whom an address belongs.
     VERIFIED_USER = "SELECT id FROM users WHERE email = $1 AND email_verified_at IS NOT NULL";
+    /// Members whose address nobody has proven yet.
+    UNJOINED = concat!(
+        present_members!(),
+        " AND u.email = $1 AND u.kind = 'person' AND u.email_verified_at IS NULL \
+         AND u.joined_to IS NULL ORDER BY m.id"
+    );
+    JOIN_USERS = "UPDATE users SET joined_to = $2 WHERE email = $1 AND kind = 'person' \
+        AND email_verified_at IS NULL AND joined_to IS NULL";
     PRESENT_STAYS = "SELECT COUNT(*) AS n FROM memberships m JOIN users u ON u.id = m.user_id \
         WHERE m.removed_at IS NULL AND m.organization_id = $1 AND u.email = $2";
     INSERT_MEMBERSHIP = "INSERT INTO memberships (id, organization_id, user_id, role, created_at) \
@@ -193,8 +203,12 @@ statements! {
          WHERE m.organization_id = $1 AND m.removed_at IS NULL AND m.id < $2 AND u.kind = $4 \
          ORDER BY m.id DESC LIMIT $3"
     );
-    MEMBERS_BY_EMAIL =
-        concat!(present_members!(), " AND u.email = $1 ORDER BY m.created_at, m.id");
+    /// What began with the address proven or vouched for comes before what began with a link.
+    MEMBERS_BY_EMAIL = concat!(
+        present_members!(),
+        " AND u.email = $1 ORDER BY CASE WHEN u.email_verified_at IS NULL THEN 1 ELSE 0 END, \
+         m.created_at, m.id"
+    );
     MEMBERSHIP_EXISTS = "SELECT COUNT(*) AS n FROM memberships WHERE id = $1";
     OTHER_OWNERS = "SELECT COUNT(*) AS n FROM memberships m JOIN users u ON u.id = m.user_id \
         WHERE m.organization_id = $1 AND m.id <> $2 AND m.role = 'owner' AND m.removed_at IS NULL \

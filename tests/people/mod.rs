@@ -3,6 +3,7 @@
 
 mod audit_log;
 mod keys;
+mod proofs;
 mod rights;
 mod way_in;
 

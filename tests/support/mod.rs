@@ -12,6 +12,7 @@ pub mod house;
 pub mod legitimate;
 pub mod node;
 pub mod postgres;
+pub mod provider;
 pub mod raw;
 pub mod scripted;
 pub mod tls;

@@ -252,7 +252,7 @@ impl<E: Engine> Management for Database<E> {
         member: &Member,
         session: &NewSession,
         act: &Act,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Member, StoreError> {
         act!(self.0, act, sessions::begin, member, session)
     }
 

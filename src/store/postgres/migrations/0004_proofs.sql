@@ -28,6 +28,16 @@ CREATE TRIGGER users_changed AFTER UPDATE ON users
 ALTER TABLE sessions ADD COLUMN proof TEXT NOT NULL DEFAULT 'membership'
     CHECK (proof IN ('membership', 'address'));
 
+-- Of these a session began by the operator's link or by an identity provider.
+UPDATE sessions SET proof = 'address' WHERE membership_id IN
+    (SELECT m.id FROM memberships m JOIN users u ON u.id = m.user_id WHERE u.email_verified_at IS NOT NULL);
+
+-- Of the others one may have come here from another organization, without having proven the address.
+UPDATE sessions SET ended_at = seen_at WHERE ended_at IS NULL AND membership_id IN
+    (SELECT m.id FROM memberships m JOIN users u ON u.id = m.user_id
+        WHERE u.email_verified_at IS NULL AND EXISTS (SELECT 1 FROM memberships other
+            WHERE other.user_id = m.user_id AND other.organization_id <> m.organization_id));
+
 -- `email_verified`: whoever made the key had proven the owner's address. `chain_id`: the first key of its
 -- rotations; NULL: itself. `parent_id`: the key with which it was made.
 ALTER TABLE keys ADD COLUMN email_verified BOOLEAN NOT NULL DEFAULT FALSE;

@@ -1,0 +1,265 @@
+//! What a session proved, and what it reaches by that.
+
+use genkan::model::audit::Action;
+use genkan::model::key::PresentedKey;
+use genkan::model::member::{Member, Proof, Role};
+use genkan::model::token::Token;
+use genkan::service::ServiceError;
+use genkan::service::acting::{Acting, NewInvitation, NewServiceAccount, RotationOverlap};
+use genkan::service::sign_in::{SESSION_IDLE_MAX, SESSION_LIFETIME, SignedIn};
+use genkan::store::StoreError;
+use std::time::Duration;
+
+use super::{Office, address, managing, own_key};
+
+async fn invite(by: &Acting, who: &str) -> Token {
+    let new = NewInvitation {
+        email: address(who),
+        name: "Invited".parse().unwrap(),
+        role: Role::Member,
+    };
+    by.invite(new).await.unwrap().1
+}
+
+impl Office {
+    async fn acting(&self, signed_in: &SignedIn) -> Option<Acting> {
+        let found = self.service.by_session(&signed_in.token, None).await;
+        found.unwrap()
+    }
+
+    async fn by_provider(&self, who: &str) -> Acting {
+        let email = address(who);
+        let signing_in = self.service.sign_in_by_address(&email, None);
+        let signed_in = signing_in.await.unwrap();
+        self.acting(&signed_in).await.expect("a session")
+    }
+
+    async fn stays(&self, who: &str) -> Vec<Member> {
+        let mut all = self.service.members(None).await.unwrap();
+        all.retain(|one| one.email == address(who));
+        all
+    }
+}
+
+#[tokio::test]
+async fn a_link_proves_one_membership_and_a_proven_address_joins_it_to_its_user() {
+    for office in Office::both().await {
+        let ryo = office.signed_in("ryo").await;
+        let link = invite(&ryo, "hana").await;
+        let opened = office.service.accept_invitation(&link, None).await.unwrap();
+        let thief = office.acting(&opened).await.unwrap();
+        let stays = office.stays("hana").await;
+        let (office_stay, rivals_stay) = (&stays[0], &stays[1]);
+        assert!(office_stay.email_verified && !rivals_stay.email_verified);
+        assert_ne!(office_stay.user_id, rivals_stay.user_id);
+        assert_eq!(rivals_stay.name.as_str(), "Invited");
+        assert_eq!(thief.proof(), Proof::Membership);
+        assert!(!thief.has_proven_address());
+        assert_eq!(thief.organizations().await.unwrap(), []);
+        for stay in &stays {
+            let refused = thief.switch_to(stay.membership_id, None).await;
+            assert!(matches!(refused, Err(ServiceError::AddressNotProven)));
+        }
+        let early = thief.create_key(own_key("early"), None).await.unwrap();
+        assert!(!early.key.key.email_verified);
+        assert_eq!(early.key.key.user_id, rivals_stay.user_id);
+
+        let before = office.service.audit_page(None, 0).await.unwrap().len();
+        let head = office.store().await.head().await.unwrap();
+        let hana = office.by_provider("hana").await;
+        assert!(hana.has_proven_address());
+        assert!(office.acting(&opened).await.is_none(), "signed out");
+        let joined = office.stays("hana").await;
+        assert!(joined.iter().all(|one| one.user_id == office_stay.user_id));
+        assert!(joined.iter().all(|one| one.email_verified));
+        assert_eq!(joined[1].name.as_str(), "Invited", "nor is the name told");
+        assert_eq!(hana.organizations().await.unwrap().len(), 2);
+        let store = office.store().await;
+        assert!(store.head().await.unwrap() > head, "gateways look anew");
+        let key = store
+            .look_up(&early.key.key.hash)
+            .await
+            .unwrap()
+            .key
+            .unwrap();
+        assert_eq!(key.user_id, rivals_stay.user_id, "for good");
+        assert!(!key.email_verified);
+
+        let rows = office.service.audit_page(None, 0).await.unwrap();
+        let told: Vec<_> = rows[before..]
+            .iter()
+            .map(|row| (row.action.as_str(), row.actor.as_str()))
+            .collect();
+        let own = office_stay.membership_id.to_string();
+        assert_eq!(
+            told,
+            [
+                (Action::AddressProven.as_str(), "system"),
+                (Action::SignedOut.as_str(), "system"),
+                (Action::SignedIn.as_str(), own.as_str()),
+            ]
+        );
+        for row in &rows[before..before + 2] {
+            let rivals = rivals_stay.organization_id.to_string();
+            assert_eq!(row.organization, Some(rivals));
+        }
+
+        // There, what the person makes is theirs.
+        let there = hana.switch_to(rivals_stay.membership_id, None).await;
+        let there = office.acting(&there.unwrap()).await.unwrap();
+        assert!(there.has_proven_address());
+        let overlap = RotationOverlap::For(Duration::from_hours(1));
+        let late = there.rotate_key(key.id, overlap).await.unwrap().key.key;
+        assert_eq!(
+            (late.user_id, late.email_verified),
+            (office_stay.user_id, true)
+        );
+        assert_eq!(office.service.verify_audit(|_| {}).await.unwrap().flaws, []);
+    }
+}
+
+#[tokio::test]
+async fn who_came_first_by_a_link_is_never_made_the_user_of_the_address() {
+    for office in Office::both().await {
+        // Two rivals invite who is nowhere yet.
+        let (ryo, jun) = (office.signed_in("ryo").await, office.signed_in("jun").await);
+        let mut early = Vec::new();
+        for by in [&ryo, &jun] {
+            let link = invite(by, "sora").await;
+            early.push(office.service.accept_invitation(&link, None).await.unwrap());
+        }
+        let [one, other] = [&early[0].member, &early[1].member];
+        assert_ne!(one.user_id, other.user_id, "of one organization each");
+        let sora = office.by_provider("sora").await;
+        let id = sora.member().user_id;
+        assert!(id != one.user_id && id != other.user_id);
+        assert_eq!(sora.organizations().await.unwrap().len(), 2);
+        for signed_in in &early {
+            assert!(office.acting(signed_in).await.is_none());
+        }
+        // Once more, after everything is known: nothing is made or joined again.
+        let again = office.by_provider("sora").await;
+        assert_eq!(again.member().user_id, id);
+        // Nor does a link that somebody opened decide where one lands.
+        let link = invite(&jun, "yuna").await;
+        let first = office.service.accept_invitation(&link, None).await.unwrap();
+        let added = office.add("yuna", Role::Owner, "Rivals").await;
+        for _ in 0..2 {
+            let yuna = office.by_provider("yuna").await;
+            assert_eq!(yuna.member().membership_id, added.membership_id);
+            assert_eq!(yuna.member().user_id, added.user_id);
+        }
+        assert_ne!(first.member.user_id, added.user_id);
+        // One more invitation by its link alone is one more user, until the next proof.
+        let mina = office.stays("mina").await[0].clone();
+        office
+            .service
+            .remove_member(&address("sora"), Some("Office"))
+            .await
+            .unwrap();
+        let link = invite(&jun, "sora").await;
+        let back = office.service.accept_invitation(&link, None).await.unwrap();
+        assert!(back.member.user_id != id && back.member.user_id != other.user_id);
+        assert_eq!(
+            again.organizations().await.unwrap(),
+            [],
+            "not before it is proven"
+        );
+        let third = again.switch_to(back.member.membership_id, None).await;
+        assert!(matches!(third, Err(ServiceError::NoSuchMember(_))));
+        let theirs = again.switch_to(mina.membership_id, None).await;
+        assert!(matches!(theirs, Err(ServiceError::NoSuchMember(_))));
+    }
+}
+
+#[tokio::test]
+async fn an_invitation_that_is_taken_up_by_a_proven_address_makes_its_verified_user() {
+    for office in Office::both().await {
+        let hana = office.signed_in("hana").await;
+        let first = invite(&hana, "sora").await;
+        let ryo = office.signed_in("ryo").await;
+        let second = invite(&ryo, "sora").await;
+        // The newest; the other waits for its link.
+        let sora = office.by_provider("sora").await;
+        assert!(sora.has_proven_address());
+        let stays = office.stays("sora").await;
+        assert_eq!(stays.len(), 1);
+        assert_eq!(stays[0].organization_id, ryo.member().organization_id);
+        let used = sora.accept_invitation(&second, None).await;
+        assert!(matches!(used, Err(ServiceError::LinkUsed)));
+        let both = sora.accept_invitation(&first, None).await.unwrap();
+        assert_eq!(both.member.user_id, sora.member().user_id);
+        let both = office.acting(&both).await.unwrap();
+        assert_eq!(both.organizations().await.unwrap().len(), 2);
+        // It took the place of the session before, which does nothing more.
+        let late = sora.switch_to(stays[0].membership_id, None).await;
+        assert!(matches!(
+            late,
+            Err(ServiceError::Store(StoreError::MeansEnded))
+        ));
+    }
+}
+
+#[tokio::test]
+async fn to_switch_makes_no_session_younger() {
+    for office in Office::both().await {
+        office.add("mina", Role::Member, "Rivals").await;
+        let mut here = office.by_provider("mina").await;
+        let steps = SESSION_LIFETIME.as_secs() / SESSION_IDLE_MAX.as_secs() * 2;
+        let mut token = None;
+        for _ in 0..steps {
+            let stays = office.stays("mina").await;
+            let other = stays
+                .iter()
+                .find(|stay| stay.membership_id != here.member().membership_id);
+            let there = here.switch_to(other.unwrap().membership_id, None).await;
+            let there = there.unwrap();
+            here = office.acting(&there).await.expect("not over yet");
+            token = Some(there.token);
+            office.clock.turn(SESSION_IDLE_MAX / 2);
+        }
+        let over = office.service.by_session(&token.unwrap(), None).await;
+        assert!(over.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_key_tells_what_its_maker_had_proven_and_acts_as_whom_it_tells() {
+    for office in Office::both().await {
+        let hana = office.signed_in("hana").await;
+        let link = invite(&hana, "sora").await;
+        let opened = office.service.accept_invitation(&link, None).await.unwrap();
+        let email = address("sora");
+        let promoting = office.service.change_role(&email, None, Role::Admin);
+        promoting.await.unwrap();
+        let sora = office.acting(&opened).await.unwrap();
+        let early = sora.create_key(managing("early"), None).await.unwrap();
+        let plain = early.plain.unwrap();
+        let by_key = async || {
+            let presented = PresentedKey::parse(plain.expose().as_bytes()).unwrap();
+            let acting = office.service.by_key(presented, None).await.unwrap();
+            acting.expect("a live key")
+        };
+        let id = opened.member.user_id;
+        let proven = office.by_provider("sora").await;
+        assert_ne!(proven.member().user_id, id);
+        let acting = by_key().await;
+        assert_eq!(acting.member().user_id, id, "not as who proved the address");
+        assert!(!acting.has_proven_address());
+        let child = acting.create_key(own_key("child"), None).await.unwrap();
+        assert!(!child.key.key.email_verified, "nor does what it makes");
+        assert_eq!(child.key.key.user_id, id);
+        let elsewhere = acting.switch_to(opened.member.membership_id, None).await;
+        assert!(matches!(elsewhere, Err(ServiceError::NoSuchMember(_))));
+        // A service account is nobody, whoever makes its keys.
+        let new = NewServiceAccount {
+            name: "bot".parse().unwrap(),
+            role: Role::Member,
+        };
+        let bot = proven.create_service_account(new, None).await.unwrap();
+        let mut of_bot = own_key("bot");
+        of_bot.owner = Some(bot.membership_id);
+        let made = proven.create_key(of_bot, None).await.unwrap().key.key;
+        assert_eq!((made.user_id, made.email_verified), (bot.user_id, false));
+    }
+}
