@@ -526,10 +526,13 @@ async fn what_an_instance_ended_is_told_with_its_acknowledgement() {
             .await
             .unwrap();
         for told in reports {
-            let found = store.reports(told.sequence).await.unwrap();
+            let found = store.reports(told.sequence, told.sequence).await.unwrap();
             assert_eq!(found, [(id, told)]);
         }
-        assert!(store.reports(Sequence::new(3)).await.unwrap().is_empty());
+        let [first, last, none] = [1, 2, 3].map(Sequence::new);
+        let both = store.reports(first, last).await.unwrap();
+        assert_eq!(both, reports.map(|told| (id, told)));
+        assert!(store.reports(none, none).await.unwrap().is_empty());
     }
 }
 
@@ -546,11 +549,11 @@ async fn everything_is_revoked_with_one_entry_of_one_organization_or_of_all() {
             with_key(&*store, member).await;
         }
         let revoked = store
-            .revoke_everything(Some(ours.id), &act())
+            .revoke_everything(Some(ours.id), None, &act())
             .await
             .unwrap();
         assert_eq!((revoked.sequence, revoked.keys), (Sequence::new(4), 2));
-        let all = store.revoke_everything(None, &act()).await.unwrap();
+        let all = store.revoke_everything(None, None, &act()).await.unwrap();
         assert_eq!((all.sequence, all.keys), (Sequence::new(5), 1));
         assert!(store.keys(KeyFilter::default()).await.unwrap().is_empty());
         let entries = [

@@ -319,11 +319,15 @@ impl Invalidate for Authenticator {
                 self.memory.dead_foreign.invalidate(&hash);
                 None
             }
-            ChangeKind::EverythingRevoked(of) => {
-                let accepted = self
-                    .memory
-                    .accepted(|owner| of.is_none_or(|of| of == owner.organization_id));
+            ChangeKind::EverythingRevoked(None) => {
+                let accepted = self.memory.accepted(|_everybody| true);
                 self.memory.known.invalidate_all();
+                accepted
+            }
+            // The keys of others stay, with their rates: one tenant's emergency loads nobody's database.
+            ChangeKind::EverythingRevoked(Some(of)) => {
+                let accepted = self.memory.accepted(|owner| owner.organization_id == of);
+                self.memory.forget(|owner| owner.organization_id == of);
                 accepted
             }
             // Their keys are found by the tombstone when they are next used.
@@ -361,6 +365,9 @@ mod tests {
     use super::*;
     use crate::config;
     use crate::model::clock::SystemClock;
+    use crate::model::id::OrganizationId;
+    use crate::model::key::PlainKey;
+    use crate::model::random::SystemEntropy;
     use crate::store;
 
     /// On a new SQLite, with a lease for this long.
@@ -425,5 +432,108 @@ mod tests {
         });
         assert!(authenticator.ask(&unknown).await.is_err());
         assert!(authenticator.lookups() > 1);
+    }
+
+    /// A key of a new organization; its hash.
+    async fn founded(store: &dyn store::Management, name: &str) -> (OrganizationId, KeyHash) {
+        use crate::model::id::{MembershipId, UserId};
+        use crate::model::key::Key;
+        use crate::model::member::{Member, MemberKind, Organization, Role};
+        use crate::model::scope::Scopes;
+
+        let (now, entropy) = (SystemClock.now(), &SystemEntropy);
+        let act = crate::model::audit::Act::of_operator(now);
+        let organization = Organization {
+            id: OrganizationId::generate(now, entropy),
+            name: name.parse().unwrap(),
+            created_at: now,
+        };
+        store
+            .create_organization(&organization, &act)
+            .await
+            .unwrap();
+        let owner = Member {
+            membership_id: MembershipId::generate(now, entropy),
+            organization_id: organization.id,
+            user_id: UserId::generate(now, entropy),
+            email: format!("owner@{name}.example").parse().unwrap(),
+            email_verified: true,
+            name: name.parse().unwrap(),
+            kind: MemberKind::Person,
+            role: Role::Owner,
+            created_at: now,
+        };
+        let owner = store.add_member(&owner, &act).await.unwrap();
+        let plain = PlainKey::generate(entropy);
+        let id = KeyId::generate(now, entropy);
+        let key = Key {
+            id,
+            hash: plain.hash(),
+            hint: plain.hint(),
+            name: name.parse().unwrap(),
+            organization_id: organization.id,
+            membership_id: owner.membership_id,
+            user_id: owner.user_id,
+            email: owner.email,
+            email_verified: true,
+            chain_id: id,
+            parent_id: None,
+            scopes: Scopes::DEFAULT,
+            created_at: now,
+            expires_at: None,
+            revoked_at: None,
+        };
+        store.create_key(&key, None, &act).await.unwrap();
+        (organization.id, plain.hash())
+    }
+
+    #[tokio::test]
+    async fn one_organizations_end_of_all_keys_leaves_what_is_remembered_of_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = config::Store::Sqlite {
+            path: folder.path().join("genkan.db"),
+        };
+        let store = store::open(&place).await.unwrap();
+        let (ours, our_key) = founded(&*store, "ours").await;
+        let (_theirs, their_key) = founded(&*store, "theirs").await;
+        let lease = Arc::new(Lease::default());
+        lease.extend(SystemClock.boot(), Duration::from_hours(1));
+        let authenticator = Authenticator::new(
+            Arc::clone(&store) as Arc<dyn Store>,
+            Arc::new(SystemClock),
+            (lease, Arc::default()),
+            &Limits::default(),
+            Handle::current(),
+        );
+        for hash in [&our_key, &their_key] {
+            authenticator.ask(hash).await.unwrap();
+        }
+        let revoking = |sequence, of| {
+            authenticator.apply(&Change {
+                sequence: Sequence::new(sequence),
+                kind: ChangeKind::EverythingRevoked(of),
+                at: SystemClock.now(),
+            })
+        };
+        let remembers = |hash| {
+            matches!(
+                authenticator.memory.get(hash, Budget::Own),
+                Some(Answer::Known(_))
+            )
+        };
+        assert!(revoking(3, Some(ours)).is_some(), "it was accepted");
+        assert!(!remembers(&our_key) && remembers(&their_key));
+        assert!(matches!(
+            authenticator.decide(&our_key, Budget::Own),
+            Decision::Ask(_)
+        ));
+        assert!(matches!(
+            authenticator.decide(&their_key, Budget::Own),
+            Decision::Admit(_)
+        ));
+        assert_eq!(authenticator.lookups(), 2);
+        revoking(4, None);
+        assert!(!remembers(&their_key));
+        store.close().await;
     }
 }

@@ -70,6 +70,15 @@ impl Memory {
         }
     }
 
+    /// Forgets the callers that `whose` picks. One that comes in meanwhile is forbidden by the tombstone.
+    pub(super) fn forget(&self, whose: impl Fn(&Principal) -> bool) {
+        for (hash, caller) in &self.known {
+            if whose(caller.principal()) {
+                self.known.invalidate(&*hash);
+            }
+        }
+    }
+
     /// When a request was last accepted of those callers that `whose` picks.
     pub(super) fn accepted(&self, whose: impl Fn(&Principal) -> bool) -> Option<BootInstant> {
         let theirs = self

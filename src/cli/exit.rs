@@ -132,6 +132,7 @@ fn of_store(error: &StoreError) -> Exit {
         | StoreError::LastOwner(_)
         | StoreError::RoleLost
         | StoreError::MeansEnded
+        | StoreError::BeyondKey(_)
         | StoreError::Conflict(_) => Exit::Forbidden,
         StoreError::Unavailable(_)
         | StoreError::Locked(_)
@@ -151,6 +152,7 @@ fn of_service(error: &ServiceError) -> Exit {
         | ServiceError::UnknownOrganization(_)
         | ServiceError::NoOrganization
         | ServiceError::UnknownKey(_)
+        | ServiceError::UnknownSession(_)
         | ServiceError::NoSuchMember(_)
         | ServiceError::NoSuchInvitation(_) => Exit::NotFound,
         ServiceError::WhichOrganization(_)
@@ -165,6 +167,7 @@ fn of_service(error: &ServiceError) -> Exit {
         | ServiceError::ServiceAccountSignsIn
         | ServiceError::LinkUsed
         | ServiceError::NotInvited(_)
+        | ServiceError::NotConfirmed
         | ServiceError::OverlapTooLong
         | ServiceError::SilenceOutOfBounds
         | ServiceError::FirstMustOwn(_) => Exit::Forbidden,

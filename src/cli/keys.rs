@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::exit::Failure;
 use super::place::Place;
 use super::table::{self, Output, Rows};
-use super::{duration, settled};
+use super::{duration, revoke, settled};
 use crate::model::clock::Timestamp;
 use crate::model::id::KeyId;
 use crate::model::key::{Key, KeyHash, PlainKey};
@@ -27,9 +27,10 @@ pub(super) enum Keys {
     /// Show everything that is known of a key.
     Show(Show),
     /// End a key, and wait until every gateway obeys.
-    Revoke(Revoke),
-    /// End every key at once, of one organization or of all: the red button.
-    RevokeAll(RevokeAll),
+    Revoke(revoke::Revoke),
+    /// End every key at once, of one organization or of all, and the ways in by which somebody would make new
+    /// ones: the red button.
+    RevokeAll(revoke::RevokeAll),
     /// Take over a key of another system by its SHA-256.
     Import(Import),
 }
@@ -90,31 +91,6 @@ pub(super) struct Show {
     /// How to print it.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
-    #[command(flatten)]
-    place: Place,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Revoke {
-    /// The key's id.
-    id: KeyId,
-    #[command(flatten)]
-    wait: settled::Wait,
-    #[command(flatten)]
-    place: Place,
-}
-
-#[derive(Debug, Args)]
-#[group(id = "whose", required = true, multiple = false, args = ["organization", "everybody"])]
-pub(super) struct RevokeAll {
-    /// Every key of this organization.
-    #[arg(long, value_name = "NAME|ID")]
-    organization: Option<String>,
-    /// Every key of every organization.
-    #[arg(long)]
-    everybody: bool,
-    #[command(flatten)]
-    wait: settled::Wait,
     #[command(flatten)]
     place: Place,
 }
@@ -258,44 +234,7 @@ impl Show {
     }
 }
 
-impl Revoke {
-    async fn run(&self) -> Result<(), Failure> {
-        self.place
-            .with_service(async |service| self.revoke(&service).await)
-            .await
-    }
-
-    async fn revoke(&self, service: &Service) -> Result<(), Failure> {
-        let revoked = service.revoke_key(self.id).await?;
-        let done = if revoked.was_revoked {
-            "was revoked already"
-        } else {
-            "revoked"
-        };
-        self.wait.settle(service, revoked.revocation(), done).await
-    }
-}
-
-impl RevokeAll {
-    async fn run(&self) -> Result<(), Failure> {
-        self.place
-            .with_service(async |service| self.revoke(&service).await)
-            .await
-    }
-
-    async fn revoke(&self, service: &Service) -> Result<(), Failure> {
-        let organization = self.organization.as_deref();
-        let (revoked, revocation) = service.revoke_everything(organization).await?;
-        let done = match revoked.keys {
-            0 => "there was no live key".to_owned(),
-            1 => "revoked 1 key".to_owned(),
-            many => format!("revoked {many} keys"),
-        };
-        self.wait.settle(service, revocation, &done).await
-    }
-}
-
-fn rows(keys: &[Key], now: Timestamp) -> Rows<8> {
+fn rows(keys: &[Key], now: Timestamp) -> Rows<9> {
     let values = keys.iter().map(|key| {
         [
             key.id.to_string().into(),
@@ -306,6 +245,7 @@ fn rows(keys: &[Key], now: Timestamp) -> Rows<8> {
             table::time(key.created_at),
             key.expires_at.map_or(Value::Null, table::time),
             key.state(now).as_str().into(),
+            parent(key),
         ]
     });
     let fields = [
@@ -317,6 +257,7 @@ fn rows(keys: &[Key], now: Timestamp) -> Rows<8> {
         "created_at",
         "expires_at",
         "state",
+        "parent",
     ];
     Rows {
         fields,
@@ -324,7 +265,7 @@ fn rows(keys: &[Key], now: Timestamp) -> Rows<8> {
     }
 }
 
-fn record(key: &Key, now: Timestamp) -> Rows<13> {
+fn record(key: &Key, now: Timestamp) -> Rows<15> {
     let fields = [
         "id",
         "key",
@@ -339,6 +280,8 @@ fn record(key: &Key, now: Timestamp) -> Rows<13> {
         "expires_at",
         "revoked_at",
         "state",
+        "parent",
+        "chain",
     ];
     let values = [
         key.id.to_string().into(),
@@ -354,11 +297,19 @@ fn record(key: &Key, now: Timestamp) -> Rows<13> {
         key.expires_at.map_or(Value::Null, table::time),
         key.revoked_at.map_or(Value::Null, table::time),
         key.state(now).as_str().into(),
+        parent(key),
+        key.chain_id.to_string().into(),
     ];
     Rows {
         fields,
         values: vec![values],
     }
+}
+
+/// The key with which it was made.
+fn parent(key: &Key) -> Value {
+    key.parent_id
+        .map_or(Value::Null, |id| id.to_string().into())
 }
 
 fn scopes(key: &Key) -> Value {
@@ -446,6 +397,6 @@ mod tests {
             revoked_at: Some(Timestamp::from_millis(1_000)),
         };
         let list = serde_json::to_string(&rows(&[key], Timestamp::from_millis(2_000))).unwrap();
-        insta::assert_snapshot!(list, @r#"[{"id":"key_00000000000000000000000000000000","key":"gk_…abcd","name":"玄関","member":"hana@example.com","scopes":["api","mcp"],"created_at":"1970-01-01T00:00:00Z","expires_at":null,"state":"revoked"}]"#);
+        insta::assert_snapshot!(list, @r#"[{"id":"key_00000000000000000000000000000000","key":"gk_…abcd","name":"玄関","member":"hana@example.com","scopes":["api","mcp"],"created_at":"1970-01-01T00:00:00Z","expires_at":null,"state":"revoked","parent":null}]"#);
     }
 }

@@ -14,7 +14,9 @@ mod members;
 mod organizations;
 mod place;
 pub mod probe;
+mod revoke;
 mod serve;
+mod sessions;
 mod settled;
 mod sign_in_link;
 mod status;
@@ -53,6 +55,9 @@ enum Command {
     Organizations(organizations::Organizations),
     /// Print a link with which a member signs in to the console, once.
     SignInLink(sign_in_link::SignInLink),
+    /// List and end sessions of the console.
+    #[command(subcommand)]
+    Sessions(sessions::Sessions),
     /// Check and export the audit log.
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -75,6 +80,7 @@ impl Cli {
             Command::Members(members) => members.run().await,
             Command::Organizations(organizations) => organizations.run().await,
             Command::SignInLink(link) => link.run().await,
+            Command::Sessions(sessions) => sessions.run().await,
             Command::Audit(audit) => audit.run().await,
             Command::Status(status) => status.run().await,
             Command::Healthcheck(healthcheck) => healthcheck.run().await,

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 use clap::Args;
+use serde::Serialize;
 
 use super::exit::Failure;
 use super::table::{self, Output};
@@ -31,21 +32,65 @@ impl Wait {
         revocation: Revocation,
         done: &str,
     ) -> Result<(), Failure> {
+        self.settle_counted(service, revocation, (done, None)).await
+    }
+
+    /// The same, with how many of each were ended, for programs.
+    pub(super) async fn settle_counted(
+        &self,
+        service: &Service,
+        revocation: Revocation,
+        (done, ended): (&str, Option<Ended>),
+    ) -> Result<(), Failure> {
         match (self.no_wait, self.output) {
             (true, Output::Table) => Ok(writeln!(
                 anstream::stderr(),
                 "{done}; committed, not waited for"
             )?),
-            (true, Output::Json) => table::print_json(&serde_json::json!({
-                "sequence": revocation.sequence.get(),
-                "committed": true,
-                "settled_at": null,
-            })),
+            (true, Output::Json) => table::print_json(&Counted {
+                of: &serde_json::json!({
+                    "sequence": revocation.sequence.get(),
+                    "committed": true,
+                    "settled_at": null,
+                }),
+                ended,
+            }),
             (false, Output::Table) => tell(done, &service.settle_revocation(revocation).await?),
-            (false, Output::Json) => {
-                table::print_json(&service.settle_revocation(revocation).await?)
-            }
+            (false, Output::Json) => table::print_json(&Counted {
+                of: &service.settle_revocation(revocation).await?,
+                ended,
+            }),
         }
+    }
+}
+
+/// How much a revocation ended. Null: it was not to end that.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Ended {
+    /// Keys that were not revoked before.
+    pub(super) keys: u64,
+    /// Sessions of the console.
+    pub(super) sessions: Option<u64>,
+    /// Links that would have begun one.
+    pub(super) sign_in_links: Option<u64>,
+    /// Invitations.
+    pub(super) invitations: Option<u64>,
+}
+
+/// A receipt, and what was ended, where it was more than one thing.
+#[derive(Serialize)]
+struct Counted<'a, T> {
+    #[serde(flatten)]
+    of: &'a T,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended: Option<Ended>,
+}
+
+/// So many of something, in words.
+pub(super) fn counted(number: u64, one: &str) -> String {
+    match number {
+        1 => format!("1 {one}"),
+        many => format!("{many} {one}s"),
     }
 }
 

@@ -1,7 +1,7 @@
 //! One's own keys, and the organisation's.
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Form, Path, Query, State};
 use axum::response::Response;
 use serde::Deserialize;
 
@@ -13,7 +13,7 @@ use super::view::{KeyRow, TrafficView};
 use super::visitor::Visitor;
 use crate::manage::Problem;
 use crate::model::id::{KeyId, MembershipId};
-use crate::service::acting;
+use crate::service::{ServiceError, acting};
 use crate::store::{ListedKey, PageRequest};
 
 /// Rows of a page.
@@ -53,10 +53,19 @@ struct EndPage {
     page: Page,
     row: KeyRow,
     traffic: TrafficView,
+    origin: Origin,
     /// `delete`, of one's own; `revoke`, of the organisation's.
     verb: &'static str,
     action: String,
     back: &'static str,
+}
+
+/// Where a key comes from, and what comes from it.
+struct Origin {
+    /// The key with which it was made: its name, or else its id.
+    parent: Option<String>,
+    /// How many live keys come from it.
+    children: u64,
 }
 
 type Shown = Result<Response, Failure>;
@@ -118,18 +127,43 @@ pub(super) async fn list_all(
     }))
 }
 
+/// What is asked before a key ends.
+struct Asked {
+    page: Page,
+    row: KeyRow,
+    traffic: TrafficView,
+    origin: Origin,
+}
+
 async fn ask(
     console: &Console,
     visitor: &Visitor,
     id: &str,
     section: Section,
-) -> Result<(Page, KeyRow, TrafficView), Failure> {
+) -> Result<Asked, Failure> {
     let listed = find(visitor, id).await?;
-    let asking = visitor.acting.traffic(listed.key.id);
+    let acting = &visitor.acting;
+    let asking = acting.traffic(listed.key.id);
     let traffic = asking.await.map_err(visitor.failed())?;
+    let asking = acting.descendants(listed.key.id);
+    let children = asking.await.map_err(visitor.failed())?.live;
+    let parent = match listed.key.parent_id {
+        // It may be one that whoever looks does not see.
+        Some(id) => Some(match acting.key(id).await {
+            Ok(parent) => parent.key.name.to_string(),
+            Err(ServiceError::UnknownKey(_)) => id.to_string(),
+            Err(error) => return Err(visitor.failed()(error)),
+        }),
+        None => None,
+    };
     let page = Page::of(visitor, section);
     let row = KeyRow::new(&listed, &page, console.service.now());
-    Ok((page, row, traffic.into()))
+    Ok(Asked {
+        page,
+        row,
+        traffic: traffic.into(),
+        origin: Origin { parent, children },
+    })
 }
 
 pub(super) async fn find(visitor: &Visitor, id: &str) -> Result<ListedKey, Failure> {
@@ -144,12 +178,13 @@ pub(super) async fn ask_delete(
     visitor: Visitor,
     Path(id): Path<String>,
 ) -> Shown {
-    let (page, row, traffic) = ask(&console, &visitor, &id, Section::Keys).await?;
+    let asked = ask(&console, &visitor, &id, Section::Keys).await?;
     Ok(render(&EndPage {
-        page,
-        traffic,
-        action: format!("/keys/{}/delete", row.id),
-        row,
+        action: format!("/keys/{}/delete", asked.row.id),
+        page: asked.page,
+        row: asked.row,
+        traffic: asked.traffic,
+        origin: asked.origin,
         verb: "delete",
         back: "/keys",
     }))
@@ -160,35 +195,62 @@ pub(super) async fn ask_revoke(
     visitor: Visitor,
     Path(id): Path<String>,
 ) -> Shown {
-    let (page, row, traffic) = ask(&console, &visitor, &id, Section::OrganizationKeys).await?;
+    let asked = ask(&console, &visitor, &id, Section::OrganizationKeys).await?;
     Ok(render(&EndPage {
-        page,
-        traffic,
-        action: format!("/organization/keys/{}/revoke", row.id),
-        row,
+        action: format!("/organization/keys/{}/revoke", asked.row.id),
+        page: asked.page,
+        row: asked.row,
+        traffic: asked.traffic,
+        origin: asked.origin,
         verb: "revoke",
         back: "/organization/keys",
     }))
 }
 
-pub(super) async fn delete(visitor: Visitor, Path(id): Path<String>) -> Shown {
-    end(&visitor, &id, Section::Keys, "/keys").await
+/// What ends with a key.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct EndForm {
+    /// Ticked: the keys that come from it too.
+    children: Option<String>,
 }
 
-pub(super) async fn revoke(visitor: Visitor, Path(id): Path<String>) -> Shown {
-    let (section, back) = (Section::OrganizationKeys, "/organization/keys");
-    end(&visitor, &id, section, back).await
+pub(super) async fn delete(
+    visitor: Visitor,
+    Path(id): Path<String>,
+    Form(wanted): Form<EndForm>,
+) -> Shown {
+    let place = (Section::Keys, "/keys");
+    end(&visitor, &id, &wanted, place).await
 }
 
-async fn end(visitor: &Visitor, id: &str, section: Section, back: &'static str) -> Shown {
+pub(super) async fn revoke(
+    visitor: Visitor,
+    Path(id): Path<String>,
+    Form(wanted): Form<EndForm>,
+) -> Shown {
+    let place = (Section::OrganizationKeys, "/organization/keys");
+    end(&visitor, &id, &wanted, place).await
+}
+
+async fn end(
+    visitor: &Visitor,
+    id: &str,
+    wanted: &EndForm,
+    (section, back): (Section, &'static str),
+) -> Shown {
     let id = find(visitor, id).await?.key.id;
-    let ending = visitor.acting.revoke_key(id);
-    let revoked = ending.await.map_err(visitor.failed())?;
+    let with_children = wanted.children.is_some();
+    let revoked = if with_children {
+        visitor.acting.revoke_key_with_children(id).await
+    } else {
+        visitor.acting.revoke_key(id).await
+    };
+    let revoked = revoked.map_err(visitor.failed())?;
     let ended = Ended {
         section,
         revocation: revoked.revocation(),
         was_revoked: revoked.was_revoked,
-        keys: None,
+        keys: with_children.then_some(revoked.keys),
         back,
         notice: None,
     };

@@ -145,7 +145,19 @@ pub async fn settle(
     sequence: Sequence,
     at_most: Duration,
 ) -> Result<Receipt, SettleError> {
+    settle_all(store, clock, (sequence, sequence), at_most).await
+}
+
+/// As [`settle`], of a change with several entries of the log, from the first to the last: the receipt tells
+/// what all of them ended.
+pub async fn settle_all(
+    store: &dyn Store,
+    clock: &dyn Clock,
+    (first, sequence): (Sequence, Sequence),
+    at_most: Duration,
+) -> Result<Receipt, SettleError> {
     let mut wait = Wait {
+        first,
         begun: clock.boot(),
         waiting: BTreeSet::new(),
         receipt: Receipt {
@@ -189,6 +201,8 @@ const fn may_pass(error: &StoreError) -> bool {
 
 /// Who was seen behind the change and has not obeyed yet, and what is known of the others.
 struct Wait {
+    /// The first entry of the change; its last is the receipt's.
+    first: Sequence,
     begun: BootInstant,
     waiting: BTreeSet<InstanceId>,
     receipt: Receipt,
@@ -255,13 +269,14 @@ impl Wait {
     /// people, not for safety.
     async fn told(self, store: &dyn Store) -> Receipt {
         let mut receipt = self.receipt;
-        let reports = store.reports(receipt.sequence).await.unwrap_or_default();
+        let reports = store.reports(self.first, receipt.sequence).await;
+        let reports = reports.unwrap_or_default();
         for (id, report) in reports {
             receipt.streams_cut += report.streams_cut;
             receipt.last_accepted_at = receipt.last_accepted_at.max(report.last_accepted_at);
             if let Some(known) = receipt.instances.iter_mut().find(|it| it.id == id) {
-                known.streams_cut = report.streams_cut;
-                known.last_accepted_at = report.last_accepted_at;
+                known.streams_cut += report.streams_cut;
+                known.last_accepted_at = known.last_accepted_at.max(report.last_accepted_at);
             }
         }
         receipt

@@ -89,7 +89,7 @@ impl Fields {
         match parsed {
             Ok(value) => Some(value),
             Err(rule) => {
-                self.errors.push(FieldError { field, rule });
+                self.errors.push(FieldError::new(field, rule));
                 None
             }
         }

@@ -13,11 +13,9 @@ use super::etag::{IfMatch, tagged};
 use super::idempotency;
 use super::page::{Page, PageQuery, Paged};
 use super::problem::{Code, Problem, ProblemBody};
-use super::settled::{Wait, WaitQuery};
-use super::shapes::{Key, NewKey, ReceiptShape, Usage};
+use super::shapes::{Key, NewKey, Usage};
 use crate::model::id::KeyId;
 use crate::model::member::Name;
-use crate::service::Revocation;
 use crate::service::acting::{CreatedKey, NewOwnKey};
 
 /// Which keys.
@@ -29,6 +27,16 @@ struct Which {
     revoked: bool,
     /// Only those of this member or service account.
     owner: Option<String>,
+    /// Only those that were made with this key, or with another one of its rotations.
+    parent: Option<String>,
+}
+
+impl Which {
+    /// A parameter that is an id. One that cannot be an id is of nothing.
+    fn id<T: std::str::FromStr>(text: Option<&str>) -> Result<Option<T>, Problem> {
+        let parsed = text.map(str::parse::<T>).transpose();
+        parsed.map_err(|_not_an_id| Code::NotFound.into())
+    }
 }
 
 fn which(uri: &axum::http::Uri) -> Result<Which, Problem> {
@@ -40,7 +48,12 @@ fn which(uri: &axum::http::Uri) -> Result<Which, Problem> {
 /// One's own keys, newest first.
 #[utoipa::path(
     get, path = "/api/v1/keys", operation_id = "listKeys", tag = "keys",
-    params(PageQuery, ("revoked" = Option<bool>, Query, description = "Also those that are revoked.")),
+    params(
+        PageQuery,
+        ("revoked" = Option<bool>, Query, description = "Also those that are revoked."),
+        ("parent" = Option<String>, Query, description = "Only those that were made with this key, or \
+            with another one of its rotations."),
+    ),
     responses(
         (status = 200, body = Page<Key>),
         (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
@@ -52,7 +65,9 @@ pub(super) async fn list(
     Paged(page): Paged<KeyId>,
     uri: axum::http::Uri,
 ) -> Result<Json<Page<Key>>, Problem> {
-    let found = acting.own_keys(page, which(&uri)?.revoked).await?;
+    let which = which(&uri)?;
+    let parent = Which::id(which.parent.as_deref())?;
+    let found = acting.keys_made_with(parent, page, which.revoked).await?;
     let now = manage.service.now();
     let cursor = |listed: &crate::store::ListedKey| listed.key.id.to_string();
     Ok(Json(Page::of(found, cursor, |listed| {
@@ -76,11 +91,10 @@ pub(super) async fn list_all(
     uri: axum::http::Uri,
 ) -> Result<Json<Page<Key>>, Problem> {
     let which = which(&uri)?;
-    let owner = match which.owner {
-        Some(text) => Some(text.parse().map_err(|_not_an_id| Code::NotFound)?),
-        None => None,
-    };
-    let found = acting.organization_keys(owner, page, which.revoked).await?;
+    let owner = Which::id(which.owner.as_deref())?;
+    let parent = Which::id(which.parent.as_deref())?;
+    let found = acting.organization_keys_made_with((owner, parent), page, which.revoked);
+    let found = found.await?;
     let now = manage.service.now();
     let cursor = |listed: &crate::store::ListedKey| listed.key.id.to_string();
     Ok(Json(Page::of(found, cursor, |listed| {
@@ -96,7 +110,8 @@ pub(super) struct CreateKey {
     name: String,
     /// `api`, `mcp`, `manage`. Absent: `api` and `mcp`.
     scopes: Option<Vec<String>>,
-    /// Seconds until it expires, at most ten years (315360000). Absent: it does not.
+    /// Seconds until it expires, at most ten years (315360000). Absent: it does not; or, made with a key that
+    /// does, it ends with that.
     expires_in_s: Option<u64>,
     /// A service account, by its id. Absent: oneself.
     owner: Option<String>,
@@ -119,7 +134,8 @@ impl CreateKey {
     }
 }
 
-/// Makes a key, for oneself or for a service account. Its text is in this answer and nowhere else.
+/// Makes a key, for oneself or for a service account. Its text is in this answer and nowhere else. A key that is
+/// made with a key is its child: it may be used for nothing that the parent may not, and ends no later.
 #[utoipa::path(
     post, path = "/api/v1/keys", operation_id = "createKey", tag = "keys", request_body = CreateKey,
     params(("Idempotency-Key" = Option<String>, Header, description = "A request that is sent again \
@@ -228,43 +244,4 @@ pub(super) async fn rename(
     if_match.holds(&Key::new(listed, manage.service.now()))?;
     let renamed = acting.rename_key(id, &from, &to).await?;
     Ok(tagged(Key::new(renamed, manage.service.now())))
-}
-
-/// Ends a key, and answers once every gateway obeys: one's own, or, for admins and owners, anybody's.
-#[utoipa::path(
-    delete, path = "/api/v1/keys/{id}", operation_id = "revokeKey", tag = "keys",
-    params(("id" = String, Path, description = "`key_…`"), WaitQuery),
-    responses(
-        (status = 200, body = ReceiptShape, description = "Every gateway obeys."),
-        (status = 202, body = ReceiptShape, description = "Committed, not waited for."),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
-    )
-)]
-pub(super) async fn revoke(
-    Caller(acting): Caller,
-    path: Path<String>,
-    wait: Wait,
-) -> Result<Response, Problem> {
-    let revoked = acting.revoke_key(body::id(path)?).await?;
-    wait.answer(&acting, revoked.revocation()).await
-}
-
-/// Ends every key of the organisation at once: the red button. For owners.
-#[utoipa::path(
-    delete, path = "/api/v1/organization/keys", operation_id = "revokeEverything", tag = "organisation",
-    params(WaitQuery),
-    responses(
-        (status = 200, body = ReceiptShape, description = "Every gateway obeys."),
-        (status = 202, body = ReceiptShape, description = "Committed, not waited for."),
-        (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
-    )
-)]
-pub(super) async fn revoke_all(Caller(acting): Caller, wait: Wait) -> Result<Response, Problem> {
-    let revoked = acting.revoke_everything().await?;
-    let revocation = Revocation {
-        sequence: revoked.sequence,
-        organization: Some(acting.member().organization_id),
-        repeated: false,
-    };
-    wait.answer(&acting, revocation).await
 }

@@ -22,6 +22,8 @@ pub(super) struct Me {
     member: MemberShape,
     /// Where everything happens.
     organization_id: String,
+    /// What that is called.
+    organization: String,
     /// By which means: a key's or a session's id.
     means: String,
 }
@@ -34,13 +36,15 @@ pub(super) struct Me {
         (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn me(Caller(acting): Caller) -> Json<Me> {
+pub(super) async fn me(Caller(acting): Caller) -> Result<Json<Me>, Problem> {
     let member = acting.member().clone();
-    Json(Me {
+    let organization = acting.organization().await?;
+    Ok(Json(Me {
+        organization: organization.name.to_string(),
         organization_id: member.organization_id.to_string(),
         means: acting.means().to_string(),
         member: member.into(),
-    })
+    }))
 }
 
 /// The organisation's members, newest first. For admins and owners.

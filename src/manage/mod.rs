@@ -15,11 +15,14 @@ mod invitations;
 mod keys;
 mod members;
 mod page;
+mod parameters;
 mod problem;
+mod revocations;
 mod rotations;
 mod service_accounts;
 mod settled;
 mod shapes;
+mod speak;
 mod status;
 
 use std::sync::Arc;
@@ -36,7 +39,9 @@ pub use body::Fields;
 pub use caller::{SESSION_COOKIE, caller_address, cookie, session_token};
 use documents::Security;
 pub use gate::{Gate, SIGN_INS_MAX, one_of_few};
-pub use problem::{Problem, Told, problem_of};
+use parameters::{Parameters, known_once};
+pub use problem::{Problem, Told};
+pub use speak::problem_of;
 
 /// What every handler is given.
 #[derive(Clone)]
@@ -72,10 +77,11 @@ fn endpoints() -> OpenApiRouter<Manage> {
     OpenApiRouter::with_openapi(Api::openapi())
         .routes(routes!(members::me))
         .routes(routes!(keys::list, keys::create))
-        .routes(routes!(keys::get, keys::rename, keys::revoke))
+        .routes(routes!(keys::get, keys::rename, revocations::revoke))
         .routes(routes!(keys::usage))
         .routes(routes!(rotations::rotate))
-        .routes(routes!(keys::list_all, keys::revoke_all))
+        .routes(routes!(keys::list_all))
+        .routes(routes!(revocations::revoke_all))
         .routes(routes!(members::list))
         .routes(routes!(members::get, members::change_role, members::remove))
         .routes(routes!(invitations::list, invitations::invite))
@@ -98,11 +104,14 @@ pub fn router(service: Service, base: &str) -> Router {
         base: base.trim_end_matches('/').into(),
     };
     let (api, document) = endpoints().split_for_parts();
-    api.method_not_allowed_fallback(problem::method_not_allowed)
+    let parameters = Parameters::of(&document);
+    // In this order: a method that is not there takes no parameters, and says so itself.
+    api.route_layer(middleware::from_fn_with_state(parameters, known_once))
+        .method_not_allowed_fallback(speak::method_not_allowed)
         .layer(middleware::from_fn_with_state(Gate::default(), one_of_few))
         // A browser sends its cookie from any page: only from ours it counts.
         .layer(CsrfLayer::new())
-        .layer(middleware::from_fn(problem::speak))
+        .layer(middleware::from_fn(speak::speak))
         .with_state(manage)
         .merge(documents::router(&document))
 }

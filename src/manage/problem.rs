@@ -1,10 +1,7 @@
 //! Refusals: problem details (RFC 9457), in the caller's language. The only place where an error of the
 //! rules becomes a status.
 
-use axum::extract::Request;
-use axum::http::header::{ACCEPT_LANGUAGE, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_TYPE, VARY};
-use axum::http::{HeaderName, HeaderValue, StatusCode};
-use axum::middleware::Next;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use rust_i18n::t;
 use serde::Serialize;
@@ -14,10 +11,10 @@ use crate::invalidation::receipt::SettleError;
 use crate::model::language::Language;
 use crate::oidc::OidcError;
 use crate::service::ServiceError;
-use crate::store::{Clash, StoreError};
+use crate::store::{Beyond, Clash, StoreError};
 
-/// Seconds after which a client should ask again when the store did not answer.
-const RETRY_AFTER_S: &str = "1";
+/// Characters of what a problem is about, where a caller chose it: a parameter's name says enough by then.
+const ABOUT_CHARS_MAX: usize = 100;
 
 /// Declares every problem once: its code, its status.
 macro_rules! codes {
@@ -62,7 +59,10 @@ codes! {
     NotFound = "not_found" NOT_FOUND,
     LinkUsed = "link_used" GONE,
     MethodNotAllowed = "method_not_allowed" METHOD_NOT_ALLOWED,
+    UseRevokeAll = "use_revoke_all" METHOD_NOT_ALLOWED,
     Malformed = "malformed" BAD_REQUEST,
+    UnknownParameter = "unknown_parameter" BAD_REQUEST,
+    RepeatedParameter = "repeated_parameter" BAD_REQUEST,
     Invalid = "invalid" UNPROCESSABLE_ENTITY,
     TooLarge = "too_large" PAYLOAD_TOO_LARGE,
     BodyTimeout = "body_timeout" REQUEST_TIMEOUT,
@@ -75,6 +75,7 @@ codes! {
     IdempotencyKeyReused = "idempotency_key_reused" UNPROCESSABLE_ENTITY,
     Changed = "changed" PRECONDITION_FAILED,
     ScopeBeyondRole = "scope_beyond_role" UNPROCESSABLE_ENTITY,
+    ScopeBeyondKey = "scope_beyond_key" UNPROCESSABLE_ENTITY,
     ServiceAccountOwns = "service_account_owns" UNPROCESSABLE_ENTITY,
     StoreUnavailable = "store_unavailable" SERVICE_UNAVAILABLE,
     Busy = "busy" SERVICE_UNAVAILABLE,
@@ -89,12 +90,27 @@ pub(super) struct FieldError {
     pub field: &'static str,
     /// The rule, a word under `problem.field` in `locales`.
     pub rule: &'static str,
+    /// What the rule is about, such as a bound: `%{about}` in its words.
+    about: Option<String>,
+}
+
+impl FieldError {
+    /// A rule that says all.
+    pub(super) const fn new(field: &'static str, rule: &'static str) -> Self {
+        Self {
+            field,
+            rule,
+            about: None,
+        }
+    }
 }
 
 /// A refusal, before it is in a language.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     code: Code,
+    /// What it is about, such as a parameter's name: `%{about}` in its words.
+    about: Option<String>,
     fields: Vec<FieldError>,
 }
 
@@ -140,6 +156,7 @@ impl From<Code> for Problem {
     fn from(code: Code) -> Self {
         Self {
             code,
+            about: None,
             fields: Vec::new(),
         }
     }
@@ -176,27 +193,58 @@ impl Problem {
     pub(super) fn of_fields(fields: Vec<FieldError>) -> Self {
         Self {
             code: Code::Invalid,
+            about: None,
             fields,
         }
     }
 
-    pub(super) fn of_field(field: &'static str, rule: &'static str) -> Self {
-        Self::of_fields(vec![FieldError { field, rule }])
+    /// With what it is about, as far as that can be told.
+    pub(super) fn about(code: Code, what: &str) -> Self {
+        let what = what.chars().take(ABOUT_CHARS_MAX).collect();
+        Self {
+            code,
+            about: Some(what),
+            fields: Vec::new(),
+        }
     }
 
-    fn body(&self, language: Language) -> ProblemBody {
+    pub(super) fn of_field(field: &'static str, rule: &'static str) -> Self {
+        Self::of_fields(vec![FieldError::new(field, rule)])
+    }
+
+    /// Of a field that is beyond a bound, which is told.
+    fn of_bound(field: &'static str, rule: &'static str, bound: String) -> Self {
+        Self::of_fields(vec![FieldError {
+            about: Some(bound),
+            ..FieldError::new(field, rule)
+        }])
+    }
+
+    /// The status by which it is told.
+    pub(super) const fn status(&self) -> StatusCode {
+        self.code.status()
+    }
+
+    /// The refusal in a language, as it is sent.
+    pub(super) fn body(&self, language: Language) -> ProblemBody {
         let locale = language.as_str();
-        let say = |key: String| t!(key, locale = locale).into_owned();
+        let say = |key: String, about: Option<&str>| {
+            let text = t!(key, locale = locale);
+            text.replace("%{about}", about.unwrap_or_default())
+        };
         let code = self.code.as_str();
         let errors = self.fields.iter().map(|error| FieldBody {
             pointer: format!("/{}", error.field),
-            detail: say(format!("problem.field.{}", error.rule)),
+            detail: say(
+                format!("problem.field.{}", error.rule),
+                error.about.as_deref(),
+            ),
         });
         ProblemBody {
             r#type: format!("urn:genkan:problem:{code}"),
-            title: say(format!("problem.{code}.title")),
+            title: say(format!("problem.{code}.title"), None),
             status: self.code.status().as_u16(),
-            detail: say(format!("problem.{code}.detail")),
+            detail: say(format!("problem.{code}.detail"), self.about.as_deref()),
             errors: errors.collect(),
         }
     }
@@ -217,6 +265,7 @@ impl From<ServiceError> for Problem {
             ServiceError::NotAllowed(_) => Code::NotAllowed.into(),
             ServiceError::NotYourKey(_) => Code::NotYourKey.into(),
             ServiceError::UnknownKey(_)
+            | ServiceError::UnknownSession(_)
             | ServiceError::NoSuchMember(_)
             | ServiceError::NoSuchInvitation(_)
             | ServiceError::UnknownMember(_)
@@ -229,6 +278,7 @@ impl From<ServiceError> for Problem {
             ServiceError::AddressNotProven => Code::AddressNotProven.into(),
             ServiceError::ExpiresInThePast => Self::of_field("expires_in_s", "expires_in_the_past"),
             ServiceError::ExpiresTooLate => Self::of_field("expires_in_s", "expires_too_late"),
+            ServiceError::NotConfirmed => Self::of_field("confirm", "confirm"),
             ServiceError::NoScope => Self::of_field("scopes", "no_scope"),
             ServiceError::OverlapTooLong => Self::of_field("overlap_s", "overlap"),
             ServiceError::SilenceOutOfBounds => Self::of_field("silent_s", "silence"),
@@ -266,6 +316,12 @@ impl From<StoreError> for Problem {
             StoreError::LastOwner(_) => Code::LastOwner.into(),
             StoreError::RoleLost => Code::NotAllowed.into(),
             StoreError::MeansEnded => Code::Unauthenticated.into(),
+            StoreError::BeyondKey(Beyond::Scopes(scopes)) => {
+                Self::of_bound("scopes", "scope_beyond_key", scopes.to_string())
+            }
+            StoreError::BeyondKey(Beyond::Expiry(end)) => {
+                Self::of_bound("expires_in_s", "expiry_beyond_key", end.with_millis())
+            }
             StoreError::Conflict(Clash::KeyExpired) => Code::KeyExpired.into(),
             StoreError::Conflict(Clash::KeyRevoked) => Code::KeyRevoked.into(),
             StoreError::Conflict(Clash::KeyBeingReplaced) => Code::KeyBeingReplaced.into(),
@@ -288,70 +344,14 @@ impl IntoResponse for Problem {
     }
 }
 
-/// What axum says to a method that a path does not have.
-pub(super) async fn method_not_allowed() -> Problem {
-    Code::MethodNotAllowed.into()
-}
-
-/// Puts every refusal into the caller's language; and keeps every answer out of caches.
-pub(super) async fn speak(request: Request, next: Next) -> Response {
-    let asked = request.headers().get(ACCEPT_LANGUAGE);
-    let language = asked
-        .and_then(|value| value.to_str().ok())
-        .map_or(Language::En, Language::of_accept_language);
-    let mut response = next.run(request).await;
-    if let Some(problem) = problem_of(&mut response) {
-        let (parts, _empty) = response.into_parts();
-        let body = serde_json::to_vec(&problem.body(language)).unwrap_or_default();
-        response = Response::from_parts(parts, body.into());
-        let headers = response.headers_mut();
-        headers.remove(axum::http::header::CONTENT_LENGTH);
-        headers.insert(CONTENT_TYPE, literal("application/problem+json"));
-        headers.insert(CONTENT_LANGUAGE, literal(language.as_str()));
-        headers.insert(VARY, literal("accept-language"));
-        if problem.code.status() == StatusCode::UNAUTHORIZED {
-            headers.insert(axum::http::header::WWW_AUTHENTICATE, literal("Bearer"));
-        }
-        if problem.code.status() == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(
-                HeaderName::from_static("retry-after"),
-                literal(RETRY_AFTER_S),
-            );
-        }
-    }
-    response
-        .headers_mut()
-        .insert(CACHE_CONTROL, literal("no-store"));
-    response
-}
-
-fn literal(text: &'static str) -> HeaderValue {
-    HeaderValue::from_static(text)
-}
-
-/// The refusal in an answer: ours; or that of a layer which knows none of our words.
-pub fn problem_of(response: &mut Response) -> Option<Problem> {
-    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        return Some(problem);
-    }
-    let csrf = response
-        .extensions()
-        .get::<tower_http::csrf::ProtectionError>();
-    if csrf.is_some() {
-        return Some(Code::CrossSite.into());
-    }
-    match response.status() {
-        StatusCode::METHOD_NOT_ALLOWED => Some(Code::MethodNotAllowed.into()),
-        StatusCode::PAYLOAD_TOO_LARGE => Some(Code::TooLarge.into()),
-        _other => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const RULES: [&str; 13] = [
+    const RULES: [&str; 16] = [
+        "confirm",
+        "scope_beyond_key",
+        "expiry_beyond_key",
         "empty",
         "too_long",
         "control",

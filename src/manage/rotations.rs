@@ -10,9 +10,11 @@ use super::Manage;
 use super::body::{self, Json as Body};
 use super::caller::Caller;
 use super::keys::made;
-use super::problem::{Problem, ProblemBody};
+use super::problem::{Code, Problem, ProblemBody};
 use super::shapes::NewKey;
+use crate::service::ServiceError;
 use crate::service::acting::RotationOverlap;
+use crate::store::{Beyond, StoreError};
 
 /// How long the old key goes on when nobody says otherwise.
 const OVERLAP_DEFAULT: Duration = Duration::from_hours(24);
@@ -39,7 +41,7 @@ impl RotateKey {
 }
 
 /// Makes a new secret for a key, one's own or a service account's: a key that takes its place. The old one
-/// works for the overlap.
+/// works for the overlap. Made with a key, the new one is bound by that as by `createKey`.
 #[utoipa::path(
     post, path = "/api/v1/keys/{id}/rotation", operation_id = "rotateKey", tag = "keys",
     request_body = RotateKey,
@@ -56,5 +58,12 @@ pub(super) async fn rotate(
     Body(wanted, _bytes): Body<RotateKey>,
 ) -> Result<Response, Problem> {
     let rotating = acting.rotate_key(body::id(path)?, wanted.overlap()?);
-    made(&manage, rotating.await?).await
+    let rotated = rotating.await.map_err(|error| {
+        // There is no field to name: it is the key that is rotated which has more scopes.
+        if let ServiceError::Store(StoreError::BeyondKey(Beyond::Scopes(scopes))) = error {
+            return Problem::about(Code::ScopeBeyondKey, &scopes.to_string());
+        }
+        error.into()
+    })?;
+    made(&manage, rotated).await
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::problem::{Code, Problem};
-use super::shapes::ReceiptShape;
+use super::shapes::{Ended, ReceiptShape};
 use crate::service::Revocation;
 use crate::service::acting::Acting;
 
@@ -40,8 +40,19 @@ impl Wait {
         acting: &Acting,
         revocation: Revocation,
     ) -> Result<Response, Problem> {
+        self.answer_with(acting, revocation, None).await
+    }
+
+    /// The same, with what was ended, where that is more than one thing.
+    pub(super) async fn answer_with(
+        &self,
+        acting: &Acting,
+        revocation: Revocation,
+        ended: Option<Ended>,
+    ) -> Result<Response, Problem> {
         if self.0 {
-            let receipt = ReceiptShape::from(acting.settle(revocation).await?);
+            let mut receipt = ReceiptShape::from(acting.settle(revocation).await?);
+            receipt.ended = ended;
             return Ok(Json(receipt).into_response());
         }
         let committed = ReceiptShape {
@@ -52,6 +63,7 @@ impl Wait {
             instances: Vec::new(),
             streams_cut: 0,
             last_accepted_at: None,
+            ended,
         };
         Ok((StatusCode::ACCEPTED, Json(committed)).into_response())
     }

@@ -8,7 +8,7 @@ use crate::invalidation::receipt::{InstanceReceipt, Receipt};
 use crate::model::clock::Timestamp;
 use crate::model::member::{Invitation, Member};
 use crate::model::scope::Scope;
-use crate::store::{KeyTraffic, ListedKey, ListedMember, Overlap};
+use crate::store::{KeyTraffic, ListedKey, ListedMember, Overlap, RevokedEverything};
 
 /// A key, everything but the key.
 #[derive(Debug, Serialize, ToSchema)]
@@ -37,6 +37,8 @@ pub(super) struct Key {
     pub rotation: Option<Rotation>,
     /// The key whose place it takes.
     pub predecessor: Option<String>,
+    /// The key with which it was made; null: a session or the command line made it.
+    pub parent: Option<String>,
     /// When a gateway last told that it was used; they tell every few seconds.
     pub last_used_at: Option<String>,
 }
@@ -137,6 +139,7 @@ impl Key {
                 },
             }),
             predecessor: predecessor.map(|id| id.to_string()),
+            parent: key.parent_id.map(|id| id.to_string()),
             last_used_at: last_used_at.map(Timestamp::with_millis),
         }
     }
@@ -275,6 +278,46 @@ pub(super) struct ReceiptShape {
     pub streams_cut: u64,
     /// When what was revoked was last accepted, as far as a gateway remembers.
     pub last_accepted_at: Option<String>,
+    /// What was ended, where it was more than one key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Ended>,
+}
+
+/// How much a revocation ended. Null: it was not to end that.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Ended {
+    /// Keys that were not revoked before.
+    pub keys: u64,
+    /// Sessions of the console.
+    pub sessions: Option<u64>,
+    /// Links that would have begun one.
+    pub sign_in_links: Option<u64>,
+    /// Invitations.
+    pub invitations: Option<u64>,
+}
+
+impl Ended {
+    /// Keys alone.
+    pub(super) const fn keys(keys: u64) -> Self {
+        Self {
+            keys,
+            sessions: None,
+            sign_in_links: None,
+            invitations: None,
+        }
+    }
+}
+
+impl From<RevokedEverything> for Ended {
+    fn from(revoked: RevokedEverything) -> Self {
+        let access = revoked.access;
+        Self {
+            keys: revoked.keys,
+            sessions: access.map(|ended| ended.sessions),
+            sign_in_links: access.map(|ended| ended.sign_in_links),
+            invitations: access.map(|ended| ended.invitations),
+        }
+    }
 }
 
 /// One gateway's line.
@@ -314,6 +357,7 @@ impl From<Receipt> for ReceiptShape {
             instances: receipt.instances.into_iter().map(Into::into).collect(),
             streams_cut: receipt.streams_cut,
             last_accepted_at: receipt.last_accepted_at.map(Timestamp::with_millis),
+            ended: None,
         }
     }
 }

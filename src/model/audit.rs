@@ -155,8 +155,11 @@ actions! {
     SignInLinkCreated = "sign_in_link.created",
     /// Somebody signed in.
     SignedIn = "session.began",
-    /// Somebody signed out, or went on in another session, or was signed out by a proof of the address.
+    /// Somebody signed out, went on in another session, or was signed out: by the operator, or by a proof of
+    /// the address.
     SignedOut = "session.ended",
+    /// The operator ended sessions, and links that would have begun one.
+    SessionsEnded = "sessions.ended",
 }
 
 impl fmt::Display for Action {

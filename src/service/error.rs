@@ -2,7 +2,7 @@
 
 use super::access::Permission;
 use crate::invalidation::receipt::SettleError;
-use crate::model::id::{InvitationId, KeyId, MembershipId, OrganizationId};
+use crate::model::id::{InvitationId, KeyId, MembershipId, OrganizationId, SessionId};
 use crate::model::member::{EmailAddress, Name, Organization, Role};
 use crate::model::scope::Scopes;
 use crate::store::StoreError;
@@ -39,6 +39,12 @@ pub enum ServiceError {
     /// An id that the store does not know.
     #[error("no key has the id {0}: `genkan keys list --all` shows every key")]
     UnknownKey(KeyId),
+    /// No session, open or ended, has this id; those that are long over are forgotten.
+    #[error("no session has the id {0}: `genkan sessions list` shows those that are open")]
+    UnknownSession(SessionId),
+    /// Everything is revoked only for who names the organisation.
+    #[error("to revoke everything, name the organisation exactly as it is called")]
+    NotConfirmed,
     /// A key that would be dead from the start.
     #[error("the expiry lies in the past: give a time to live from now, such as 90d")]
     ExpiresInThePast,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::sessions::access_of;
 use super::{Service, ServiceError};
 use crate::model::change::Sequence;
 use crate::model::clock::Timestamp;
@@ -10,7 +11,9 @@ use crate::model::key::{IMPORTED_HINT, Key, KeyHash, PlainKey};
 use crate::model::member::{EmailAddress, Name, Role};
 use crate::model::scope::Scopes;
 use crate::service::Revocation;
-use crate::store::{Clash, Created, KeyFilter, Revoked, StoreError};
+use crate::store::{
+    Clash, Created, KeyFilter, Revoked, RevokedEverything, RevokedFamily, StoreError,
+};
 
 /// The longest that a key can be good for: ten years, longer than any system that holds one goes on. Who
 /// wants more wants a key that does not expire, and says so by naming no time.
@@ -54,18 +57,45 @@ pub struct KeyList {
 /// What a revocation left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RevokedKey {
-    /// Its place in the log, to be settled.
+    /// The first of its entries in the log: one, or one for each key that ended with it.
+    pub first: Sequence,
+    /// The last of them, to be settled.
     pub sequence: Sequence,
-    /// Whether the key was revoked before this call.
+    /// Whether nothing was left to be revoked by this call.
     pub was_revoked: bool,
+    /// How many keys this call ended.
+    pub keys: u64,
     /// Whose it was.
     pub organization: OrganizationId,
 }
 
 impl RevokedKey {
+    /// Of a key that was ended alone.
+    pub(super) fn alone(revoked: Revoked, organization: OrganizationId) -> Self {
+        Self {
+            first: revoked.sequence,
+            sequence: revoked.sequence,
+            was_revoked: revoked.keys == 0,
+            keys: revoked.keys,
+            organization,
+        }
+    }
+
+    /// Of a key that was ended with all that come from it.
+    pub(super) fn with_children(revoked: RevokedFamily, organization: OrganizationId) -> Self {
+        Self {
+            first: revoked.first,
+            sequence: revoked.sequence,
+            was_revoked: revoked.keys == 0,
+            keys: revoked.keys,
+            organization,
+        }
+    }
+
     /// What is to be settled.
     pub fn revocation(&self) -> Revocation {
         Revocation {
+            first: self.first,
             sequence: self.sequence,
             organization: Some(self.organization),
             repeated: self.was_revoked,
@@ -177,27 +207,38 @@ impl Service {
     pub async fn revoke_key(&self, id: KeyId) -> Result<RevokedKey, ServiceError> {
         let key = self.key(id).await?;
         let revoked = self.store.revoke_key(id, &self.act()).await?;
-        Ok(RevokedKey {
-            sequence: revoked.sequence,
-            was_revoked: revoked.keys == 0,
-            organization: key.organization_id,
-        })
+        Ok(RevokedKey::alone(revoked, key.organization_id))
+    }
+
+    /// Ends a key and every key that comes from it: made with it through the management API, or with one of
+    /// those, and so on. As [`Self::revoke_key`].
+    pub async fn revoke_key_with_children(&self, id: KeyId) -> Result<RevokedKey, ServiceError> {
+        let key = self.key(id).await?;
+        let revoked = self.store.revoke_family(id, &self.act()).await?;
+        Ok(RevokedKey::with_children(revoked, key.organization_id))
     }
 
     /// Ends every live key, of one organisation or, without one, of all, in one transaction and with one
-    /// entry in the log. Committed when this returns; [`Service::settle`] waits until every gateway
-    /// obeys.
+    /// entry in the log; and with `end_sessions` the ways in by which new keys would be made: sessions,
+    /// sign-in links, invitations. Committed when this returns; [`Service::settle`] waits until every
+    /// gateway obeys.
     pub async fn revoke_everything(
         &self,
         organization: Option<&str>,
-    ) -> Result<(Revoked, Revocation), ServiceError> {
+        end_sessions: bool,
+    ) -> Result<(RevokedEverything, Revocation), ServiceError> {
         let organization = match organization {
             Some(named) => Some(self.find_organization(Some(named)).await?.id),
             None => None,
         };
         let act = self.act();
-        let revoked = self.store.revoke_everything(organization, &act).await?;
+        let access = end_sessions.then(|| access_of(organization, None, act.at));
+        let revoking = self
+            .store
+            .revoke_everything(organization, access.as_ref(), &act);
+        let revoked = revoking.await?;
         let revocation = Revocation {
+            first: revoked.sequence,
             sequence: revoked.sequence,
             organization,
             repeated: false,

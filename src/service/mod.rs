@@ -10,6 +10,7 @@ mod audit;
 mod error;
 mod keys;
 mod people;
+mod sessions;
 pub mod sign_in;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub use audit::AuditVerdict;
 pub use error::ServiceError;
 pub use keys::{ImportedKey, KEY_LIFETIME_MAX, KeyList, NewKey, RevokedKey};
 pub use people::{NewMember, RemovedMember};
+pub use sessions::SessionList;
 
 /// How long a change may take to reach every gateway: above the longest lease (60 s), after which a
 /// silent instance is evicted, there is nothing more to wait for.
@@ -38,7 +40,9 @@ pub const SETTLE_CREATION_AT_MOST: Duration = Duration::from_secs(5);
 /// A revocation that is committed, and to be settled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Revocation {
-    /// Its place in the log.
+    /// The first of its entries in the log; of most the only one.
+    pub first: Sequence,
+    /// Its place in the log: the last of its entries.
     pub sequence: Sequence,
     /// Whose keys ended; none: everybody's.
     pub organization: Option<OrganizationId>,
@@ -97,7 +101,9 @@ impl Service {
     }
 
     async fn settle_as(&self, revocation: Revocation, act: &Act) -> Result<Receipt, ServiceError> {
-        let receipt = self.settle(revocation.sequence).await?;
+        let entries = (revocation.first, revocation.sequence);
+        let settled = receipt::settle_all(&*self.store, &*self.clock, entries, SETTLE_AT_MOST);
+        let receipt = settled.await?;
         if revocation.repeated {
             // What instances told of the head is of whatever stands there.
             return Ok(receipt.without_reports());

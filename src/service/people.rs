@@ -35,6 +35,7 @@ impl RemovedMember {
     /// What is to be settled.
     pub fn revocation(&self) -> Revocation {
         Revocation {
+            first: self.sequence,
             sequence: self.sequence,
             organization: Some(self.member.organization_id),
             repeated: false,

@@ -6,7 +6,7 @@ use crate::model::change::Sequence;
 use crate::model::clock::Timestamp;
 use crate::model::id::{KeyId, MembershipId, OrganizationId, SessionId, UserId};
 use crate::model::key::{Key, KeyHash};
-use crate::model::member::{Member, MemberKind, Name, Proof, Role};
+use crate::model::member::{EmailAddress, Member, MemberKind, Name, Proof, Role};
 
 /// Which keys a list should have.
 #[derive(Debug, Clone, Copy, Default)]
@@ -42,6 +42,8 @@ pub enum Whose {
 pub struct KeyPage {
     /// Whose.
     pub whose: Whose,
+    /// Only those that were made with a key of this chain ([`Key::chain_id`]).
+    pub parent: Option<KeyId>,
     /// Also those that are revoked.
     pub revoked_too: bool,
     /// Which part.
@@ -178,4 +180,69 @@ pub struct AuditPage {
     pub after: i64,
     /// At most so many.
     pub limit: u32,
+}
+
+/// Whose ways into the console are meant: sessions, and links that begin one.
+#[derive(Debug, Clone)]
+pub struct AccessFilter {
+    /// Only those that reach this organization: in it, or with a proven address of one of its members, by
+    /// which a session can switch to it.
+    pub organization: Option<OrganizationId>,
+    /// Only those of this address.
+    pub email: Option<EmailAddress>,
+    /// A session that began no later is over anyway: it is not listed, and not counted.
+    pub began_after: Timestamp,
+    /// Nor is one that was last seen no later.
+    pub seen_after: Timestamp,
+}
+
+/// A session in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedSession {
+    /// The session.
+    pub session: Session,
+    /// From where it began, if that is known.
+    pub address: Option<String>,
+}
+
+/// How many ways in were ended that were open.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EndedAccess {
+    /// Sessions of the console.
+    pub sessions: u64,
+    /// Links that would have begun one.
+    pub sign_in_links: u64,
+    /// Invitations.
+    pub invitations: u64,
+}
+
+/// What revoking everything left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RevokedEverything {
+    /// Every instance must have applied the log up to here.
+    pub sequence: Sequence,
+    /// How many keys this call ended.
+    pub keys: u64,
+    /// Which ways in it ended; none: they were to stay open.
+    pub access: Option<EndedAccess>,
+}
+
+/// Live keys that come from a key: made with one of its chain, or with one of those, and so on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Descendants {
+    /// How many.
+    pub live: u64,
+    /// How many of them have another owner than the key itself.
+    pub of_others: u64,
+}
+
+/// A key that was ended together with those that come from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RevokedFamily {
+    /// The first of the log entries that it took, one for each key.
+    pub first: Sequence,
+    /// The last of them: every instance must have applied the log up to here.
+    pub sequence: Sequence,
+    /// How many keys this call ended; 0: they were revoked before.
+    pub keys: u64,
 }

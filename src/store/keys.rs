@@ -6,11 +6,11 @@ use super::engine::{Session, Value};
 use super::rows::Columns;
 use super::{
     Clash, Created, Idempotency, KeyFilter, KeyPage, ListedKey, Revoked, StoreError, Whose, audit,
-    idempotency, log, rotations, rows, sql,
+    idempotency, lineage, log, rotations, rows, sql,
 };
 use crate::model::audit::{Act, Action, Deed};
 use crate::model::clock::Timestamp;
-use crate::model::id::{KeyId, OrganizationId};
+use crate::model::id::KeyId;
 use crate::model::key::{IMPORTED_HINT, Key};
 use crate::model::member::Name;
 
@@ -27,6 +27,7 @@ pub(super) async fn create(
     if let Some(before) = idempotency::claim(transaction, idempotency, &id, act).await? {
         return Ok(Created::Before(before));
     }
+    lineage::within_maker(transaction, key, act).await?;
     insert(transaction, key).await?;
     let action = if key.hint == IMPORTED_HINT {
         Action::KeyImported
@@ -38,13 +39,14 @@ pub(super) async fn create(
         "owner": key.email.as_str(),
         "scopes": key.scopes.to_string(),
         "expires_at": key.expires_at.map(Timestamp::with_millis),
+        "parent": key.parent_id.map(|id| id.to_string()),
     });
     let deed = deed(key, action, details);
     audit::append(transaction, act, &deed).await?;
     Ok(Created::Now(log::head(transaction).await?))
 }
 
-fn deed(key: &Key, action: Action, details: serde_json::Value) -> Deed {
+pub(super) fn deed(key: &Key, action: Action, details: serde_json::Value) -> Deed {
     Deed {
         organization: Some(key.organization_id),
         action,
@@ -132,6 +134,22 @@ pub(super) async fn page(
         None => Value::text(ABOVE_EVERY_ID),
     };
     let limit = i64::from(wanted.page.limit).into();
+    if let Some(chain) = wanted.parent {
+        let (organization, membership) = match wanted.whose {
+            Whose::Organization(id) => (Some(id), None),
+            Whose::Membership(id) => (None, Some(id)),
+        };
+        let values = vec![
+            Value::optional_text(organization),
+            Value::optional_text(membership),
+            Value::text(chain),
+            Value::Flag(wanted.revoked_too),
+            below,
+            limit,
+        ];
+        let found = session.fetch(sql::KEYS_OF_PARENT, values).await?;
+        return found.iter().map(listed).collect();
+    }
     let (sql, values) = match wanted.whose {
         Whose::Membership(id) => (
             sql::KEYS_OF_MEMBERSHIP,
@@ -199,26 +217,5 @@ pub(super) async fn revoke(
         let deed = deed(&listed.key, Action::KeyRevoked, details);
         audit::append(transaction, act, &deed).await?;
     }
-    Ok(Revoked { sequence, keys })
-}
-
-/// Revokes every key, with one log entry.
-pub(super) async fn revoke_everything(
-    transaction: &mut impl Session,
-    of: Option<OrganizationId>,
-    act: &Act,
-) -> Result<Revoked, StoreError> {
-    let live = vec![Value::optional_text(of)];
-    let keys = transaction.count(sql::UNREVOKED_KEYS_OF_ALL, live).await?;
-    let values = vec![Value::optional_text(of), act.at.into()];
-    transaction.execute(sql::REVOKE_EVERYTHING, values).await?;
-    let sequence = log::head(transaction).await?;
-    let deed = Deed {
-        organization: of,
-        action: Action::EverythingRevoked,
-        subject: of.map_or_else(|| "everybody".to_owned(), |id| id.to_string()),
-        details: json!({ "keys": keys, "sequence": sequence.get() }),
-    };
-    audit::append(transaction, act, &deed).await?;
     Ok(Revoked { sequence, keys })
 }

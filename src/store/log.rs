@@ -29,17 +29,15 @@ pub(super) fn page_values(from: Sequence, limit: u32) -> Vec<Value> {
     ]
 }
 
-/// What the instances told of one entry.
+/// What the instances told of the entries from `first` to `last`.
 pub(super) async fn reports(
     session: &mut impl Session,
-    sequence: Sequence,
+    first: Sequence,
+    last: Sequence,
 ) -> Result<Vec<(InstanceId, Report)>, StoreError> {
-    let values = vec![rows::stored(sequence).into()];
+    let values = vec![rows::stored(first).into(), rows::stored(last).into()];
     let found = session.fetch(sql::REPORTS, values).await?;
-    found
-        .iter()
-        .map(|row| rows::report(row, sequence))
-        .collect()
+    found.iter().map(rows::report).collect()
 }
 
 /// Reports as one value, for the statement that stores them all.

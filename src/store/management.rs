@@ -9,8 +9,9 @@ use async_trait::async_trait;
 use zeroize::Zeroizing;
 
 use super::{
-    AuditPage, Created, Idempotency, KeyFilter, KeyPage, KeyTraffic, ListedKey, ListedMember,
-    NewSession, Overlap, PageRequest, Revoked, RoleChange, Session, Store, StoreError,
+    AccessFilter, AuditPage, Created, Descendants, EndedAccess, Idempotency, KeyFilter, KeyPage,
+    KeyTraffic, ListedKey, ListedMember, ListedSession, NewSession, Overlap, PageRequest, Revoked,
+    RevokedEverything, RevokedFamily, RoleChange, Session, Store, StoreError,
 };
 use crate::model::audit::{Act, Deed, Entry, Head};
 use crate::model::change::Sequence;
@@ -34,6 +35,9 @@ pub trait Management: Store {
 
     /// All organisations, oldest first.
     async fn organizations(&self) -> Result<Vec<Organization>, StoreError>;
+
+    /// One organization.
+    async fn organization(&self, id: OrganizationId) -> Result<Option<Organization>, StoreError>;
 
     /// Adds a member whose address the caller vouches for: its verified user is created, or found (then
     /// `member.user_id` and `name` yield to what is known). [`StoreError::Exists`] when the address is a
@@ -83,7 +87,8 @@ pub trait Management: Store {
     // ---- keys -------------------------------------------------------------------------------
 
     /// Writes a new key. [`StoreError::Exists`] when the hash is known,
-    /// [`StoreError::NotFound`] when the membership is over. Every
+    /// [`StoreError::NotFound`] when the membership is over, [`StoreError::BeyondKey`] when it is made with a
+    /// key and would be more than that. Every
     /// instance that has applied the log up to the place returned accepts the key.
     async fn create_key(
         &self,
@@ -115,7 +120,8 @@ pub trait Management: Store {
     ) -> Result<(), StoreError>;
 
     /// Writes `successor` to take the place of `old`, which goes on for the overlap.
-    /// [`StoreError::Conflict`] when `old` is revoked, or being replaced already.
+    /// [`StoreError::Conflict`] when `old` is revoked, or being replaced already;
+    /// [`StoreError::BeyondKey`] as of [`Self::create_key`].
     async fn rotate_key(
         &self,
         old: KeyId,
@@ -137,13 +143,22 @@ pub trait Management: Store {
     /// unknown id; nothing is changed then.
     async fn revoke_key(&self, id: KeyId, act: &Act) -> Result<Revoked, StoreError>;
 
+    /// How many live keys come from a key. [`StoreError::NotFound`] for an unknown id.
+    async fn descendants(&self, id: KeyId, now: Timestamp) -> Result<Descendants, StoreError>;
+
+    /// Revokes a key and every key that comes from it, in one transaction, with a log entry for each.
+    /// [`StoreError::NotFound`] for an unknown id; nothing is changed then.
+    async fn revoke_family(&self, id: KeyId, act: &Act) -> Result<RevokedFamily, StoreError>;
+
     /// Revokes every live key, of one organisation or of all, with one log entry in the same
-    /// transaction, also where there was none: so the wait can be repeated.
+    /// transaction, also where there was none: so the wait can be repeated. With `access`, the sessions and
+    /// sign-in links that it means end too, and open invitations of the organisation, or of all.
     async fn revoke_everything(
         &self,
         of: Option<OrganizationId>,
+        access: Option<&AccessFilter>,
         act: &Act,
-    ) -> Result<Revoked, StoreError>;
+    ) -> Result<RevokedEverything, StoreError>;
 
     /// What a gateway saw of keys, a few hundred at a time.
     async fn record_usage(&self, instance: InstanceId, uses: &[KeyUse]) -> Result<(), StoreError>;
@@ -236,6 +251,19 @@ pub trait Management: Store {
 
     /// Signs out.
     async fn end_session(&self, id: SessionId, act: &Act) -> Result<(), StoreError>;
+
+    /// Open sessions, the one that was seen last first.
+    async fn sessions(&self, filter: &AccessFilter) -> Result<Vec<ListedSession>, StoreError>;
+
+    /// Ends sessions, and links that would begin one.
+    async fn end_sessions(
+        &self,
+        filter: &AccessFilter,
+        act: &Act,
+    ) -> Result<EndedAccess, StoreError>;
+
+    /// Ends somebody's session; false: it had ended before. [`StoreError::NotFound`] for an unknown id.
+    async fn end_any_session(&self, id: SessionId, act: &Act) -> Result<bool, StoreError>;
 
     // ---- the audit log ----------------------------------------------------------------------
 

@@ -338,3 +338,13 @@ async fn keep_an_owner(transaction: &mut impl Session, member: &Member) -> Resul
     }
     Ok(())
 }
+
+pub(super) async fn organization(
+    session: &mut impl Session,
+    id: OrganizationId,
+) -> Result<Option<Organization>, StoreError> {
+    let row = session
+        .first(sql::ORGANIZATION, vec![Value::text(id)])
+        .await?;
+    row.as_ref().map(rows::organization).transpose()
+}

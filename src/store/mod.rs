@@ -10,6 +10,7 @@
 //! without telling every instance. Its counter is one row, whose lock a transaction holds to its
 //! end: positions are gapless, in the order of the commits.
 
+mod access_ends;
 mod accounts;
 mod asked;
 mod audit;
@@ -18,6 +19,7 @@ mod engine;
 mod idempotency;
 mod invitations;
 mod keys;
+mod lineage;
 mod log;
 mod management;
 mod members;
@@ -43,9 +45,11 @@ use crate::model::id::InstanceId;
 use crate::model::key::{Key, KeyHash};
 use crate::model::member::{EmailAddress, Role};
 pub use asked::{
-    AuditPage, Created, Idempotency, KeyFilter, KeyPage, KeyTraffic, ListedKey, ListedMember,
-    NewSession, Overlap, PageRequest, RoleChange, Rotation, Session, Whose,
+    AccessFilter, AuditPage, Created, Descendants, EndedAccess, Idempotency, KeyFilter, KeyPage,
+    KeyTraffic, ListedKey, ListedMember, ListedSession, NewSession, Overlap, PageRequest,
+    RevokedEverything, RevokedFamily, RoleChange, Rotation, Session, Whose,
 };
+pub use lineage::Beyond;
 pub use management::{Management, SharedSecret};
 
 /// Why the store did not do what it was asked.
@@ -90,6 +94,9 @@ pub enum StoreError {
     /// The key or the session by which somebody acts has ended.
     #[error("the key or the session by which this was asked for has ended in this moment")]
     MeansEnded,
+    /// A key would be more than the key with which it is made.
+    #[error("{0}")]
+    BeyondKey(Beyond),
     /// Somebody else changed it since the caller looked: look again.
     #[error("{0}")]
     Conflict(Clash),
@@ -260,8 +267,12 @@ pub trait Store: Send + Sync {
     /// by this call. False: it has renewed since, is evicted already, or its row is gone.
     async fn evict(&self, id: InstanceId, renewals: i64) -> Result<bool, StoreError>;
 
-    /// What the instances told of the entry at `sequence`.
-    async fn reports(&self, sequence: Sequence) -> Result<Vec<(InstanceId, Report)>, StoreError>;
+    /// What the instances told of the entries from `first` to `last`.
+    async fn reports(
+        &self,
+        first: Sequence,
+        last: Sequence,
+    ) -> Result<Vec<(InstanceId, Report)>, StoreError>;
 
     /// Revokes again what these entries revoked, where the database has it alive: it has lost them.
     /// Returns how many rows it changed.

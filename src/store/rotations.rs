@@ -8,7 +8,7 @@ use serde_json::json;
 use super::engine::{Session, Value};
 use super::rows::Columns;
 use super::sql::statements;
-use super::{Clash, Overlap, Rotation, StoreError, audit, keys, log};
+use super::{Clash, Overlap, Rotation, StoreError, audit, keys, lineage, log};
 use crate::model::audit::{Act, Action, Deed};
 use crate::model::change::Sequence;
 use crate::model::clock::Timestamp;
@@ -58,6 +58,7 @@ pub(super) async fn rotate(
         }
         transaction.execute(FORGET, vec![Value::text(old)]).await?;
     }
+    lineage::within_maker(transaction, successor, act).await?;
     keys::insert(transaction, successor).await?;
     let (ends_at, silent) = match overlap {
         Overlap::Until(end) => (Some(end), None),
@@ -79,6 +80,8 @@ pub(super) async fn rotate(
         details: json!({
             "name": successor.name.as_str(),
             "successor": successor.id.to_string(),
+            "expires_at": successor.expires_at.map(Timestamp::with_millis),
+            "parent": successor.parent_id.map(|id| id.to_string()),
             "ends_at": ends_at.map(Timestamp::with_millis),
             "silent_ms": silent_ms,
         }),

@@ -257,12 +257,9 @@ fn instance(row: &impl Columns) -> Result<InstanceRow, StoreError> {
     })
 }
 
-pub(super) fn report(
-    row: &impl Columns,
-    sequence: Sequence,
-) -> Result<(InstanceId, Report), StoreError> {
+pub(super) fn report(row: &impl Columns) -> Result<(InstanceId, Report), StoreError> {
     let report = Report {
-        sequence,
+        sequence: row.sequence("seq")?,
         streams_cut: u64::try_from(row.integer("streams_cut")?)
             .map_err(|_negative| unreadable("streams_cut"))?,
         last_accepted_at: row.optional_time("last_accepted_at")?,

@@ -23,8 +23,8 @@ statements! {
     );
     LINK_EXISTS = "SELECT COUNT(*) AS n FROM sign_in_links WHERE token_hash = $1";
     FORGET_LINKS = "DELETE FROM sign_in_links WHERE expires_at < $1";
-    INSERT = "INSERT INTO sessions (id, token_hash, membership_id, created_at, seen_at, proof) \
-        VALUES ($1, $2, $3, $4, $5, $6)";
+    INSERT = "INSERT INTO sessions (id, token_hash, membership_id, created_at, seen_at, proof, \
+        address) VALUES ($1, $2, $3, $4, $5, $6, $7)";
     FORGET = "DELETE FROM sessions WHERE created_at < $1";
     /// By its token, of a member who is there: who was removed is signed out by that.
     FIND = concat!(
@@ -124,6 +124,7 @@ pub(super) async fn begin(
         began_at.into(),
         act.at.into(),
         Value::text(new.proof),
+        Value::optional_text(act.address),
     ];
     transaction.execute(INSERT, row).await?;
     // By now it may be another user.
@@ -208,7 +209,7 @@ pub(super) async fn find(
     row.as_ref().map(read).transpose()
 }
 
-fn read(row: &impl Columns) -> Result<Session, StoreError> {
+pub(super) fn read(row: &impl Columns) -> Result<Session, StoreError> {
     Ok(Session {
         id: row.parsed("session_id")?,
         member: rows::member(row)?,

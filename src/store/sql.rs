@@ -163,14 +163,15 @@ statements! {
         WHERE id = $1 AND NOT evicted";
     /// A renewal that is under way holds the row: the condition is tried anew when it has committed.
     EVICT = "UPDATE instances SET evicted = TRUE WHERE id = $1 AND renewals = $2 AND NOT evicted";
-    REPORTS = "SELECT instance_id, streams_cut, last_accepted_at FROM revocation_reports \
-        WHERE seq = $1 ORDER BY instance_id";
+    REPORTS = "SELECT seq, instance_id, streams_cut, last_accepted_at FROM revocation_reports \
+        WHERE seq >= $1 AND seq <= $2 ORDER BY seq, instance_id";
     FORGET_REPORTS = "DELETE FROM revocation_reports \
         WHERE seq < (SELECT seq FROM revocation_head) - 100000";
 
     INSERT_ORGANIZATION = "INSERT INTO organizations (id, name, created_at) VALUES ($1, $2, $3) \
         ON CONFLICT (name) DO NOTHING";
     ORGANIZATIONS = "SELECT id, name, created_at FROM organizations ORDER BY created_at, id";
+    ORGANIZATION = "SELECT id, name, created_at FROM organizations WHERE id = $1";
     ORGANIZATION_EXISTS = "SELECT COUNT(*) AS n FROM organizations WHERE id = $1";
 
     INSERT_USER = "INSERT INTO users (id, email, name, created_at, kind, email_verified_at) \
@@ -244,6 +245,14 @@ statements! {
         listed_keys!(),
         " WHERE k.membership_id = $1 AND ($4 OR k.revoked_at IS NULL) AND k.id < $2 \
          ORDER BY k.id DESC LIMIT $3"
+    );
+    /// Those that were made with a key of the chain `$3`.
+    KEYS_OF_PARENT = concat!(
+        listed_keys!(),
+        " WHERE (CAST($1 AS TEXT) IS NULL OR k.organization_id = $1) \
+         AND (CAST($2 AS TEXT) IS NULL OR k.membership_id = $2) \
+         AND k.parent_id IN (SELECT a.id FROM keys a WHERE a.id = $3 OR a.chain_id = $3) \
+         AND ($4 OR k.revoked_at IS NULL) AND k.id < $5 ORDER BY k.id DESC LIMIT $6"
     );
     LISTED_KEY = concat!(listed_keys!(), " WHERE k.id = $1");
     RENAME_KEY = "UPDATE keys SET name = $2 WHERE id = $1 AND name = $3";

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use genkan::model::member::Role;
-use genkan::model::scope::{Scope, Scopes};
+use genkan::model::scope::Scopes;
 use genkan::service::acting::{NewOwnKey, NewServiceAccount};
 
 use super::{Office, Who, body_for};
@@ -65,7 +65,8 @@ async fn bot(office: &Office) -> Who {
     let new = NewOwnKey {
         name: "deploy".parse().unwrap(),
         owner: Some(account.membership_id),
-        scopes: [Scope::Manage].into_iter().collect::<Scopes>(),
+        // What it makes is for no more than it is itself.
+        scopes: Scopes::ALL,
         expires_in: None,
     };
     let made = hana.create_key(new, None).await.unwrap();
@@ -86,7 +87,7 @@ async fn everybody_gets_the_answers_of_the_table() {
         let mut rows = table();
         rows.sort_by_key(|row| {
             (
-                row.path == "/api/v1/organization/keys",
+                row.path == "/api/v1/organization/keys/revoke-all",
                 row.method == "DELETE",
             )
         });

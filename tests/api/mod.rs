@@ -3,6 +3,7 @@
 mod conversations;
 mod everybody;
 mod scale;
+mod ways_back;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -162,6 +163,11 @@ fn body_for(method: &str, path: &str, who: &str) -> Option<Value> {
         ("PATCH", "/api/v1/members/{id}") => Some(json!({ "role": "member" })),
         ("POST", "/api/v1/invitations") => {
             Some(json!({ "email": "yuna@example.com", "name": "Yuna", "role": "member" }))
+        }
+        // Nobody is signed out by it here: that is another story.
+        ("POST", "/api/v1/organization/keys/revoke-all") => {
+            let organization = if who == "ryo" { "Rivals" } else { "Story" };
+            Some(json!({ "confirm": organization, "end_sessions": false }))
         }
         ("POST", "/api/v1/service-accounts") => Some(json!({ "name": format!("bot of {who}") })),
         _none => None,

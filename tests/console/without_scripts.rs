@@ -1,6 +1,9 @@
 //! Without JavaScript: every form is a page of its own.
 
+use genkan::model::key::PresentedKey;
 use genkan::model::member::Role;
+use genkan::model::scope::Scopes;
+use genkan::service::acting::NewOwnKey;
 
 use super::Office;
 use crate::support::browser::Look;
@@ -111,4 +114,71 @@ async fn a_form_that_is_sent_twice_makes_one_key_and_a_wrong_name_is_told_beside
         mina.see(expected).await;
     }
     mina.closed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_keys_page_says_what_was_made_with_it_and_ends_that_too() {
+    let office = Office::open().await;
+    let acting = office.acting("jun").await;
+    let new = |name: &str| NewOwnKey {
+        name: name.parse().unwrap(),
+        owner: None,
+        scopes: Scopes::ALL,
+        expires_in: None,
+    };
+    let mut made = vec![acting.create_key(new("deploy"), None).await.unwrap()];
+    for name in ["child", "grandchild"] {
+        let text = made
+            .last()
+            .unwrap()
+            .plain
+            .as_ref()
+            .unwrap()
+            .expose()
+            .to_owned();
+        let presented = PresentedKey::parse(text.as_bytes()).unwrap();
+        let holder = office.service.by_key(presented, None).await.unwrap();
+        let holder = holder.expect("a key that manages");
+        made.push(holder.create_key(new(name), None).await.unwrap());
+    }
+    for (language, from, boxed) in [
+        (
+            "en",
+            "Made with the key",
+            "Also revoke the keys that were made with it",
+        ),
+        ("ja", "このキーで発行", "このキーから発行されたキーも"),
+        ("ko", "발급에 쓴 키", "이 키로 발급한 키도"),
+    ] {
+        let plain = Look {
+            scripts: false,
+            language,
+            ..Look::default()
+        };
+        let jun = office.browser_of("jun", plain).await;
+        let end = |at: usize| office.url(&format!("/keys/{}/delete", made[at].key.key.id));
+        jun.open(&end(2)).await;
+        assert_eq!(jun.text("#parent").await, "child");
+        assert!(
+            jun.lacks("#with-children").await,
+            "nothing was made with it"
+        );
+        jun.open(&end(1)).await;
+        assert!(jun.text("main").await.contains(from), "{language}");
+        assert!(jun.text("main").await.contains(boxed), "{language}");
+        jun.open(&end(0)).await;
+        assert_eq!(jun.text("#children").await, "2");
+        assert!(jun.lacks("#parent").await, "a session made it");
+        if language == "ko" {
+            jun.picture("key-end-with-children").await;
+            jun.click("#with-children").await;
+            jun.click("#end-key").await;
+            jun.see(".receipt").await;
+        }
+        jun.closed().await;
+    }
+    for one in &made {
+        let text = one.plain.as_ref().unwrap().expose();
+        assert_eq!(office.gateway_says(text).await, 401);
+    }
 }

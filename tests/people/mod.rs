@@ -2,6 +2,7 @@
 //! do it at once, and what the audit log says of it afterwards.
 
 mod audit_log;
+mod ends;
 mod keys;
 mod proofs;
 mod rights;

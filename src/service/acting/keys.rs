@@ -8,12 +8,12 @@ use crate::model::id::{KeyId, MembershipId};
 use crate::model::key::{Key, KeyHash, KeyState, PlainKey};
 use crate::model::member::{Member, MemberKind, Name, Role};
 use crate::model::scope::{Scope, Scopes};
+use crate::service::ServiceError;
 use crate::service::access::Permission;
 use crate::service::keys::{KEY_LIFETIME_MAX, allowed_for, expiry};
-use crate::service::{RevokedKey, ServiceError};
 use crate::store::{
-    Clash, Created, Idempotency, KeyPage, KeyTraffic, ListedKey, Overlap, PageRequest, Revoked,
-    StoreError, Whose,
+    Clash, Created, Idempotency, KeyPage, KeyTraffic, ListedKey, Overlap, PageRequest, StoreError,
+    Whose,
 };
 
 /// The longest overlap of a rotation, and the longest silence: beyond it nobody is adopting anything.
@@ -52,9 +52,20 @@ impl Acting {
         page: PageRequest<KeyId>,
         revoked_too: bool,
     ) -> Result<Page<ListedKey>, ServiceError> {
+        self.keys_made_with(None, page, revoked_too).await
+    }
+
+    /// One's own keys that were made with `parent` or with another key of its rotations; of none: all of one's
+    /// own. Newest first.
+    pub async fn keys_made_with(
+        &self,
+        parent: Option<KeyId>,
+        page: PageRequest<KeyId>,
+        revoked_too: bool,
+    ) -> Result<Page<ListedKey>, ServiceError> {
         self.allow(Permission::OwnKeys)?;
         let whose = Whose::Membership(self.member.membership_id);
-        self.keys_page(whose, page, revoked_too).await
+        self.keys_page((whose, parent), page, revoked_too).await
     }
 
     /// Everybody's keys, newest first; or those of one member or service account.
@@ -64,22 +75,39 @@ impl Acting {
         page: PageRequest<KeyId>,
         revoked_too: bool,
     ) -> Result<Page<ListedKey>, ServiceError> {
+        let all = (of, None);
+        self.organization_keys_made_with(all, page, revoked_too)
+            .await
+    }
+
+    /// As [`Self::organization_keys`]; with a parent as [`Self::keys_made_with`].
+    pub async fn organization_keys_made_with(
+        &self,
+        (of, parent): (Option<MembershipId>, Option<KeyId>),
+        page: PageRequest<KeyId>,
+        revoked_too: bool,
+    ) -> Result<Page<ListedKey>, ServiceError> {
         self.allow(Permission::OrganizationKeys)?;
         let whose = match of {
             Some(id) => Whose::Membership(self.colleague(id).await?.membership_id),
             None => Whose::Organization(self.member.organization_id),
         };
-        self.keys_page(whose, page, revoked_too).await
+        self.keys_page((whose, parent), page, revoked_too).await
     }
 
     async fn keys_page(
         &self,
-        whose: Whose,
+        (whose, parent): (Whose, Option<KeyId>),
         page: PageRequest<KeyId>,
         revoked_too: bool,
     ) -> Result<Page<ListedKey>, ServiceError> {
+        let parent = match parent {
+            Some(id) => Some(self.key(id).await?.key.chain_id),
+            None => None,
+        };
         let wanted = KeyPage {
             whose,
+            parent,
             revoked_too,
             page: and_one_more(page),
         };
@@ -131,7 +159,12 @@ impl Acting {
         let owner = self.owner_of_new(new.owner).await?;
         let act = self.act();
         allowed_for(new.scopes, owner.role)?;
-        let expires_at = expiry(new.expires_in, act.at)?;
+        let maker = self.maker().await?;
+        // The store holds what was asked for against the key that makes it.
+        let expires_at = match expiry(new.expires_in, act.at)? {
+            None => maker.as_ref().and_then(|maker| maker.expires_at),
+            asked => asked,
+        };
         let plain = PlainKey::generate(&*self.service.entropy);
         let id = KeyId::generate(act.at, &*self.service.entropy);
         let key = Key {
@@ -145,7 +178,7 @@ impl Acting {
             email: owner.email,
             email_verified: owner.kind == MemberKind::Person && self.has_proven_address(),
             chain_id: id,
-            parent_id: None,
+            parent_id: maker.map(|maker| maker.id),
             scopes: new.scopes,
             created_at: act.at,
             expires_at,
@@ -230,14 +263,22 @@ impl Acting {
             let millis = end.as_millis().saturating_sub(old.created_at.as_millis());
             Duration::from_millis(u64::try_from(millis).unwrap_or(0))
         });
+        let maker = self.maker().await?;
+        // As long a life as the old one had; made with a key, no longer than that has left.
+        let own_end = lifetime.map(|lifetime| act.at.plus(lifetime.min(KEY_LIFETIME_MAX)));
+        let bound = maker.as_ref().and_then(|maker| maker.expires_at);
+        let expires_at = match (own_end, bound) {
+            (Some(own), Some(bound)) => Some(own.min(bound)),
+            (own, bound) => own.or(bound),
+        };
         let successor = Key {
             id: KeyId::generate(act.at, &*self.service.entropy),
             hash: plain.hash(),
             hint: plain.hint(),
             created_at: act.at,
-            // As long a life as the old one had.
-            expires_at: lifetime.map(|lifetime| act.at.plus(lifetime.min(KEY_LIFETIME_MAX))),
+            expires_at,
             revoked_at: None,
+            parent_id: maker.map_or(old.parent_id, |maker| Some(maker.id)),
             email_verified: owner_kind == MemberKind::Person && self.has_proven_address(),
             ..old
         };
@@ -283,25 +324,6 @@ impl Acting {
             request: KeyHash::of(id.to_string().as_bytes()),
         };
         self.create_key(new, Some(&once)).await
-    }
-
-    /// Ends a key. Committed when this returns.
-    pub async fn revoke_key(&self, id: KeyId) -> Result<RevokedKey, ServiceError> {
-        let listed = self.key(id).await?;
-        let revoked = self.service.store.revoke_key(id, &self.act()).await?;
-        Ok(RevokedKey {
-            sequence: revoked.sequence,
-            was_revoked: revoked.keys == 0,
-            organization: listed.key.organization_id,
-        })
-    }
-
-    /// Ends every key of the organisation, with one entry in the log. Committed when this returns.
-    pub async fn revoke_everything(&self) -> Result<Revoked, ServiceError> {
-        self.allow(Permission::RevokeEverything)?;
-        let of = Some(self.member.organization_id);
-        let store = &self.service.store;
-        Ok(store.revoke_everything(of, &self.act()).await?)
     }
 }
 

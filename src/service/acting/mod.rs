@@ -6,6 +6,7 @@
 
 mod keys;
 mod people;
+mod revocations;
 
 use std::net::IpAddr;
 

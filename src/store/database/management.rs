@@ -15,10 +15,11 @@ use crate::model::member::{EmailAddress, Invitation, Member, MemberKind, Name, O
 use crate::model::usage::KeyUse;
 use crate::store::engine::Engine;
 use crate::store::{
-    AuditPage, Created, Idempotency, KeyFilter, KeyPage, KeyTraffic, ListedKey, ListedMember,
-    Management, NewSession, Overlap, PageRequest, Revoked, RoleChange, Session, SharedSecret,
-    StoreError, accounts, audit, invitations, keys, log, members, rotations, secrets, sessions,
-    usage,
+    AccessFilter, AuditPage, Created, Descendants, EndedAccess, Idempotency, KeyFilter, KeyPage,
+    KeyTraffic, ListedKey, ListedMember, ListedSession, Management, NewSession, Overlap,
+    PageRequest, Revoked, RevokedEverything, RevokedFamily, RoleChange, Session, SharedSecret,
+    StoreError, access_ends, accounts, audit, invitations, keys, lineage, log, members, rotations,
+    secrets, sessions, usage,
 };
 
 /// Runs a rule of somebody's act: first of all they must still be who may.
@@ -40,6 +41,10 @@ impl<E: Engine> Management for Database<E> {
 
     async fn organizations(&self) -> Result<Vec<Organization>, StoreError> {
         members::organizations(&mut self.0.reader().await?).await
+    }
+
+    async fn organization(&self, id: OrganizationId) -> Result<Option<Organization>, StoreError> {
+        members::organization(&mut self.0.reader().await?, id).await
     }
 
     async fn add_member(&self, member: &Member, act: &Act) -> Result<Member, StoreError> {
@@ -153,12 +158,21 @@ impl<E: Engine> Management for Database<E> {
         act!(self.0, act, keys::revoke, id)
     }
 
+    async fn descendants(&self, id: KeyId, now: Timestamp) -> Result<Descendants, StoreError> {
+        lineage::descendants(&mut self.0.reader().await?, id, now).await
+    }
+
+    async fn revoke_family(&self, id: KeyId, act: &Act) -> Result<RevokedFamily, StoreError> {
+        act!(self.0, act, lineage::revoke, id)
+    }
+
     async fn revoke_everything(
         &self,
         of: Option<OrganizationId>,
+        access: Option<&AccessFilter>,
         act: &Act,
-    ) -> Result<Revoked, StoreError> {
-        act!(self.0, act, keys::revoke_everything, of)
+    ) -> Result<RevokedEverything, StoreError> {
+        act!(self.0, act, access_ends::revoke_everything, of, access)
     }
 
     async fn record_usage(&self, instance: InstanceId, uses: &[KeyUse]) -> Result<(), StoreError> {
@@ -266,6 +280,22 @@ impl<E: Engine> Management for Database<E> {
 
     async fn end_session(&self, id: SessionId, act: &Act) -> Result<(), StoreError> {
         act!(self.0, act, sessions::end, id)
+    }
+
+    async fn sessions(&self, filter: &AccessFilter) -> Result<Vec<ListedSession>, StoreError> {
+        access_ends::list(&mut self.0.reader().await?, filter).await
+    }
+
+    async fn end_sessions(
+        &self,
+        filter: &AccessFilter,
+        act: &Act,
+    ) -> Result<EndedAccess, StoreError> {
+        act!(self.0, act, access_ends::end, filter)
+    }
+
+    async fn end_any_session(&self, id: SessionId, act: &Act) -> Result<bool, StoreError> {
+        act!(self.0, act, access_ends::end_one, id)
     }
 
     async fn record(&self, deed: &Deed, act: &Act) -> Result<(), StoreError> {

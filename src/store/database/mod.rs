@@ -79,8 +79,12 @@ impl<E: Engine> Store for Database<E> {
         Ok(evicted > 0)
     }
 
-    async fn reports(&self, sequence: Sequence) -> Result<Vec<(InstanceId, Report)>, StoreError> {
-        log::reports(&mut self.0.reader().await?, sequence).await
+    async fn reports(
+        &self,
+        first: Sequence,
+        last: Sequence,
+    ) -> Result<Vec<(InstanceId, Report)>, StoreError> {
+        log::reports(&mut self.0.reader().await?, first, last).await
     }
 
     async fn reassert(&self, changes: &[Change], now: Timestamp) -> Result<u64, StoreError> {

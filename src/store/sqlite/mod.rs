@@ -25,8 +25,9 @@ use super::database::Database;
 use super::engine::{Engine, Session, Value};
 use super::rows::Columns;
 use super::{
-    Instances, Lease, LogPage, Management, Report, StoreError, accounts, audit, idempotency,
-    invitations, log, rotations, rows, secrets, sessions, sql, usage as tellings,
+    Instances, Lease, LogPage, Management, Report, StoreError, access_ends, accounts, audit,
+    idempotency, invitations, lineage, log, rotations, rows, secrets, sessions, sql,
+    usage as tellings,
 };
 use crate::model::change::Sequence;
 use crate::model::id::InstanceId;
@@ -38,10 +39,12 @@ pub const BUSY_TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
 /// Every statement that is run here, by name.
 pub const STATEMENTS: &[&[(&str, &str)]] = &[
     sql::ALL,
+    access_ends::ALL,
     accounts::ALL,
     audit::ALL,
     idempotency::ALL,
     invitations::ALL,
+    lineage::ALL,
     rotations::ALL,
     secrets::ALL,
     sessions::ALL,

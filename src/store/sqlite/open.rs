@@ -130,6 +130,7 @@ fn name_file(path: &Path, error: StoreError) -> StoreError {
         | StoreError::LastOwner(_)
         | StoreError::RoleLost
         | StoreError::MeansEnded
+        | StoreError::BeyondKey(_)
         | StoreError::Conflict(_)) => other,
     }
 }

@@ -58,6 +58,9 @@ UPDATE sessions SET ended_at = seen_at WHERE ended_at IS NULL AND membership_id 
         WHERE u.email_verified_at IS NULL AND EXISTS (SELECT 1 FROM memberships other
             WHERE other.user_id = m.user_id AND other.organization_id <> m.organization_id));
 
+-- From where somebody signed in, if that is known.
+ALTER TABLE sessions ADD COLUMN address TEXT;
+
 -- `email_verified`: whoever made the key had proven the owner's address. `chain_id`: the first key of its
 -- rotations; NULL: itself. `parent_id`: the key with which it was made.
 ALTER TABLE keys ADD COLUMN email_verified INTEGER NOT NULL DEFAULT 0 CHECK (email_verified IN (0, 1));

@@ -1,0 +1,446 @@
+//! The ways back in after the red button, keys that were made with a key, and query parameters: everything here
+//! goes through the command line and HTTP alone.
+
+use reqwest::redirect::Policy;
+use serde_json::{Value, json};
+
+use crate::support::house::{Engine, House, Process};
+use crate::support::raw::Wire;
+use crate::support::upstream::Upstream;
+
+const REVOKE_ALL: &str = "/api/v1/organization/keys/revoke-all";
+
+/// A gateway with hana, who owns its organization.
+struct Desk {
+    house: House,
+    gateway: Process,
+    _upstream: Upstream,
+    client: reqwest::Client,
+}
+
+/// A session's cookie, or a key.
+#[derive(Clone)]
+enum By {
+    Session(String),
+    Key(String),
+}
+
+impl Desk {
+    async fn open(engine: Engine) -> Self {
+        let upstream = Upstream::start().await;
+        let house = House::new(engine, upstream.plain, "").await;
+        let gateway = house.start().await;
+        let client = reqwest::Client::builder().redirect(Policy::none());
+        Self {
+            house,
+            gateway,
+            _upstream: upstream,
+            client: client.build().unwrap(),
+        }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.gateway.address("admin"))
+    }
+
+    fn link(&self) -> String {
+        let base = self.url("");
+        let command = ["sign-in-link", "hana@example.com", "--url", &base, "-q"];
+        self.house.run(&command).ok().trim().to_owned()
+    }
+
+    /// Presses the button of a link's page.
+    async fn press(&self, link: &str) -> reqwest::Response {
+        let form = self
+            .client
+            .post(link)
+            .header("content-type", "application/x-www-form-urlencoded");
+        form.send().await.unwrap()
+    }
+
+    async fn signed_in(&self) -> By {
+        let answer = self.press(&self.link()).await;
+        assert_eq!(answer.status(), 303);
+        let cookies = answer.headers().get_all("set-cookie").iter();
+        let session = cookies
+            .filter_map(|cookie| cookie.to_str().ok()?.split(';').next())
+            .find(|cookie| cookie.starts_with("__Host-genkan="));
+        By::Session(session.expect("a session").to_owned())
+    }
+
+    async fn ask(&self, by: &By, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+        let request = self.client.request(method.parse().unwrap(), self.url(path));
+        let mut request = match by {
+            By::Session(cookie) => request.header("cookie", cookie),
+            By::Key(key) => request.header("x-api-key", key),
+        };
+        if let Some(body) = body {
+            request = request
+                .header("content-type", "application/json")
+                .body(body.to_string());
+        }
+        let answer = request.send().await.unwrap();
+        let status = answer.status().as_u16();
+        let text = answer.text().await.unwrap();
+        (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+
+    /// A new key's id and text.
+    async fn made(&self, by: &By, body: Value) -> (String, String) {
+        let (status, made) = self.ask(by, "POST", "/api/v1/keys", Some(body)).await;
+        assert_eq!(status, 201, "{made}");
+        let text = |field: &str| made[field].as_str().unwrap().to_owned();
+        (text("id"), text("secret"))
+    }
+
+    /// An event stream that goes on.
+    async fn stream(&self, key: &str) -> reqwest::Response {
+        let url = format!("http://{}/sse", self.gateway.address("plain"));
+        let opened = self.client.get(url).header("x-api-key", key).send().await;
+        let opened = opened.unwrap();
+        assert_eq!(opened.status(), 200);
+        opened
+    }
+
+    /// What the gateway says to a key.
+    async fn gateway_says(&self, key: &str) -> u16 {
+        let request =
+            format!("GET /api/identity HTTP/1.1\r\nHost: genkan.test\r\nx-api-key: {key}\r\n\r\n");
+        let mut wire = Wire::connect(self.gateway.address("plain")).await;
+        wire.ask(request).await.status
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_revoke_all_no_session_link_or_invitation_makes_a_key() {
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let desk = Desk::open(engine).await;
+        let hana = desk.signed_in().await;
+        let (_id, secret) = desk.made(&hana, json!({ "name": "ci" })).await;
+        assert_eq!(desk.gateway_says(&secret).await, 200);
+        let link = desk.link();
+        let invite = json!({ "email": "eve@example.com", "name": "Eve", "role": "owner" });
+        let (_status, invited) = desk
+            .ask(&hana, "POST", "/api/v1/invitations", Some(invite))
+            .await;
+        let invitation = invited["link"]
+            .as_str()
+            .unwrap()
+            .rsplit('/')
+            .next()
+            .unwrap();
+        let invitation = desk.url(&format!("/invitation/{invitation}"));
+
+        let revoke = ["keys", "revoke-all", "--organization", "Story"];
+        let done = desk.house.run_beside(&revoke).await;
+        assert_eq!(done.code, Some(0), "{done:?}");
+        let again = json!({ "name": "again" });
+        let again = desk.ask(&hana, "POST", "/api/v1/keys", Some(again)).await.0;
+        let answers = (
+            desk.gateway_says(&secret).await,
+            again,
+            desk.press(&link).await.status().as_u16(),
+            desk.press(&invitation).await.status().as_u16(),
+        );
+        assert_eq!(
+            answers,
+            (401, 401, 410, 410),
+            "key, session, link, invitation"
+        );
+        let words = "ended 1 session, 1 sign-in link and 1 invitation";
+        assert!(done.stderr.contains(words), "{}", done.stderr);
+
+        // Who is signed in may stay, where that is wanted.
+        let hana = desk.signed_in().await;
+        let keep = [&revoke[..], &["--keep-sessions", "--output", "json"]].concat();
+        let receipt: Value = serde_json::from_str(&desk.house.run(&keep).ok()).unwrap();
+        let ended =
+            json!({ "keys": 0, "sessions": null, "sign_in_links": null, "invitations": null });
+        assert_eq!(receipt["ended"], ended, "{receipt}");
+        assert!(receipt["settled_at"].is_string(), "{receipt}");
+        desk.made(&hana, json!({ "name": "after" })).await;
+        let everybody = ["keys", "revoke-all", "--everybody", "--output", "json"];
+        let receipt: Value = serde_json::from_str(&desk.house.run(&everybody).ok()).unwrap();
+        let ended = json!({ "keys": 1, "sessions": 1, "sign_in_links": 0, "invitations": 0 });
+        assert_eq!(receipt["ended"], ended, "{receipt}");
+        assert_eq!(desk.ask(&hana, "GET", "/api/v1/me", None).await.0, 401);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_is_revoked_only_by_who_names_the_organization() {
+    let desk = Desk::open(Engine::Sqlite).await;
+    let hana = desk.signed_in().await;
+    let (_id, secret) = desk.made(&hana, json!({ "name": "ci" })).await;
+    for slip in [
+        json!({}),
+        json!({ "confirm": null }),
+        json!({ "confirm": "" }),
+        json!({ "confirm": "story" }),
+        json!({ "confirm": "Story " }),
+        json!({ "confirm": "yes", "end_sessions": false }),
+    ] {
+        let (status, told) = desk
+            .ask(&hana, "POST", REVOKE_ALL, Some(slip.clone()))
+            .await;
+        let pointer = &told["errors"][0]["pointer"];
+        assert_eq!(
+            (status, pointer),
+            (422, &json!("/confirm")),
+            "{slip}: {told}"
+        );
+    }
+    for old in [
+        "/api/v1/organization/keys",
+        "/api/v1/organization/keys?owner=mbr_0",
+    ] {
+        let (status, told) = desk.ask(&hana, "DELETE", old, None).await;
+        assert_eq!(status, 405, "{old}: {told}");
+        assert!(
+            told["detail"].as_str().unwrap().contains(REVOKE_ALL),
+            "{told}"
+        );
+    }
+    assert_eq!(desk.gateway_says(&secret).await, 200, "nothing was revoked");
+    let (status, me) = desk.ask(&hana, "GET", "/api/v1/me", None).await;
+    assert_eq!((status, &me["organization"]), (200, &json!("Story")));
+    let meant = json!({ "confirm": me["organization"] });
+    let (status, receipt) = desk.ask(&hana, "POST", REVOKE_ALL, Some(meant)).await;
+    assert_eq!(status, 200, "{receipt}");
+    assert_eq!(
+        receipt["instances"][0]["result"], "acknowledged",
+        "{receipt}"
+    );
+    assert_eq!(receipt["ended"]["keys"], 1, "{receipt}");
+    assert_eq!(receipt["ended"]["sessions"], 1, "{receipt}");
+    assert_eq!(desk.gateway_says(&secret).await, 401);
+    assert_eq!(
+        desk.ask(&hana, "GET", "/api/v1/me", None).await.0,
+        401,
+        "signed out"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delete_that_names_one_owner_does_not_end_everybodys_keys() {
+    let desk = Desk::open(Engine::Sqlite).await;
+    let hana = desk.signed_in().await;
+    let (_id, secret) = desk.made(&hana, json!({ "name": "ci" })).await;
+    let wrong = format!("/api/v1/organization/keys?owner=mbr_{}", "0".repeat(32));
+    let status = desk.ask(&hana, "DELETE", &wrong, None).await.0;
+    assert_eq!((status, desk.gateway_says(&secret).await), (405, 200));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_parameter_that_an_endpoint_does_not_take_is_refused_by_every_endpoint() {
+    let desk = Desk::open(Engine::Sqlite).await;
+    let hana = desk.signed_in().await;
+    let (_id, secret) = desk.made(&hana, json!({ "name": "ci" })).await;
+    let document = desk.ask(&hana, "GET", "/openapi.json", None).await.1;
+    let kind = |told: &Value| {
+        let kind = told["type"].as_str().unwrap_or_default();
+        kind.rsplit(':').next().unwrap_or_default().to_owned()
+    };
+    let (mut endpoints, mut known) = (0, 0);
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        let path = path.replace("{id}", &format!("key_{}", "0".repeat(32)));
+        for (method, endpoint) in methods.as_object().unwrap() {
+            endpoints += 1;
+            let method = method.to_uppercase();
+            let parameters = endpoint["parameters"].as_array().into_iter().flatten();
+            let queries: Vec<_> = parameters
+                .filter(|one| one["in"] == "query")
+                .map(|one| one["name"].as_str().unwrap())
+                .collect();
+            let mut wrong = vec![
+                ("surprise=1".to_owned(), "surprise", "unknown_parameter"),
+                ("surprise".to_owned(), "surprise", "unknown_parameter"),
+            ];
+            for name in &queries {
+                known += 1;
+                let twice = format!("{name}=1&{name}=1");
+                wrong.push((twice, name, "repeated_parameter"));
+                let misspelt = format!("{}=1", name.to_uppercase());
+                wrong.push((misspelt, "`", "unknown_parameter"));
+            }
+            for (query, name, expected) in wrong {
+                let asked = format!("{path}?{query}");
+                let (status, told) = desk.ask(&hana, &method, &asked, None).await;
+                let what = format!("{method} {asked}: {told}");
+                assert_eq!((status, kind(&told).as_str()), (400, expected), "{what}");
+                assert!(told["detail"].as_str().unwrap().contains(name), "{what}");
+            }
+        }
+    }
+    assert!(endpoints > 20 && known > 12, "{endpoints} {known}");
+    assert_eq!(desk.gateway_says(&secret).await, 200, "nothing was done");
+    let taken = desk.ask(&hana, "GET", "/api/v1/keys?limit=1&revoked=true", None);
+    assert_eq!(taken.await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_made_or_rotated_with_a_key_is_no_more_than_that() {
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let desk = Desk::open(engine).await;
+        let more = ["--scope", "api", "--scope", "manage", "--expires", "1h"];
+        let maker = desk.house.key("deploy", &more);
+        let other = desk.house.key("other", &["--scope", "api"]);
+        let by = By::Key(maker.plain.clone());
+        let shown = ["keys", "show", &maker.id, "--output", "json"];
+        let shown: Value = serde_json::from_str(&desk.house.run(&shown).ok()).unwrap();
+        let end = shown["expires_at"].as_str().unwrap();
+
+        let ask = async |body| desk.ask(&by, "POST", "/api/v1/keys", Some(body)).await;
+        let (status, child) = ask(json!({ "name": "child", "scopes": ["api", "manage"] })).await;
+        assert_eq!(
+            (status, &child["parent"]),
+            (201, &json!(maker.id)),
+            "{child}"
+        );
+        let ends = child["expires_at"].as_str().unwrap();
+        assert_eq!(ends.get(..19), end.get(..19), "it ends with its maker");
+        let long = json!({ "name": "x", "scopes": ["api"], "expires_in_s": 7_200 });
+        let wide = json!({ "name": "x", "scopes": ["api", "mcp"] });
+        for (body, pointer, bound) in [
+            (long, "/expires_in_s", &ends[..19]),
+            (wide, "/scopes", "api manage"),
+        ] {
+            let (status, told) = ask(body).await;
+            let error = &told["errors"][0];
+            assert_eq!(
+                (status, &error["pointer"]),
+                (422, &json!(pointer)),
+                "{told}"
+            );
+            assert!(error["detail"].as_str().unwrap().contains(bound), "{told}");
+        }
+        let rotation = format!("/api/v1/keys/{}/rotation", other.id);
+        let (status, rotated) = desk.ask(&by, "POST", &rotation, Some(json!({}))).await;
+        assert_eq!(
+            (status, &rotated["expires_at"]),
+            (201, &child["expires_at"])
+        );
+        let wide = desk.house.key("wide", &[]);
+        let rotation = format!("/api/v1/keys/{}/rotation", wide.id);
+        let (status, told) = desk.ask(&by, "POST", &rotation, Some(json!({}))).await;
+        assert_eq!(
+            (status, &told["type"]),
+            (422, &json!("urn:genkan:problem:scope_beyond_key"))
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_made_with_a_key_are_shown_with_it_and_revoked_with_it() {
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let desk = Desk::open(engine).await;
+        let more = ["--scope", "api", "--scope", "manage"];
+        let (maker, wide) = (desk.house.key("deploy", &more), desk.house.key("wide", &[]));
+        let other = desk.house.key("other", &["--scope", "api"]);
+        let by = By::Key(maker.plain.clone());
+        let body = json!({ "name": "child", "scopes": ["api", "manage"] });
+        let (child, text) = desk.made(&by, body).await;
+        let rotation = format!("/api/v1/keys/{}/rotation", other.id);
+        let rotated = desk.ask(&by, "POST", &rotation, Some(json!({}))).await.1;
+        let child_key = By::Key(text.clone());
+        let mut streams = vec![desk.stream(&text).await];
+        let body = json!({ "name": "grandchild", "scopes": ["api"] });
+        let (grandchild, text) = desk.made(&child_key, body).await;
+        for list in ["/api/v1/keys", "/api/v1/organization/keys"] {
+            let list = format!("{list}?parent={}", maker.id);
+            let (status, listed) = desk.ask(&by, "GET", &list, None).await;
+            let items = listed["items"].as_array().unwrap();
+            assert_eq!((status, items.len()), (200, 2), "{listed}");
+            assert!(items.iter().all(|it| it["parent"] == maker.id.as_str()));
+        }
+        let unknown = format!("/api/v1/keys?parent=key_{}", "0".repeat(32));
+        assert_eq!(desk.ask(&by, "GET", &unknown, None).await.0, 404);
+        let shown = ["keys", "show", &grandchild, "--output", "json"];
+        let shown: Value = serde_json::from_str(&desk.house.run(&shown).ok()).unwrap();
+        assert_eq!(shown["parent"], child.as_str());
+
+        assert_eq!(desk.gateway_says(&text).await, 200);
+        streams.push(desk.stream(&text).await);
+        let path = format!("/api/v1/keys/{child}?children=true");
+        let (status, receipt) = desk.ask(&by, "DELETE", &path, None).await;
+        assert_eq!(
+            (status, &receipt["ended"]["keys"]),
+            (200, &json!(2)),
+            "{receipt}"
+        );
+        // One receipt tells of both, whose entries of the log are two.
+        assert_eq!(receipt["streams_cut"], streams.len(), "{receipt}");
+        assert_eq!(desk.gateway_says(&text).await, 401);
+        let taken = rotated["secret"].as_str().unwrap();
+        assert_eq!(desk.gateway_says(taken).await, 200);
+        let revoke = ["keys", "revoke", &maker.id, "--with-children"];
+        let done = desk.house.run_beside(&revoke).await;
+        // Itself, what it got by rotating another, and that.
+        assert!(
+            done.stderr.contains("revoked 3 keys; 1 gateway obeys"),
+            "{done:?}"
+        );
+        let wide = desk.gateway_says(&wide.plain).await;
+        assert_eq!((desk.gateway_says(taken).await, wide), (401, 200));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_are_listed_and_ended_on_the_command_line() {
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let desk = Desk::open(engine).await;
+        let sessions = [desk.signed_in().await, desk.signed_in().await];
+        let list = || {
+            let list = desk.house.run(&["sessions", "list", "--output", "json"]);
+            let listed: Value = serde_json::from_str(&list.ok()).unwrap();
+            listed.as_array().unwrap().clone()
+        };
+        let listed = list();
+        assert_eq!(listed.len(), 2);
+        let one = &listed[0];
+        assert_eq!(
+            (&one["member"], &one["proof"], &one["address"]),
+            (
+                &json!("hana@example.com"),
+                &json!("address"),
+                &json!("127.0.0.1")
+            )
+        );
+        let table = desk.house.run(&["sessions", "list"]).ok();
+        assert!(
+            table.starts_with("id ") && table.contains("seen at"),
+            "{table}"
+        );
+
+        let id = one["id"].as_str().unwrap();
+        let ended = desk.house.run(&["sessions", "end", id]);
+        assert_eq!(
+            (ended.code, ended.stdout.as_str()),
+            (Some(0), ""),
+            "{ended:?}"
+        );
+        let stands = async || {
+            let mut stands = 0;
+            for by in &sessions {
+                let status = desk.ask(by, "GET", "/api/v1/me", None).await.0;
+                stands += usize::from(status == 200);
+            }
+            stands
+        };
+        assert_eq!((stands().await, list().len()), (1, 1));
+        let again = desk.house.run(&["sessions", "end", id]);
+        assert!(again.stderr.contains("had ended already"), "{again:?}");
+        let nobodys = format!("ses_{}", "0".repeat(32));
+        let unknown = desk.house.run(&["sessions", "end", &nobodys]);
+        unknown.failed(5, &[&nobodys, "genkan sessions list"]);
+        let nobody = ["sessions", "end", "--member", "nobody@example.com"];
+        desk.house.run(&nobody).failed(5, &["nobody@example.com"]);
+        let end = ["sessions", "end", "--member", "hana@example.com"];
+        let end = [&end[..], &["--organization", "Story", "--output", "json"]].concat();
+        let ended: Value = serde_json::from_str(&desk.house.run(&end).ok()).unwrap();
+        assert_eq!(ended, json!({ "sessions": 1, "sign_in_links": 0 }));
+        assert_eq!((stands().await, list().len()), (0, 0));
+        desk.house.run(&["sessions", "end", "--everybody"]).ok();
+        desk.house.run(&["audit", "verify"]).ok();
+    }
+}
