@@ -9,7 +9,7 @@ use crate::model::refusal::Refusal;
 use crate::model::scope::Scopes;
 
 /// The route of a request. The only way from there to a [`Permit`]: what the routes ask for that a lenient
-/// reader would choose (see [`lenient`](super::lenient)) is asked for here too.
+/// reader would choose (see `lenient`) is asked for here too.
 #[derive(Debug, Clone, Copy)]
 pub struct Found<'a> {
     route: &'a Route,

@@ -7,7 +7,7 @@
 //!
 //! Escapes must be UTF-8. Of an overlong form (`%c0%ae` for a dot) or half a surrogate pair lenient
 //! decoders make a character that strict ones do not see; and what has no characters has no other
-//! case, so nothing could be said of how a lenient reader takes it ([`lenient`](super::lenient)).
+//! case, so nothing could be said of how a lenient reader takes it (`lenient`).
 
 use std::borrow::Cow;
 

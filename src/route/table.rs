@@ -1,6 +1,5 @@
 //! The routes, compiled once at start: which of them a host and a path belong to.
 
-use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::net::SocketAddr;
 
@@ -56,10 +55,10 @@ impl Route {
 
     /// Whether every reader finds a public path: of one that is lenient in one way alone, the whole prefix
     /// has to be public.
-    fn is_public_to_all(&self, form: &Cow<'_, str>) -> bool {
+    fn is_public_to_all(&self, path: &str, form: &str) -> bool {
         let public = &self.lenient_public_paths;
-        let is_plain = matches!(form, Cow::Borrowed(_));
-        covers(public, &format!("{}/", self.lenient_prefix)) || is_plain && covers(public, form)
+        let whole = format!("{}/", self.lenient_prefix);
+        covers(public, &whole) || form == path && covers(public, form)
     }
 
     fn is_for(&self, host: &str) -> bool {
@@ -143,7 +142,7 @@ impl Routes {
             }
             let form = form.get_or_insert_with(|| lenient::form(path));
             if lenient::is_below(form, &other.lenient_prefix) {
-                found.could_be(other, other.is_public_to_all(form));
+                found.could_be(other, other.is_public_to_all(path, form));
             }
         }
         Some(found)
