@@ -120,9 +120,11 @@ fn is_control(char: char) -> bool {
 
 /// The many blanks of typography are one; that of Japanese and Chinese is as wide as a letter.
 fn plain_space(char: char) -> char {
-    match char.general_category() {
-        GeneralCategory::SpaceSeparator if char != '\u{3000}' => ' ',
-        _other => char,
+    let is_space = char.general_category() == GeneralCategory::SpaceSeparator;
+    if is_space && char != '\u{3000}' {
+        ' '
+    } else {
+        char
     }
 }
 

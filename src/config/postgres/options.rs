@@ -18,13 +18,15 @@ const STATEMENTS_MAX: usize = 10_000;
 pub(super) enum Rule {
     /// It is honoured; refused values come with what to write instead.
     Honoured(fn(&mut Draft, &str) -> Result<(), String>),
+    /// It is honoured, whatever its value is.
+    Taken(fn(&mut Draft, String)),
     /// These values ask for what genkan does anyway; for the others: why not, and what to do.
     Only(&'static [&'static str], &'static str),
     /// Why not, and what to do.
     Refused(&'static str),
 }
 
-use Rule::{Honoured, Only, Refused};
+use Rule::{Honoured, Only, Refused, Taken};
 
 const GSS: &str = "genkan has no GSSAPI; log in by password or certificate";
 const KEEPALIVE: &str = "genkan bounds every wait for the server itself (5 s) and sets no TCP options; \
@@ -40,12 +42,15 @@ const SCRAM: &str =
 
 /// Every option: one place, in the order of PostgreSQL's manual.
 pub(super) const OPTIONS: &[(&str, Rule)] = &[
-    ("host", Honoured(host)),
+    ("host", Taken(|draft, value| draft.host = Some(value))),
     ("hostaddr", Honoured(hostaddr)),
     ("port", Honoured(port)),
-    ("dbname", Honoured(dbname)),
-    ("user", Honoured(user)),
-    ("password", Honoured(password)),
+    ("dbname", Taken(|draft, value| draft.database = Some(value))),
+    ("user", Taken(|draft, value| draft.user = Some(value))),
+    (
+        "password",
+        Taken(|draft, value| draft.password = value.into()),
+    ),
     (
         "passfile",
         Refused(
@@ -76,10 +81,13 @@ pub(super) const OPTIONS: &[(&str, Rule)] = &[
         ),
     ),
     ("options", Honoured(settings)),
-    ("application_name", Honoured(application_name)),
+    (
+        "application_name",
+        Taken(|draft, value| draft.application_name = Some(value)),
+    ),
     (
         "fallback_application_name",
-        Honoured(fallback_application_name),
+        Taken(|draft, value| draft.fallback_application_name = Some(value)),
     ),
     ("keepalives", Only(&["0"], KEEPALIVE)),
     ("keepalives_idle", Only(&["0"], KEEPALIVE)),
@@ -211,6 +219,7 @@ pub(super) fn fill(parts: &Parts<'_>, draft: &mut Draft) -> Result<(), UrlError>
         let what = || format!("the URL's option `{name}` cannot be honoured");
         match rule {
             Honoured(read) => read(draft, &value).map_err(|help| UrlError::new(what(), help))?,
+            Taken(take) => take(draft, value.as_str().to_owned()),
             Only(words, why) if !words.contains(&value.to_ascii_lowercase().as_str()) => {
                 return Err(UrlError::new(what(), *why));
             }
@@ -240,18 +249,10 @@ fn unknown(parts: &Parts<'_>, name: &str) -> UrlError {
     }
 }
 
-fn text(slot: &mut Option<String>, value: &str) -> Result<(), String> {
-    *slot = Some(value.to_owned());
-    Ok(())
-}
-
-fn host(draft: &mut Draft, value: &str) -> Result<(), String> {
-    text(&mut draft.host, value)
-}
-
 fn hostaddr(draft: &mut Draft, value: &str) -> Result<(), String> {
     if value.contains(',') || value.parse::<IpAddr>().is_ok() {
-        return text(&mut draft.hostaddr, value);
+        draft.hostaddr = Some(value.to_owned());
+        return Ok(());
     }
     Err("write an IPv4 or IPv6 address; a name is a `host`".to_owned())
 }
@@ -259,27 +260,6 @@ fn hostaddr(draft: &mut Draft, value: &str) -> Result<(), String> {
 fn port(draft: &mut Draft, value: &str) -> Result<(), String> {
     draft.port = Some(split::number(value).map_err(|error| error.what)?);
     Ok(())
-}
-
-fn dbname(draft: &mut Draft, value: &str) -> Result<(), String> {
-    text(&mut draft.database, value)
-}
-
-fn user(draft: &mut Draft, value: &str) -> Result<(), String> {
-    text(&mut draft.user, value)
-}
-
-fn password(draft: &mut Draft, value: &str) -> Result<(), String> {
-    value.clone_into(&mut draft.password);
-    Ok(())
-}
-
-fn application_name(draft: &mut Draft, value: &str) -> Result<(), String> {
-    text(&mut draft.application_name, value)
-}
-
-fn fallback_application_name(draft: &mut Draft, value: &str) -> Result<(), String> {
-    text(&mut draft.fallback_application_name, value)
 }
 
 fn connect_timeout(draft: &mut Draft, value: &str) -> Result<(), String> {

@@ -211,7 +211,7 @@ fn every_option_of_libpq_is_honoured_or_refused_with_a_sentence() {
     }
     for (name, rule) in OPTIONS {
         match rule {
-            Rule::Honoured(_) => {}
+            Rule::Honoured(_) | Rule::Taken(_) => {}
             Rule::Only(words, why) => {
                 for word in *words {
                     good(&format!("postgres://db/x?{name}={word}"));

@@ -11,7 +11,7 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{ConnectOptions, PgConnection};
 use tokio::time::timeout;
 
-use super::errors::{self, explain};
+use super::errors::explain;
 use crate::config::postgres::{Place, Server, TlsMode};
 use crate::store::StoreError;
 
@@ -230,47 +230,40 @@ fn is_about_tls(error: &sqlx::Error) -> bool {
     }
 }
 
-/// For people: where it is, without user and password.
+/// For people: where it is and which database, without user and password.
 pub(super) fn address(options: &PgConnectOptions) -> String {
+    let separator = match options.get_socket() {
+        Some(_folder) => ' ',
+        None => '/',
+    };
+    let database = options.get_database().unwrap_or_default();
+    format!("{}{separator}{database}", place(options))
+}
+
+fn place(options: &PgConnectOptions) -> String {
     let port = options.get_port();
-    let place = match options.get_socket() {
+    match options.get_socket() {
         Some(folder) => format!("{}:{port}", folder.display()),
         None if options.get_host().contains(':') => format!("[{}]:{port}", options.get_host()),
         None => format!("{}:{port}", options.get_host()),
-    };
-    let separator = if options.get_socket().is_some() {
-        " "
-    } else {
-        "/"
-    };
-    let database = options.get_database().unwrap_or_default();
-    format!("{place}{separator}{database}")
-}
-
-/// The same without the database.
-fn place(options: &PgConnectOptions) -> String {
-    let address = address(options);
-    let end = address.rfind([' ', '/']).unwrap_or(address.len());
-    address.get(..end).unwrap_or_default().to_owned()
+    }
 }
 
 /// With the address, which is what is wrong most often.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "sqlx's errors are an open set"
+)]
 fn not_connected(options: &PgConnectOptions, error: sqlx::Error) -> StoreError {
-    match error {
-        sqlx::Error::Io(error) if error.kind() != ErrorKind::InvalidData => {
-            StoreError::Unavailable(format!(
-                "PostgreSQL at {} cannot be reached ({error}); check that it runs and that the store's \
-                 URL names its host and port",
-                place(options),
-            ))
-        }
-        sqlx::Error::Io(error) => errors::no_tls(&error),
-        #[expect(
-            clippy::wildcard_enum_match_arm,
-            reason = "sqlx's errors are an open set"
-        )]
-        other => explain(other),
-    }
+    let error = match error {
+        sqlx::Error::Io(error) if error.kind() != ErrorKind::InvalidData => error,
+        other => return explain(other),
+    };
+    StoreError::Unavailable(format!(
+        "PostgreSQL at {} cannot be reached ({error}); check that it runs and that the store's URL names \
+         its host and port",
+        place(options),
+    ))
 }
 
 fn no_answer(server: &Server, options: &PgConnectOptions) -> StoreError {

@@ -31,7 +31,7 @@ pub(super) fn explain(error: sqlx::Error) -> StoreError {
 }
 
 /// The handshake failed, or there was none.
-pub(super) fn no_tls(error: &dyn fmt::Display) -> StoreError {
+fn no_tls(error: &dyn fmt::Display) -> StoreError {
     StoreError::Unavailable(format!(
         "the TLS handshake with PostgreSQL failed ({error}); check `sslmode` and `sslrootcert` in the \
          store's URL, and that its host is a name in the server's certificate"
