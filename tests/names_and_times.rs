@@ -117,7 +117,10 @@ async fn no_key_has_a_nonsense_end() {
     }
     house.key("ten years", &["--expires", "3650d"]);
 
-    let key = house.key("m", &["--scope", "api", "--scope", "manage"]);
+    let key = house.key(
+        "m",
+        &["--scope", "api", "--scope", "mcp", "--scope", "manage"],
+    );
     let gateway = house.start().await;
     for seconds in [u64::MAX, u64::MAX / 1_000, LIFETIME_MAX_S + 1] {
         for (language, told) in [("en", "ten years"), ("ja", "10年"), ("ko", "10년")] {
@@ -154,7 +157,10 @@ async fn no_key_has_a_nonsense_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_with_a_character_that_is_not_seen_is_refused() {
     let house = House::new(Engine::Sqlite, NO_UPSTREAM.parse().unwrap(), "").await;
-    let key = house.key("m", &["--scope", "api", "--scope", "manage"]);
+    let key = house.key(
+        "m",
+        &["--scope", "api", "--scope", "mcp", "--scope", "manage"],
+    );
     let gateway = house.start().await;
     for hidden in [
         "ci\u{200b}",
@@ -202,7 +208,10 @@ async fn a_name_that_looks_like_one_that_is_there_exists_already() {
         done.failed(6, &["exists already"]);
         house.run(&["organizations", "create", "Storey"]).ok();
 
-        let key = house.key("m", &["--scope", "api", "--scope", "manage"]);
+        let key = house.key(
+            "m",
+            &["--scope", "api", "--scope", "mcp", "--scope", "manage"],
+        );
         let gateway = house.start().await;
         let accounts = "/api/v1/service-accounts";
         let (status, _made) = post(&gateway, &key, accounts, json!({ "name": "build" })).await;
@@ -224,7 +233,10 @@ async fn a_name_that_looks_like_one_that_is_there_exists_already() {
 async fn names_of_before_the_rules_are_still_read() {
     for home in Home::both().await {
         let house = home.house();
-        let key = house.key("m", &["--scope", "api", "--scope", "manage"]);
+        let key = house.key(
+            "m",
+            &["--scope", "api", "--scope", "mcp", "--scope", "manage"],
+        );
         let old = "o\u{200b}ld \u{e000}";
         for table in ["keys", "users", "organizations"] {
             home.sql(&format!("UPDATE {table} SET name = '{old}'"))

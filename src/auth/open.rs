@@ -30,7 +30,7 @@ use crate::model::change::Sequence;
 use crate::model::clock::BootInstant;
 use crate::model::id::KeyId;
 use crate::model::refusal::Refusal;
-use crate::model::scope::Scope;
+use crate::model::scope::{Scope, Scopes};
 use crate::store::Report;
 
 /// How long a request that was cut may take to end by itself, a last event included; then its connection
@@ -72,18 +72,23 @@ pub struct Admission {
     pub caller: Arc<Caller>,
     /// The scope that the route requires.
     pub scope: Scope,
+    /// The scopes of more specific routes for which another reader could take the path.
+    pub elsewhere: Scopes,
 }
 
 impl Admission {
     /// Whether the caller may do what was asked for.
     ///
     /// # Errors
-    /// [`Refusal::ScopeMissing`].
+    /// [`Refusal::RouteAmbiguous`] and [`Refusal::ScopeMissing`].
     pub fn check(&self) -> Result<(), Refusal> {
-        if self.caller.principal().scopes.contains(self.scope) {
-            Ok(())
-        } else {
+        let scopes = self.caller.principal().scopes;
+        if !scopes.contains_all(self.elsewhere) {
+            Err(Refusal::RouteAmbiguous)
+        } else if !scopes.contains(self.scope) {
             Err(Refusal::ScopeMissing(self.scope))
+        } else {
+            Ok(())
         }
     }
 }

@@ -115,7 +115,11 @@ impl Refusal {
     pub const fn is_about_the_key(self) -> bool {
         matches!(
             self,
-            Self::KeyUnknown | Self::KeyRevoked | Self::KeyExpired | Self::ScopeMissing(_)
+            Self::KeyUnknown
+                | Self::KeyRevoked
+                | Self::KeyExpired
+                | Self::ScopeMissing(_)
+                | Self::RouteAmbiguous
         )
     }
 

@@ -48,7 +48,7 @@ impl EventTail {
 pub(super) fn message(refusal: Refusal) -> &'static str {
     if refusal == Refusal::KeyExpired {
         "The API key has expired"
-    } else if matches!(refusal, Refusal::ScopeMissing(_)) {
+    } else if matches!(refusal, Refusal::ScopeMissing(_) | Refusal::RouteAmbiguous) {
         "The API key may no longer do this"
     } else if refusal == Refusal::TunnelIdle {
         "Nothing was sent for too long"

@@ -6,6 +6,7 @@ use super::table::{Route, covers};
 use crate::auth::{Admission, Caller};
 use crate::config::UpstreamCredential;
 use crate::model::refusal::Refusal;
+use crate::model::scope::Scopes;
 
 /// Leave to forward one request on one route. Nothing else can make one, and
 /// nothing is forwarded without one.
@@ -40,13 +41,21 @@ impl<'a> Permit<'a> {
 }
 
 impl Route {
-    /// Leave for a caller whose key carries the route's scope and has not used up its rate.
+    /// Leave for a caller whose key carries the route's scope, and those of the routes for which another
+    /// reader could take the path (`elsewhere`), and has not used up its rate.
     ///
     /// # Errors
-    /// [`Refusal::ScopeMissing`] and [`Refusal::RateExceeded`].
-    pub fn authorize(&self, caller: Arc<Caller>) -> Result<Permit<'_>, Refusal> {
-        let scope = self.config.scope;
-        let admission = Admission { caller, scope };
+    /// [`Refusal::RouteAmbiguous`], [`Refusal::ScopeMissing`] and [`Refusal::RateExceeded`].
+    pub(super) fn authorize(
+        &self,
+        caller: Arc<Caller>,
+        elsewhere: Scopes,
+    ) -> Result<Permit<'_>, Refusal> {
+        let admission = Admission {
+            caller,
+            scope: self.config.scope,
+            elsewhere,
+        };
         admission.check()?;
         admission.caller.take_turn()?;
         Ok(Permit {

@@ -62,14 +62,13 @@ impl<'a> Found<'a> {
     /// Leave for a caller whose key carries the scopes and has not used up its rate.
     ///
     /// # Errors
-    /// [`Refusal::RouteAmbiguous`] if a lenient reader would choose a route that the caller may not use;
-    /// those of [`Route::authorize`].
+    /// [`Refusal::RouteAmbiguous`] if a lenient reader would choose a route that the caller may not use,
+    /// [`Refusal::ScopeMissing`] and [`Refusal::RateExceeded`].
     pub fn authorize(&self, caller: Arc<Caller>) -> Result<Permit<'a>, Refusal> {
-        let has_all = caller.principal().scopes.contains_all(self.elsewhere);
-        if self.hides_mcp || !has_all {
+        if self.hides_mcp {
             return Err(Refusal::RouteAmbiguous);
         }
-        self.route.authorize(caller)
+        self.route.authorize(caller, self.elsewhere)
     }
 }
 

@@ -129,7 +129,10 @@ async fn last_use_and_the_audit_log_have_the_clients_address() {
     let door = behind_a_balancer().await;
     let request = door.get("/api/used", CHAIN);
     assert_eq!(door.ask(request).await.status, 200);
-    let manager = door.house.key("manager", &["--scope", "manage"]);
+    let manager = door.house.key(
+        "manager",
+        &["--scope", "api", "--scope", "mcp", "--scope", "manage"],
+    );
     let admin = door.gateway.address("admin");
     let api = async |method: &str, path: &str| -> Value {
         let mut wire = Wire::connect(admin).await;

@@ -61,7 +61,10 @@ impl Scene {
         let extra = format!("{extra}[limits]\nlookup_timeout_ms = 2_000\n");
         let house = House::new(Engine::Sqlite, upstream.plain, &extra).await;
         let remembered = house.key("remembered", &[]);
-        let manager = house.key("manager", &["--scope", "manage"]);
+        let manager = house.key(
+            "manager",
+            &["--scope", "api", "--scope", "mcp", "--scope", "manage"],
+        );
         let gateway = match descriptors {
             Some(most) => house.start_within(most).await,
             None => house.start().await,
@@ -344,7 +347,10 @@ async fn revocations_that_wait_for_a_gateway_hold_up_nobody_else() {
     let upstream = Upstream::start().await;
     let lease = "[limits]\nlease_ms = 10_000\nlookup_timeout_ms = 2_000\n";
     let house = House::new(Engine::Postgres, upstream.plain, lease).await;
-    let manager = house.key("manager", &["--scope", "manage"]);
+    let manager = house.key(
+        "manager",
+        &["--scope", "api", "--scope", "mcp", "--scope", "manage"],
+    );
     let gateway = house.start().await;
     let mut scene = Scene {
         remembered: manager.clone(),

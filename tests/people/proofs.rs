@@ -246,7 +246,7 @@ async fn a_key_tells_what_its_maker_had_proven_and_acts_as_whom_it_tells() {
         let acting = by_key().await;
         assert_eq!(acting.member().user_id, id, "not as who proved the address");
         assert!(!acting.has_proven_address());
-        let child = acting.create_key(own_key("child"), None).await.unwrap();
+        let child = acting.create_key(managing("child"), None).await.unwrap();
         assert!(!child.key.key.email_verified, "nor does what it makes");
         assert_eq!(child.key.key.user_id, id);
         let elsewhere = acting.switch_to(opened.member.membership_id, None).await;
