@@ -133,6 +133,7 @@ fn of_store(error: &StoreError) -> Exit {
         | StoreError::RoleLost
         | StoreError::MeansEnded
         | StoreError::BeyondKey(_)
+        | StoreError::OthersKeys
         | StoreError::Conflict(_) => Exit::Forbidden,
         StoreError::Unavailable(_)
         | StoreError::Locked(_)
@@ -163,6 +164,7 @@ fn of_service(error: &ServiceError) -> Exit {
         | ServiceError::NotAllowed(_)
         | ServiceError::NotYourKey(_)
         | ServiceError::AddressNotProven
+        | ServiceError::KeyBeforeProof
         | ServiceError::ServiceAccountOwns
         | ServiceError::ServiceAccountSignsIn
         | ServiceError::LinkUsed

@@ -132,13 +132,13 @@ pub(super) struct InvitationRow {
 impl InvitationRow {
     pub(super) fn new(invitation: Invitation, now: Timestamp) -> Self {
         Self {
+            is_over: !invitation.is_open(now),
             id: invitation.id.to_string(),
             name: invitation.name.to_string(),
             email: invitation.email.to_string(),
             role: invitation.role,
             invited_by: invitation.invited_by,
             expires: moment(invitation.expires_at),
-            is_over: invitation.expires_at <= now,
         }
     }
 }

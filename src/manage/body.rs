@@ -12,7 +12,7 @@ use super::problem::{Code, FieldError, Problem};
 use crate::model::member::{EmailAddress, Name, NameError, Role};
 use crate::model::scope::{Scope, Scopes};
 
-/// A body that was JSON of this shape; and its bytes, for who compares requests.
+/// A body that was a JSON object of this shape; and its bytes, for who compares requests.
 pub(super) struct Json<T>(pub(super) T, pub(super) Bytes);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
@@ -30,6 +30,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
         let bytes = Bytes::from_request(request, state)
             .await
             .map_err(|_too_large_or_cut| Code::TooLarge)?;
+        // A list would be taken for the fields in their order, which nobody promises.
+        let first = bytes.iter().find(|byte| !b" \t\r\n".contains(byte));
+        if first != Some(&b'{') {
+            return Err(Code::Malformed.into());
+        }
         let value = serde_json::from_slice(&bytes).map_err(|_shape| Code::Malformed)?;
         Ok(Self(value, bytes))
     }

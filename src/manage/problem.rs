@@ -51,6 +51,7 @@ codes! {
     NotAllowed = "not_allowed" FORBIDDEN,
     NotInvited = "not_invited" FORBIDDEN,
     AddressNotProven = "address_not_proven" FORBIDDEN,
+    KeyBeforeProof = "key_before_proof" FORBIDDEN,
     SignInRefused = "sign_in_refused" FORBIDDEN,
     EmailNotVerified = "email_not_verified" FORBIDDEN,
     ProviderUnavailable = "provider_unavailable" SERVICE_UNAVAILABLE,
@@ -276,6 +277,7 @@ impl From<ServiceError> for Problem {
             ServiceError::LinkUsed => Code::LinkUsed.into(),
             ServiceError::NotInvited(_) => Code::NotInvited.into(),
             ServiceError::AddressNotProven => Code::AddressNotProven.into(),
+            ServiceError::KeyBeforeProof => Code::KeyBeforeProof.into(),
             ServiceError::ExpiresInThePast => Self::of_field("expires_in_s", "expires_in_the_past"),
             ServiceError::ExpiresTooLate => Self::of_field("expires_in_s", "expires_too_late"),
             ServiceError::NotConfirmed => Self::of_field("confirm", "confirm"),
@@ -314,7 +316,7 @@ impl From<StoreError> for Problem {
             StoreError::NotFound(_) => Code::NotFound.into(),
             StoreError::Exists(_) => Code::Exists.into(),
             StoreError::LastOwner(_) => Code::LastOwner.into(),
-            StoreError::RoleLost => Code::NotAllowed.into(),
+            StoreError::RoleLost | StoreError::OthersKeys => Code::NotAllowed.into(),
             StoreError::MeansEnded => Code::Unauthenticated.into(),
             StoreError::BeyondKey(Beyond::Scopes(scopes)) => {
                 Self::of_bound("scopes", "scope_beyond_key", scopes.to_string())

@@ -22,6 +22,7 @@ pub(super) struct Key {
     /// Whose it is.
     pub owner: Owner,
     /// Whether whoever made it had proven the owner's address, as upstreams are told. Of a service account: false.
+    /// A person's key without that manages nothing once the address is proven.
     pub email_verified: bool,
     /// What it may be used for: `api`, `mcp`, `manage`.
     pub scopes: Vec<&'static str>,
@@ -45,7 +46,13 @@ pub(super) struct Key {
 
 impl Tagged for Key {
     fn parts(&self) -> impl Serialize {
-        (&self.id, &self.name, &self.expires_at, &self.revoked_at)
+        (
+            &self.id,
+            &self.name,
+            &self.expires_at,
+            &self.revoked_at,
+            self.email_verified,
+        )
     }
 }
 
@@ -180,7 +187,14 @@ pub(super) struct MemberShape {
 
 impl Tagged for MemberShape {
     fn parts(&self) -> impl Serialize {
-        (&self.id, &self.role, &self.name, &self.email)
+        (
+            &self.id,
+            &self.role,
+            &self.name,
+            &self.email,
+            &self.user_id,
+            self.email_verified,
+        )
     }
 }
 
@@ -231,9 +245,13 @@ pub(super) struct InvitationShape {
     pub role: &'static str,
     /// By whom.
     pub invited_by: String,
+    /// The key with which they did; null: a session or the command line.
+    pub made_with: Option<String>,
+    /// Whether that key has been ended, or may manage no more: the link opens nothing.
+    pub void: bool,
     /// When.
     pub created_at: String,
-    /// Until when the link works.
+    /// Until when the link works: no longer than the key with which it was made.
     pub expires_at: String,
 }
 
@@ -245,6 +263,8 @@ impl From<Invitation> for InvitationShape {
             name: invitation.name.to_string(),
             role: invitation.role.as_str(),
             invited_by: invitation.invited_by,
+            made_with: invitation.made_with.map(|id| id.to_string()),
+            void: invitation.is_void,
             created_at: invitation.created_at.with_millis(),
             expires_at: invitation.expires_at.with_millis(),
         }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::clock::Timestamp;
-use super::id::{InvitationId, MembershipId, OrganizationId, UserId};
+use super::id::{InvitationId, KeyId, MembershipId, OrganizationId, UserId};
 pub use super::name::{NAME_CHARS_MAX, Name, NameError};
 use super::scope::Scopes;
 
@@ -254,10 +254,21 @@ pub struct Invitation {
     pub role: Role,
     /// Who invited them: an address, or `operator`.
     pub invited_by: String,
+    /// The key with which they did; none: a session or the command line.
+    pub made_with: Option<KeyId>,
+    /// Whether that key has been ended, or may manage no more: nobody joins by what it made.
+    pub is_void: bool,
     /// When.
     pub created_at: Timestamp,
-    /// Until when its link works.
+    /// Until when its link works; no longer than the key with which it was made.
     pub expires_at: Timestamp,
+}
+
+impl Invitation {
+    /// Whether somebody may join by it at `now`.
+    pub fn is_open(&self, now: Timestamp) -> bool {
+        !self.is_void && self.expires_at > now
+    }
 }
 
 #[cfg(test)]

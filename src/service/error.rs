@@ -83,6 +83,13 @@ pub enum ServiceError {
          for a link (`genkan sign-in-link`)"
     )]
     AddressNotProven,
+    /// Whoever made the key came by an invitation link, and may have been somebody else than who has proven the
+    /// address since.
+    #[error(
+        "this key was made before its owner's e-mail address was proven, and manages nothing since: create \
+         another"
+    )]
+    KeyBeforeProof,
     /// Not open, or not of the organisation.
     #[error("there is no open invitation {0}")]
     NoSuchInvitation(InvitationId),

@@ -12,7 +12,7 @@ use crate::model::member::{EmailAddress, Name, Role};
 use crate::model::scope::Scopes;
 use crate::service::Revocation;
 use crate::store::{
-    Clash, Created, KeyFilter, Revoked, RevokedEverything, RevokedFamily, StoreError,
+    Clash, Created, KeyFilter, Reach, Revoked, RevokedEverything, RevokedFamily, StoreError,
 };
 
 /// The longest that a key can be good for: ten years, longer than any system that holds one goes on. Who
@@ -214,7 +214,10 @@ impl Service {
     /// those, and so on. As [`Self::revoke_key`].
     pub async fn revoke_key_with_children(&self, id: KeyId) -> Result<RevokedKey, ServiceError> {
         let key = self.key(id).await?;
-        let revoked = self.store.revoke_family(id, &self.act()).await?;
+        let revoked = self
+            .store
+            .revoke_family(id, Reach::Everybodys, &self.act())
+            .await?;
         Ok(RevokedKey::with_children(revoked, key.organization_id))
     }
 

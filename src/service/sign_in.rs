@@ -77,7 +77,7 @@ impl Service {
     pub async fn invitation(&self, link: &Token) -> Result<Invitation, ServiceError> {
         let found = self.store.invitation(&link.hash()).await?;
         found
-            .filter(|open| open.expires_at > self.clock.now())
+            .filter(|open| open.is_open(self.clock.now()))
             .ok_or(ServiceError::LinkUsed)
     }
 
@@ -134,7 +134,7 @@ impl Service {
             return Ok(SignedIn { member, token });
         }
         let mut open = self.store.invitations_of(email).await?;
-        open.retain(|(invitation, _hash)| invitation.expires_at > act.at);
+        open.retain(|(invitation, _hash)| invitation.is_open(act.at));
         let Some((_invitation, hash)) = open.into_iter().next() else {
             return Err(ServiceError::NotInvited(email.clone()));
         };
@@ -157,6 +157,7 @@ impl Service {
             proof,
             user_id: UserId::generate(at, &*self.entropy),
             replaces: None,
+            leaves: None,
             forget_before: at.minus(SESSION_LIFETIME),
         };
         (act, token, session)
@@ -191,6 +192,9 @@ impl Service {
 
     /// The member whose live key this is, if it may manage. The store is asked each time: nothing is
     /// remembered that a revocation would have to reach.
+    ///
+    /// # Errors
+    /// [`ServiceError::KeyBeforeProof`] where its owner's address was proven after it was made.
     pub async fn by_key(
         &self,
         key: PresentedKey<'_>,
@@ -202,6 +206,9 @@ impl Service {
             return Ok(None);
         };
         let member = self.store.member(key.membership_id).await?;
+        let is_proven = member
+            .as_ref()
+            .is_some_and(|member| member.kind == MemberKind::Person && member.email_verified);
         // Whom upstreams are told: who made a key before the address was proven may have been another.
         let member = member.map(|member| Member {
             user_id: key.user_id,
@@ -209,6 +216,10 @@ impl Service {
             ..member
         });
         self.note_use(&key, address).await;
+        // It may be another's who came first: it is not to grow with the person, nor to act on what is theirs.
+        if is_proven && !key.email_verified {
+            return Err(ServiceError::KeyBeforeProof);
+        }
         let proof = if key.email_verified {
             Proof::Address
         } else {
@@ -309,7 +320,8 @@ impl Acting {
     }
 
     /// Makes a member of who was invited, as [`Service::accept_invitation`], by somebody who is signed in. Where
-    /// they have proven the address that is invited, it is this person who becomes a member, and this session ends.
+    /// they have proven the address that is invited, it is this person who becomes a member. This session ends
+    /// either way: the browser holds the new one in its place.
     ///
     /// # Errors
     /// As [`Service::accept_invitation`]; and that of the store when this session ended meanwhile.
@@ -329,10 +341,20 @@ impl Acting {
             | Means::Key(_)
             | Means::CommandLine
             | Means::Gateway
-            | Means::SignIn => self.service.arriving(Proof::Membership, address),
+            | Means::SignIn => self.leaving(address),
         };
         let accepted = self.service.accept(&link.hash(), arriving).await?;
         accepted.ok_or(ServiceError::LinkUsed)
+    }
+
+    /// Whoever comes by the link alone is another than whoever this browser's session is of.
+    fn leaving(&self, address: Option<IpAddr>) -> (Act, Token, NewSession) {
+        let (act, token, session) = self.service.arriving(Proof::Membership, address);
+        let leaves = match self.means() {
+            Means::Session(id) => Some(id),
+            Means::Key(_) | Means::CommandLine | Means::Gateway | Means::SignIn => None,
+        };
+        (act, token, NewSession { leaves, ..session })
     }
 
     /// What this session becomes.

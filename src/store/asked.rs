@@ -152,6 +152,9 @@ pub struct NewSession {
     /// The session of the same browser whose place it takes: that one must still be there, ends with it, and
     /// hands its age on.
     pub replaces: Option<SessionId>,
+    /// The session of the same browser, of somebody else or without the proof, that is left by taking up an
+    /// invitation: it ends, if it has not, and hands nothing on.
+    pub leaves: Option<SessionId>,
     /// Sessions that began before are over anyway, and are forgotten.
     pub forget_before: Timestamp,
 }
@@ -225,6 +228,15 @@ pub struct RevokedEverything {
     pub keys: u64,
     /// Which ways in it ended; none: they were to stay open.
     pub access: Option<EndedAccess>,
+}
+
+/// Which of the keys that come from a key are ended with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// All; where a live one of them has another owner than the key, none.
+    OwnersAlone,
+    /// All, whose ever they are.
+    Everybodys,
 }
 
 /// Live keys that come from a key: made with one of its chain, or with one of those, and so on.

@@ -15,11 +15,26 @@ macro_rules! entries {
     };
 }
 
+/// Whether a key `k`, of a user `u`, was made before that person's address was proven, which it is by now: by
+/// whoever opened an invitation's link, who may have been somebody else. It manages nothing any more.
+macro_rules! made_before_proof {
+    () => {
+        "(u.kind = 'person' AND NOT k.email_verified \
+         AND (u.email_verified_at IS NOT NULL OR u.joined_to IS NOT NULL))"
+    };
+}
+
+pub(super) use made_before_proof;
+
 statements! {
     STANDING = concat!(present_members!(), " AND m.id = $1");
-    KEY_LIVES = "SELECT COUNT(*) AS n FROM keys k LEFT JOIN key_rotations r ON r.key_id = k.id \
-        WHERE k.id = $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $2) \
-        AND (r.ends_at IS NULL OR r.ends_at > $2)";
+    KEY_LIVES = concat!(
+        "SELECT COUNT(*) AS n FROM keys k JOIN memberships m ON m.id = k.membership_id \
+         JOIN users u ON u.id = m.user_id LEFT JOIN key_rotations r ON r.key_id = k.id \
+         WHERE k.id = $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $2) \
+         AND (r.ends_at IS NULL OR r.ends_at > $2) AND NOT ",
+        made_before_proof!()
+    );
     SESSION_LIVES = "SELECT COUNT(*) AS n FROM sessions WHERE id = $1 AND ended_at IS NULL";
     HEAD = "SELECT seq, hash FROM audit_head";
     MOVE_HEAD = "UPDATE audit_head SET seq = $1, hash = $2";

@@ -11,25 +11,44 @@ use crate::model::id::{InvitationId, MembershipId, OrganizationId, UserId};
 use crate::model::key::KeyHash;
 use crate::model::member::{EmailAddress, Invitation, Member, MemberKind, Proof, Role};
 
-/// What [`read`] reads.
+/// When the key `k` ends, of which `r` is the rotation; NULL: never, or there is none.
+macro_rules! key_ends {
+    () => {
+        "CASE WHEN r.ends_at IS NULL OR r.ends_at > k.expires_at THEN k.expires_at ELSE r.ends_at END"
+    };
+}
+
+/// What [`read`] reads. One that was made with a key opens nothing when that is revoked, its member gone, or made
+/// before its owner's address was proven; and ends with it.
 macro_rules! open_invitations {
     () => {
-        "SELECT id, organization_id, email, name, role, invited_by, created_at, expires_at \
-         FROM invitations WHERE accepted_at IS NULL AND withdrawn_at IS NULL"
+        concat!(
+            "SELECT i.id, i.organization_id, i.email, i.name, i.role, i.invited_by, i.made_with, \
+             i.created_at, i.token_hash, CASE WHEN ",
+            key_ends!(),
+            " < i.expires_at THEN ",
+            key_ends!(),
+            " ELSE i.expires_at END AS expires_at, \
+             (i.made_with IS NOT NULL AND (k.id IS NULL OR u.id IS NULL OR k.revoked_at IS NOT NULL \
+             OR m.removed_at IS NOT NULL OR ",
+            audit::made_before_proof!(),
+            ")) AS is_void FROM invitations i LEFT JOIN keys k ON k.id = i.made_with \
+             LEFT JOIN key_rotations r ON r.key_id = k.id \
+             LEFT JOIN memberships m ON m.id = k.membership_id LEFT JOIN users u ON u.id = m.user_id \
+             WHERE i.accepted_at IS NULL AND i.withdrawn_at IS NULL"
+        )
     };
 }
 
 statements! {
     INSERT = "INSERT INTO invitations (id, organization_id, email, name, role, token_hash, \
-        invited_by, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
-    OPEN = concat!(open_invitations!(), " AND organization_id = $1 ORDER BY id DESC");
-    BY_TOKEN = concat!(open_invitations!(), " AND token_hash = $1");
-    OF_EMAIL = "SELECT id, organization_id, email, name, role, invited_by, created_at, expires_at, \
-        token_hash FROM invitations WHERE accepted_at IS NULL AND withdrawn_at IS NULL \
-        AND email = $1 ORDER BY id DESC";
-    BY_ID = concat!(open_invitations!(), " AND organization_id = $1 AND id = $2");
-    SAME = concat!(open_invitations!(), " AND organization_id = $1 AND email = $2");
-    BY_INVITER = concat!(open_invitations!(), " AND organization_id = $1 AND invited_by = $2");
+        invited_by, created_at, expires_at, made_with) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    OPEN = concat!(open_invitations!(), " AND i.organization_id = $1 ORDER BY i.id DESC");
+    BY_TOKEN = concat!(open_invitations!(), " AND i.token_hash = $1");
+    OF_EMAIL = concat!(open_invitations!(), " AND i.email = $1 ORDER BY i.id DESC");
+    BY_ID = concat!(open_invitations!(), " AND i.organization_id = $1 AND i.id = $2");
+    SAME = concat!(open_invitations!(), " AND i.organization_id = $1 AND i.email = $2");
+    BY_INVITER = concat!(open_invitations!(), " AND i.organization_id = $1 AND i.invited_by = $2");
     WITHDRAW = "UPDATE invitations SET withdrawn_at = $2 WHERE id = $1";
     ACCEPT = "UPDATE invitations SET accepted_at = $2 WHERE id = $1";
 }
@@ -42,6 +61,11 @@ fn read(row: &impl Columns) -> Result<Invitation, StoreError> {
         name: row.name("name")?,
         role: row.parsed("role")?,
         invited_by: row.present("invited_by", row.text("invited_by")?)?,
+        made_with: match row.text("made_with")? {
+            Some(_id) => Some(row.parsed("made_with")?),
+            None => None,
+        },
+        is_void: row.flag("is_void")?,
         created_at: row.time("created_at")?,
         expires_at: row.time("expires_at")?,
     })
@@ -68,6 +92,7 @@ pub(super) async fn invite(
         Value::text(&new.invited_by),
         new.created_at.into(),
         new.expires_at.into(),
+        Value::optional_text(new.made_with),
     ];
     transaction.execute(INSERT, row).await?;
     let deed = Deed {
@@ -192,7 +217,7 @@ pub(super) async fn accept(
     let Some(open) = by_token(transaction, token).await? else {
         return Ok(None);
     };
-    if open.expires_at <= act.at {
+    if !open.is_open(act.at) {
         return Ok(None);
     }
     let (membership_id, user_id) = ids;
@@ -226,6 +251,9 @@ pub(super) async fn accept(
         }),
     };
     audit::append(transaction, &by_themselves, &deed).await?;
+    if let Some(left) = new.leaves {
+        sessions::end(transaction, left, act).await?;
+    }
     sessions::begin(transaction, &member, new, act)
         .await
         .map(Some)

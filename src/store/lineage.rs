@@ -10,7 +10,7 @@ use serde_json::json;
 use super::engine::{Session, Value};
 use super::rows::Columns;
 use super::sql::statements;
-use super::{Descendants, RevokedFamily, StoreError, audit, keys, log};
+use super::{Descendants, Reach, RevokedFamily, StoreError, audit, keys, log};
 use crate::model::audit::{Act, Action, Means};
 use crate::model::clock::Timestamp;
 use crate::model::id::{KeyId, MembershipId};
@@ -138,16 +138,21 @@ pub(super) async fn descendants(
     })
 }
 
-/// Revokes a key and all that come from it. Of a key that is revoked already it ends those that are not.
+/// Revokes a key and all that come from it. Of a key that is revoked already it ends those that are not. Writers
+/// are alone: no key of another is made with it between the question and the end.
 pub(super) async fn revoke(
     transaction: &mut impl Session,
     id: KeyId,
+    reach: Reach,
     act: &Act,
 ) -> Result<RevokedFamily, StoreError> {
     let Some(listed) = keys::get(transaction, id).await? else {
         return Err(StoreError::NotFound(format!("the key {id}")));
     };
     let key = listed.key;
+    if reach == Reach::OwnersAlone && descendants(transaction, id, act.at).await?.of_others > 0 {
+        return Err(StoreError::OthersKeys);
+    }
     let whose = || vec![Value::text(key.chain_id), Value::text(id)];
     let found = transaction.fetch(LIST, whose()).await?;
     let children = found

@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 
 use super::{
     AccessFilter, AuditPage, Created, Descendants, EndedAccess, Idempotency, KeyFilter, KeyPage,
-    KeyTraffic, ListedKey, ListedMember, ListedSession, NewSession, Overlap, PageRequest, Revoked,
-    RevokedEverything, RevokedFamily, RoleChange, Session, Store, StoreError,
+    KeyTraffic, ListedKey, ListedMember, ListedSession, NewSession, Overlap, PageRequest, Reach,
+    Revoked, RevokedEverything, RevokedFamily, RoleChange, Session, Store, StoreError,
 };
 use crate::model::audit::{Act, Deed, Entry, Head};
 use crate::model::change::Sequence;
@@ -147,8 +147,14 @@ pub trait Management: Store {
     async fn descendants(&self, id: KeyId, now: Timestamp) -> Result<Descendants, StoreError>;
 
     /// Revokes a key and every key that comes from it, in one transaction, with a log entry for each.
-    /// [`StoreError::NotFound`] for an unknown id; nothing is changed then.
-    async fn revoke_family(&self, id: KeyId, act: &Act) -> Result<RevokedFamily, StoreError>;
+    /// [`StoreError::NotFound`] for an unknown id, [`StoreError::OthersKeys`] where the reach is not far enough;
+    /// nothing is changed then.
+    async fn revoke_family(
+        &self,
+        id: KeyId,
+        reach: Reach,
+        act: &Act,
+    ) -> Result<RevokedFamily, StoreError>;
 
     /// Revokes every live key, of one organisation or of all, with one log entry in the same
     /// transaction, also where there was none: so the wait can be repeated. With `access`, the sessions and

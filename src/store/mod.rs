@@ -46,7 +46,7 @@ use crate::model::key::{Key, KeyHash};
 use crate::model::member::{EmailAddress, Role};
 pub use asked::{
     AccessFilter, AuditPage, Created, Descendants, EndedAccess, Idempotency, KeyFilter, KeyPage,
-    KeyTraffic, ListedKey, ListedMember, ListedSession, NewSession, Overlap, PageRequest,
+    KeyTraffic, ListedKey, ListedMember, ListedSession, NewSession, Overlap, PageRequest, Reach,
     RevokedEverything, RevokedFamily, RoleChange, Rotation, Session, Whose,
 };
 pub use lineage::Beyond;
@@ -97,6 +97,9 @@ pub enum StoreError {
     /// A key would be more than the key with which it is made.
     #[error("{0}")]
     BeyondKey(Beyond),
+    /// Not only the owner's own keys would end.
+    #[error("keys of others come from this one, and would end with it")]
+    OthersKeys,
     /// Somebody else changed it since the caller looked: look again.
     #[error("{0}")]
     Conflict(Clash),

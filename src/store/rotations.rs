@@ -9,7 +9,7 @@ use super::engine::{Session, Value};
 use super::rows::Columns;
 use super::sql::statements;
 use super::{Clash, Overlap, Rotation, StoreError, audit, keys, lineage, log};
-use crate::model::audit::{Act, Action, Deed};
+use crate::model::audit::{Act, Action, Deed, Means};
 use crate::model::change::Sequence;
 use crate::model::clock::Timestamp;
 use crate::model::id::KeyId;
@@ -50,14 +50,10 @@ pub(super) async fn rotate(
     if let Some(clash) = clash {
         return Err(StoreError::Conflict(clash));
     }
-    if let Some(rotation) = listed.rotation {
-        // One whose successor is gone, its text lost for one, may be replaced anew.
-        let successor = keys::get(transaction, rotation.successor).await?;
-        if successor.is_some_and(|it| it.key.state(act.at) == KeyState::Live) {
-            return Err(StoreError::Conflict(Clash::KeyBeingReplaced));
-        }
-        transaction.execute(FORGET, vec![Value::text(old)]).await?;
-    }
+    let overlap = match listed.rotation {
+        Some(rotation) => anew(transaction, old, rotation, overlap, act).await?,
+        None => overlap,
+    };
     lineage::within_maker(transaction, successor, act).await?;
     keys::insert(transaction, successor).await?;
     let (ends_at, silent) = match overlap {
@@ -88,6 +84,39 @@ pub(super) async fn rotate(
     };
     audit::append(transaction, act, &deed).await?;
     log::head(transaction).await
+}
+
+/// One whose successor is gone, its text lost for one, may be replaced anew; but not by itself, and without living
+/// longer for that: whoever holds a key that is on its way out could end its successors for ever.
+async fn anew(
+    transaction: &mut impl Session,
+    old: KeyId,
+    before: Rotation,
+    overlap: Overlap,
+    act: &Act,
+) -> Result<Overlap, StoreError> {
+    let successor = keys::get(transaction, before.successor).await?;
+    let is_live = successor.is_some_and(|it| it.key.state(act.at) == KeyState::Live);
+    if is_live || act.means == Means::Key(old) {
+        return Err(StoreError::Conflict(Clash::KeyBeingReplaced));
+    }
+    transaction.execute(FORGET, vec![Value::text(old)]).await?;
+    Ok(no_later(overlap, before.overlap, act.at))
+}
+
+/// An overlap that is not longer than the one before it. One that was to end at a moment ends at that moment or
+/// before; one that was to end by silence ends by no longer one, or as if the silence began now.
+fn no_later(wanted: Overlap, before: Overlap, now: Timestamp) -> Overlap {
+    match (wanted, before) {
+        (Overlap::Until(end), Overlap::Until(bound)) => Overlap::Until(end.min(bound)),
+        (Overlap::UntilSilentFor(_), Overlap::Until(bound)) => Overlap::Until(bound),
+        (Overlap::Until(end), Overlap::UntilSilentFor(silence)) => {
+            Overlap::Until(end.min(now.plus(silence)))
+        }
+        (Overlap::UntilSilentFor(silence), Overlap::UntilSilentFor(bound)) => {
+            Overlap::UntilSilentFor(silence.min(bound))
+        }
+    }
 }
 
 /// Whether there is such a key at all. It takes no lock: most of the time there is none.
@@ -137,4 +166,39 @@ pub(super) fn read(row: &impl Columns) -> Result<Option<Rotation>, StoreError> {
         successor: row.parsed("successor_id")?,
         overlap,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_overlap_is_longer_than_the_one_before_it() {
+        use Overlap::{Until, UntilSilentFor};
+        let at = Timestamp::from_millis;
+        let ms = Duration::from_millis;
+        for (wanted, before, expected) in [
+            (Until(at(9)), Until(at(7)), Until(at(7))),
+            (Until(at(6)), Until(at(7)), Until(at(6))),
+            (UntilSilentFor(ms(1)), Until(at(7)), Until(at(7))),
+            (Until(at(9)), UntilSilentFor(ms(3)), Until(at(8))),
+            (Until(at(6)), UntilSilentFor(ms(3)), Until(at(6))),
+            (
+                UntilSilentFor(ms(4)),
+                UntilSilentFor(ms(3)),
+                UntilSilentFor(ms(3)),
+            ),
+            (
+                UntilSilentFor(ms(2)),
+                UntilSilentFor(ms(3)),
+                UntilSilentFor(ms(2)),
+            ),
+        ] {
+            assert_eq!(
+                no_later(wanted, before, at(5)),
+                expected,
+                "{wanted:?} {before:?}"
+            );
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! What people and programs do with the API, and how it tells them what went wrong.
 
+use genkan::model::member::Role;
+use genkan::service::acting::NewInvitation;
 use serde_json::json;
 
 use super::{Office, Who};
@@ -109,6 +111,32 @@ async fn removing_a_member_answers_with_one_receipt_and_their_keys_are_refused()
     assert_eq!(
         (again.status.as_u16(), again.problem()),
         (404, "not_found".to_owned())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_saw_somebody_unproven_does_not_promote_whoever_proved_the_address_since() {
+    let office = Office::open(Engine::Sqlite).await;
+    let (hana, acting) = office.signed_in("hana").await;
+    let new = NewInvitation {
+        email: "sora@example.com".parse().unwrap(),
+        name: "Sora".parse().unwrap(),
+        role: Role::Member,
+    };
+    let (_open, link) = acting.invite(new).await.unwrap();
+    let joined = office.service.accept_invitation(&link, None).await.unwrap();
+    let path = format!("/api/v1/members/{}", joined.member.membership_id);
+    let seen = office.ask(&hana, "GET", &path, None).await;
+    let tag = seen.headers["etag"].to_str().unwrap().to_owned();
+    office.signed_in("sora").await;
+    let with_tag = [("if-match", tag.as_str())];
+    let promote = Some(json!({ "role": "owner" }));
+    let stale = office
+        .ask_with(&hana, ("PATCH", &path), promote, &with_tag)
+        .await;
+    assert_eq!(
+        (stale.status.as_u16(), stale.problem()),
+        (412, "changed".to_owned())
     );
 }
 

@@ -444,3 +444,125 @@ async fn sessions_are_listed_and_ended_on_the_command_line() {
         desk.house.run(&["audit", "verify"]).ok();
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_being_replaced_does_not_prolong_its_own_life() {
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let desk = Desk::open(engine).await;
+        let hana = desk.signed_in().await;
+        let body = json!({ "name": "ci", "scopes": ["api", "manage"] });
+        let (id, secret) = desk.made(&hana, body).await;
+        let (path, stolen) = (format!("/api/v1/keys/{id}"), By::Key(secret));
+        let rotation = format!("{path}/rotation");
+        let rotate = async |by: &By, overlap_s: u64| {
+            let body = json!({ "overlap_s": overlap_s });
+            desk.ask(by, "POST", &rotation, Some(body)).await
+        };
+        let end = async || {
+            let key = desk.ask(&hana, "GET", &path, None).await.1;
+            assert_eq!(key["expires_at"], key["rotation"]["ends_at"], "{key}");
+            key["expires_at"].clone()
+        };
+        let (status, successor) = rotate(&hana, 3_600).await;
+        assert_eq!(status, 201, "{successor}");
+        let before = end().await;
+        let successor = format!("/api/v1/keys/{}", successor["id"].as_str().unwrap());
+        assert_eq!(desk.ask(&stolen, "DELETE", &successor, None).await.0, 200);
+        let days = 90 * 24 * 3_600;
+        let (status, told) = rotate(&stolen, days).await;
+        let kind = json!("urn:genkan:problem:key_being_replaced");
+        assert_eq!((status, &told["type"]), (409, &kind), "{engine:?}: {told}");
+        assert_eq!(end().await, before);
+        // Nor does its owner prolong it; a shorter end is taken.
+        let (status, successor) = rotate(&hana, days).await;
+        assert_eq!(status, 201, "{successor}");
+        assert_eq!(end().await, before);
+        let successor = format!("/api/v1/keys/{}", successor["id"].as_str().unwrap());
+        assert_eq!(desk.ask(&hana, "DELETE", &successor, None).await.0, 200);
+        assert_eq!(rotate(&hana, 0).await.0, 201);
+        assert_eq!(desk.ask(&stolen, "GET", "/api/v1/me", None).await.0, 401);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invitation_made_with_a_key_says_so_and_goes_with_it() {
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let desk = Desk::open(engine).await;
+        let hana = desk.signed_in().await;
+        let body = json!({ "name": "ci", "scopes": ["manage"] });
+        let (id, secret) = desk.made(&hana, body).await;
+        let invite = json!({ "email": "eve@example.com", "name": "Eve", "role": "owner" });
+        let path = "/api/v1/invitations";
+        let invited = desk.ask(&By::Key(secret), "POST", path, Some(invite)).await;
+        let (status, invited) = invited;
+        assert_eq!(
+            (status, &invited["made_with"], &invited["void"]),
+            (201, &json!(id), &json!(false)),
+            "{invited}"
+        );
+        let link = invited["link"].as_str().unwrap();
+        let link = desk.url(&format!("/invitation/{}", link.rsplit('/').next().unwrap()));
+        let revoke = format!("/api/v1/keys/{id}?children=true");
+        assert_eq!(desk.ask(&hana, "DELETE", &revoke, None).await.0, 200);
+        let listed = desk.ask(&hana, "GET", path, None).await.1;
+        let listed = &listed["items"][0];
+        assert_eq!(
+            (&listed["made_with"], &listed["void"]),
+            (&json!(id), &json!(true)),
+            "{engine:?}: {listed}"
+        );
+        assert_eq!(desk.client.get(&link).send().await.unwrap().status(), 410);
+        assert_eq!(desk.press(&link).await.status(), 410, "{engine:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_no_object_is_refused_by_every_endpoint() {
+    let desk = Desk::open(Engine::Sqlite).await;
+    let hana = desk.signed_in().await;
+    let By::Session(cookie) = &hana else {
+        panic!("a session")
+    };
+    let (_id, secret) = desk.made(&hana, json!({ "name": "ci" })).await;
+    let document = desk.ask(&hana, "GET", "/openapi.json", None).await.1;
+    let send = async |method: &str, path: &str, body: String| {
+        let request = desk
+            .client
+            .request(method.parse().unwrap(), desk.url(path))
+            .header("cookie", cookie)
+            .header("content-type", "application/json")
+            .body(body);
+        request.send().await.unwrap().status().as_u16()
+    };
+    let mut endpoints = 0;
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        let path = path.replace("{id}", &format!("key_{}", "0".repeat(32)));
+        for (method, endpoint) in methods.as_object().unwrap() {
+            if endpoint["requestBody"].is_null() {
+                continue;
+            }
+            endpoints += 1;
+            let method = method.to_uppercase();
+            for values in 0..=4 {
+                for first in ["\"Story\"", "null"] {
+                    let mut list = vec![first; values.min(1)];
+                    list.resize(values, "null");
+                    let body = format!("\r\n\t [{}]", list.join(","));
+                    let status = send(&method, &path, body.clone()).await;
+                    assert_eq!(status, 400, "{method} {path} {body}");
+                }
+            }
+            for body in ["", " ", "null", "\"Story\"", "1", "\u{feff}{}"] {
+                let status = send(&method, &path, body.to_owned()).await;
+                assert_eq!(status, 400, "{method} {path} {body:?}");
+            }
+        }
+    }
+    assert!(endpoints > 6, "{endpoints}");
+    for list in ["[\"Story\"]", "[\"Story\",true]"] {
+        assert_eq!(send("POST", REVOKE_ALL, list.to_owned()).await, 400);
+    }
+    assert_eq!(desk.gateway_says(&secret).await, 200, "nothing was revoked");
+    let object = " \t\r\n{\"name\": \"ci\"}".to_owned();
+    assert_eq!(send("POST", "/api/v1/keys", object).await, 201);
+}

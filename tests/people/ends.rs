@@ -508,3 +508,68 @@ async fn who_may_end_only_their_own_does_not_end_others_keys_along_with_one() {
         assert!(hana.key(of_bot).await.unwrap().key.revoked_at.is_some());
     }
 }
+
+#[tokio::test]
+async fn an_invitation_made_with_a_key_opens_nothing_once_that_has_ended() {
+    for office in Office::both().await {
+        let service = &office.service;
+        let hana = office.signed_in("hana").await;
+        let hour = Duration::from_hours(1);
+        let invitation = |who: &str| NewInvitation {
+            email: address(who),
+            name: who.parse().unwrap(),
+            role: Role::Owner,
+        };
+        let (_open, by_session) = hana.invite(invitation("jiho")).await.unwrap();
+        for way in ["revoked", "family", "expired", "rotated", "everything"] {
+            let of_hana = NewOwnKey {
+                expires_in: (way == "expired").then_some(hour),
+                ..managing(way)
+            };
+            let deploy = hana.create_key(of_hana, None).await.unwrap();
+            let id = deploy.key.key.id;
+            let mut holder = office.holder_of(&deploy).await;
+            if way == "family" {
+                let child = holder.create_key(managing("child"), None).await.unwrap();
+                holder = office.holder_of(&child).await;
+            }
+            // Older, elsewhere, by a session: that one goes on.
+            let ryo = office.signed_in("ryo").await;
+            ryo.invite(invitation(way)).await.unwrap();
+            let (open, link) = holder.invite(invitation(way)).await.unwrap();
+            assert!(service.invitation(&link).await.is_ok(), "{way}");
+            let listed = async || {
+                let all = hana.invitations().await.unwrap();
+                all.into_iter().find(|one| one.id == open.id).unwrap()
+            };
+            let before = listed().await;
+            assert_eq!(before.made_with.map(Means::Key), Some(holder.means()));
+            assert!(before.is_open(service.now()), "{way}");
+            match way {
+                "revoked" => hana.revoke_key(id).await.map(drop).unwrap(),
+                "family" => hana.revoke_key_with_children(id).await.map(drop).unwrap(),
+                "expired" => office.clock.turn(hour),
+                "rotated" => {
+                    let overlap = RotationOverlap::For(hour);
+                    hana.rotate_key(id, overlap).await.unwrap();
+                    assert!(service.invitation(&link).await.is_ok(), "not over yet");
+                    office.clock.turn(hour);
+                }
+                _everything => hana
+                    .revoke_everything("Office", false)
+                    .await
+                    .map(drop)
+                    .unwrap(),
+            }
+            let shown = service.invitation(&link).await;
+            assert!(matches!(shown, Err(ServiceError::LinkUsed)), "{way}");
+            let joined = service.accept_invitation(&link, None).await;
+            assert!(matches!(joined, Err(ServiceError::LinkUsed)), "{way}");
+            assert!(!listed().await.is_open(service.now()), "{way}");
+            let landed = service.sign_in_by_address(&address(way), None).await;
+            let of_ryo = ryo.member().organization_id;
+            assert_eq!(landed.unwrap().member.organization_id, of_ryo, "{way}");
+        }
+        assert!(service.accept_invitation(&by_session, None).await.is_ok());
+    }
+}

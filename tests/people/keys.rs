@@ -326,6 +326,18 @@ async fn a_key_whose_successor_is_lost_is_replaced_anew_and_a_dead_one_never() {
         let again = mina.rotate_key(id, day).await.unwrap().key.key.id;
         let rotation = mina.key(id).await.unwrap().rotation.unwrap();
         assert_eq!(rotation.successor, again);
+        // By being replaced anew it lives no longer.
+        let end = mina.key(id).await.unwrap().key.expires_at;
+        for longer in [
+            RotationOverlap::For(Duration::from_hours(48)),
+            RotationOverlap::UntilSilentFor(Duration::from_hours(1)),
+        ] {
+            let lost = mina.key(id).await.unwrap().rotation.unwrap().successor;
+            mina.revoke_key(lost).await.unwrap();
+            mina.rotate_key(id, longer).await.unwrap();
+            assert_eq!(mina.key(id).await.unwrap().key.expires_at, end);
+        }
+        let again = mina.key(id).await.unwrap().rotation.unwrap().successor;
         office.clock.turn(Duration::from_hours(24));
         mina.revoke_key(again).await.unwrap();
         let expired = mina.rotate_key(id, day).await;

@@ -1,7 +1,7 @@
 //! What a session proved, and what it reaches by that.
 
 use genkan::model::audit::Action;
-use genkan::model::key::PresentedKey;
+use genkan::model::key::{KeyState, PlainKey, PresentedKey};
 use genkan::model::member::{Member, Proof, Role};
 use genkan::model::token::Token;
 use genkan::service::ServiceError;
@@ -25,6 +25,12 @@ impl Office {
     async fn acting(&self, signed_in: &SignedIn) -> Option<Acting> {
         let found = self.service.by_session(&signed_in.token, None).await;
         found.unwrap()
+    }
+
+    async fn by_key(&self, plain: &PlainKey) -> Result<Acting, ServiceError> {
+        let presented = PresentedKey::parse(plain.expose().as_bytes()).unwrap();
+        let found = self.service.by_key(presented, None).await?;
+        Ok(found.expect("a live key"))
     }
 
     async fn by_provider(&self, who: &str) -> Acting {
@@ -235,31 +241,96 @@ async fn a_key_tells_what_its_maker_had_proven_and_acts_as_whom_it_tells() {
         let sora = office.acting(&opened).await.unwrap();
         let early = sora.create_key(managing("early"), None).await.unwrap();
         let plain = early.plain.unwrap();
-        let by_key = async || {
-            let presented = PresentedKey::parse(plain.expose().as_bytes()).unwrap();
-            let acting = office.service.by_key(presented, None).await.unwrap();
-            acting.expect("a live key")
-        };
         let id = opened.member.user_id;
-        let proven = office.by_provider("sora").await;
-        assert_ne!(proven.member().user_id, id);
-        let acting = by_key().await;
+        let acting = office.by_key(&plain).await.unwrap();
         assert_eq!(acting.member().user_id, id, "not as who proved the address");
         assert!(!acting.has_proven_address());
         let child = acting.create_key(managing("child"), None).await.unwrap();
         assert!(!child.key.key.email_verified, "nor does what it makes");
         assert_eq!(child.key.key.user_id, id);
+        let invited = invite(&acting, "yuna").await;
         let elsewhere = acting.switch_to(opened.member.membership_id, None).await;
         assert!(matches!(elsewhere, Err(ServiceError::NoSuchMember(_))));
-        // A service account is nobody, whoever makes its keys.
+
+        let proven = office.by_provider("sora").await;
+        assert_ne!(proven.member().user_id, id);
+        // By now it may be another's: it neither grows with the person nor touches what is theirs.
+        office
+            .service
+            .change_role(&email, None, Role::Owner)
+            .await
+            .unwrap();
+        for plain in [&plain, &child.plain.unwrap()] {
+            let refused = office.by_key(plain).await;
+            assert!(matches!(refused, Err(ServiceError::KeyBeforeProof)));
+            let key = office.store().await.look_up(&plain.hash()).await.unwrap();
+            let key = key.key.unwrap();
+            assert_eq!((key.user_id, key.email_verified), (id, false));
+            assert_eq!(key.state(office.service.now()), KeyState::Live, "proxied");
+        }
+        let own = proven.create_key(managing("own"), None).await.unwrap();
+        assert!(office.by_key(&own.plain.unwrap()).await.is_ok());
+        // Nor does what was on its way.
+        let own = own.key.key;
+        let hour = RotationOverlap::For(Duration::from_hours(1));
+        let other = "other".parse().unwrap();
+        for refused in [
+            acting.create_key(own_key("late"), None).await.map(drop),
+            acting.rotate_key(own.id, hour).await.map(drop),
+            acting.rename_key(own.id, &own.name, &other).await.map(drop),
+            acting.revoke_key(own.id).await.map(drop),
+        ] {
+            let ended = matches!(refused, Err(ServiceError::Store(StoreError::MeansEnded)));
+            assert!(ended, "{refused:?}");
+        }
+        let used = office.service.accept_invitation(&invited, None).await;
+        assert!(matches!(used, Err(ServiceError::LinkUsed)));
+        // The person takes it over by rotating it.
+        let taken = proven.rotate_key(early.key.key.id, hour).await.unwrap();
+        let acting = office.by_key(&taken.plain.unwrap()).await.unwrap();
+        assert!(acting.has_proven_address());
+
+        // A service account is nobody, whoever makes its keys, and those manage.
         let new = NewServiceAccount {
             name: "bot".parse().unwrap(),
-            role: Role::Member,
+            role: Role::Admin,
         };
         let bot = proven.create_service_account(new, None).await.unwrap();
-        let mut of_bot = own_key("bot");
+        let mut of_bot = managing("bot");
         of_bot.owner = Some(bot.membership_id);
-        let made = proven.create_key(of_bot, None).await.unwrap().key.key;
+        let made = proven.create_key(of_bot, None).await.unwrap();
+        assert!(office.by_key(&made.plain.unwrap()).await.is_ok());
+        let made = made.key.key;
         assert_eq!((made.user_id, made.email_verified), (bot.user_id, false));
+    }
+}
+
+#[tokio::test]
+async fn an_invitation_that_is_taken_up_without_the_proof_ends_the_session_that_is_left() {
+    for office in Office::both().await {
+        let (hana, ryo) = (
+            office.signed_in("hana").await,
+            office.signed_in("ryo").await,
+        );
+        let link = invite(&hana, "sora").await;
+        let first = office.service.accept_invitation(&link, None).await.unwrap();
+        let unproven = office.acting(&first).await.unwrap();
+        let link = invite(&ryo, "sora").await;
+        let second = unproven.accept_invitation(&link, None).await.unwrap();
+        assert!(office.acting(&first).await.is_none());
+        assert!(office.acting(&second).await.is_some());
+        // Somebody else's session in the same browser.
+        let (_member, link) = office
+            .service
+            .create_sign_in_link(&address("mina"), None)
+            .await
+            .unwrap();
+        let mina = office.service.sign_in(&link, None).await.unwrap();
+        let acting = office.acting(&mina).await.unwrap();
+        let link = invite(&ryo, "yuna").await;
+        let yuna = acting.accept_invitation(&link, None).await.unwrap();
+        assert_ne!(yuna.member.user_id, mina.member.user_id);
+        assert!(office.acting(&mina).await.is_none());
+        assert_eq!(office.service.verify_audit(|_| {}).await.unwrap().flaws, []);
     }
 }

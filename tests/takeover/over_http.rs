@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::json;
 
-use super::{Town, Who, created};
+use super::{Town, Who, created, read};
 use crate::support::house::Engine;
 
 const ENGINES: [Engine; 2] = [Engine::Sqlite, Engine::Postgres];
@@ -115,9 +115,6 @@ async fn a_key_made_before_the_address_is_proven_never_speaks_for_who_proves_it(
         assert_eq!(left.location, "/sign-in", "{engine:?}: signed out by it");
 
         assert_eq!(town.told(&early).await, before);
-        let me = town.api(Who::Key(&early), "GET", "/api/v1/me", None).await;
-        assert_eq!(me["user_id"], before[1]);
-        assert_eq!(me["email_verified"], false);
         let story = town.member("sora", "Story");
         let (_id, own) = town.key(&sora, "own").await;
         let own = town.told(&own).await;
@@ -140,9 +137,20 @@ async fn a_key_made_before_the_address_is_proven_never_speaks_for_who_proves_it(
         let rotate = format!("{path}/rotation");
         let rotated = town.api(Who::Session(&there), "POST", &rotate, Some(json!({})));
         let (_id, rotated) = created(&rotated.await);
+        let me = town.api(Who::Key(&rotated), "GET", "/api/v1/me", None);
+        assert_eq!(me.await["email_verified"], true, "and manages");
         let rotated = town.told(&rotated).await;
         assert_eq!(rotated, [rivals.organization, sora_id, "true".to_owned()]);
         assert_eq!(town.told(&early).await, before);
+        // It passes the gateway, and manages nothing of the person's.
+        let me = town.client.get(town.url("/api/v1/me"));
+        let refused = read(me.header("x-api-key", &early)).await;
+        assert_eq!(refused.status, StatusCode::FORBIDDEN, "{}", refused.text);
+        assert!(
+            refused.text.contains("key_before_proof"),
+            "{}",
+            refused.text
+        );
     }
 }
 
@@ -212,6 +220,10 @@ async fn an_invitation_joins_who_is_signed_in_with_that_address_proven_and_nobod
         let (_id, key) = town.key(&twice, "twice").await;
         assert_eq!(town.told(&key).await[2], "false", "{engine:?}");
 
+        for left in [&mina, &unproven] {
+            assert_eq!(town.page(left, "/keys").await.location, "/sign-in");
+        }
+        let mina = town.signed_in("mina", "Story").await;
         let link = town.invite(&ryo, "mina").await;
         let joined = town.post(Some(&mina), &link, "").await;
         let joined = joined.session.expect("a session");

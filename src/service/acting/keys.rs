@@ -318,9 +318,9 @@ impl Acting {
             // A key of before there was a bound may have more left.
             expires_in: left.map(|left| left.min(KEY_LIFETIME_MAX)),
         };
-        // Two clicks are one twin.
+        // Two clicks are one twin. No client can send this word: a header has no control characters.
         let once = Idempotency {
-            key: format!("reissue {id}"),
+            key: format!("\u{1}reissue {id}"),
             request: KeyHash::of(id.to_string().as_bytes()),
         };
         self.create_key(new, Some(&once)).await

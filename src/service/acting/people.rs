@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Acting, Page, and_one_more};
+use crate::model::audit::Means;
 use crate::model::id::{InvitationId, MembershipId, UserId};
 use crate::model::member::{
     EmailAddress, Invitation, Member, MemberKind, Name, Role, SERVICE_ACCOUNT_DOMAIN,
@@ -142,6 +143,11 @@ impl Acting {
             name: new.name,
             role: new.role,
             invited_by: self.member.email.to_string(),
+            made_with: match self.means {
+                Means::Key(id) => Some(id),
+                Means::Session(_) | Means::CommandLine | Means::Gateway | Means::SignIn => None,
+            },
+            is_void: false,
             created_at: act.at,
             expires_at: act.at.plus(INVITATION_LIFETIME),
         };

@@ -8,7 +8,7 @@ use crate::model::member::Organization;
 use crate::service::access::Permission;
 use crate::service::sessions::access_of;
 use crate::service::{Revocation, RevokedKey, ServiceError};
-use crate::store::{Descendants, RevokedEverything, StoreError};
+use crate::store::{Descendants, Reach, RevokedEverything, StoreError};
 
 impl Acting {
     /// The key by which they act; none: a session. What it makes is its child.
@@ -40,10 +40,18 @@ impl Acting {
     /// when this returns. What a key made for others, service accounts for one, takes the right to end theirs.
     pub async fn revoke_key_with_children(&self, id: KeyId) -> Result<RevokedKey, ServiceError> {
         let listed = self.key(id).await?;
-        if !self.may(Permission::OrganizationKeys) && self.descendants(id).await?.of_others > 0 {
-            return Err(ServiceError::NotAllowed(Permission::OrganizationKeys));
-        }
-        let revoked = self.service.store.revoke_family(id, &self.act()).await?;
+        let reach = if self.may(Permission::OrganizationKeys) {
+            Reach::Everybodys
+        } else {
+            Reach::OwnersAlone
+        };
+        let store = &self.service.store;
+        let revoked = match store.revoke_family(id, reach, &self.act()).await {
+            Err(StoreError::OthersKeys) => {
+                return Err(ServiceError::NotAllowed(Permission::OrganizationKeys));
+            }
+            revoked => revoked?,
+        };
         let organization = listed.key.organization_id;
         Ok(RevokedKey::with_children(revoked, organization))
     }

@@ -17,9 +17,9 @@ use crate::store::engine::Engine;
 use crate::store::{
     AccessFilter, AuditPage, Created, Descendants, EndedAccess, Idempotency, KeyFilter, KeyPage,
     KeyTraffic, ListedKey, ListedMember, ListedSession, Management, NewSession, Overlap,
-    PageRequest, Revoked, RevokedEverything, RevokedFamily, RoleChange, Session, SharedSecret,
-    StoreError, access_ends, accounts, audit, invitations, keys, lineage, log, members, rotations,
-    secrets, sessions, usage,
+    PageRequest, Reach, Revoked, RevokedEverything, RevokedFamily, RoleChange, Session,
+    SharedSecret, StoreError, access_ends, accounts, audit, invitations, keys, lineage, log,
+    members, rotations, secrets, sessions, usage,
 };
 
 /// Runs a rule of somebody's act: first of all they must still be who may.
@@ -162,8 +162,13 @@ impl<E: Engine> Management for Database<E> {
         lineage::descendants(&mut self.0.reader().await?, id, now).await
     }
 
-    async fn revoke_family(&self, id: KeyId, act: &Act) -> Result<RevokedFamily, StoreError> {
-        act!(self.0, act, lineage::revoke, id)
+    async fn revoke_family(
+        &self,
+        id: KeyId,
+        reach: Reach,
+        act: &Act,
+    ) -> Result<RevokedFamily, StoreError> {
+        act!(self.0, act, lineage::revoke, id, reach)
     }
 
     async fn revoke_everything(

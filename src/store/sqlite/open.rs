@@ -131,6 +131,7 @@ fn name_file(path: &Path, error: StoreError) -> StoreError {
         | StoreError::RoleLost
         | StoreError::MeansEnded
         | StoreError::BeyondKey(_)
+        | StoreError::OthersKeys
         | StoreError::Conflict(_)) => other,
     }
 }

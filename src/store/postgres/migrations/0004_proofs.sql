@@ -106,3 +106,6 @@ CREATE TABLE shared_secrets (
     name   TEXT  NOT NULL PRIMARY KEY,
     secret BYTEA NOT NULL
 );
+
+-- The key with which the invitation was made, through the management API: it opens nothing once that has ended.
+ALTER TABLE invitations ADD COLUMN made_with TEXT;
