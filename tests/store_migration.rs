@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use genkan::config;
 use genkan::model::change::{ChangeKind, Sequence};
-use genkan::model::clock::{Clock, SystemClock};
+use genkan::model::clock::SystemClock;
 use genkan::model::key::{Key, KeyHash};
 use genkan::model::member::Proof;
 use genkan::model::random::SystemEntropy;
 use genkan::service::Service;
-use genkan::store::{self, Management};
+use genkan::store::{self, Management, StoreError};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{
@@ -76,12 +76,13 @@ const ROWS: &str = "
         (usr2, 'sora@example.com', 'Sora', 20, 'person'),
         (usr3, 'mina@example.com', 'Mina', 30, 'person'),
         (usr4, 'gone@example.com', 'Gone', 40, 'person'),
-        (usr5, 'usr5@service-account.invalid', 'Bot', 50, 'service_account');
+        (usr5, 'usr5@service-account.invalid', 'Bot', 50, 'service_account'),
+        (usr6, 'moved@example.com', 'Moved', 60, 'person');
     INSERT INTO memberships (id, organization_id, user_id, role, created_at, removed_at) VALUES
         (mbr1, org1, usr1, 'owner', 100, NULL), (mbr2, org2, usr1, 'owner', 110, NULL),
         (mbr3, org1, usr2, 'admin', 120, NULL), (mbr4, org2, usr2, 'owner', 130, NULL),
         (mbr5, org1, usr3, 'member', 140, NULL), (mbr6, org1, usr4, 'member', 150, 160),
-        (mbr7, org1, usr5, 'admin', 170, NULL);
+        (mbr7, org1, usr5, 'admin', 170, NULL), (mbr8, org2, usr6, 'member', 180, NULL);
     INSERT INTO keys (id, hash, hint, name, membership_id, organization_id, user_id, scopes, created_at,
         expires_at, revoked_at) VALUES
         (key1, ~1~, 'gk_…1', 'first', mbr1, org1, usr1, 'api mcp', 200, NULL, NULL),
@@ -103,7 +104,8 @@ const ROWS: &str = "
         (inv2, org1, 'mina@example.com', 'Mina', 'member', ~12~, 'hana@example.com', 135, 999, 140, NULL),
         (inv3, org1, 'hana@example.com', 'Hana', 'member', ~13~, 'operator', 5, 999, NULL, 6),
         (inv4, org1, 'jiho@example.com', 'Jiho', 'member', ~14~, 'hana@example.com', 300, 9000000000000,
-            NULL, NULL);
+            NULL, NULL),
+        (inv5, org2, 'before@example.com', 'Moved', 'member', ~15~, 'operator', 175, 999, 180, NULL);
     INSERT INTO sign_in_links (token_hash, membership_id, created_at, expires_at)
         VALUES (~21~, mbr5, 300, 9000000000000);
     INSERT INTO sessions (id, token_hash, membership_id, created_at, seen_at, ended_at) VALUES
@@ -252,6 +254,12 @@ async fn key(store: &dyn Management, number: u8) -> Key {
     found.key.expect("a key")
 }
 
+/// What the log tells after a position.
+async fn changes(store: &dyn Management, since: Sequence) -> Vec<ChangeKind> {
+    let log = store.read_log(since, 100).await.unwrap();
+    log.changes.into_iter().map(|one| one.kind).collect()
+}
+
 #[tokio::test]
 async fn the_fourth_schema_keeps_everything_and_trusts_nothing_that_cannot_be_known() {
     for old in Old::both().await {
@@ -263,7 +271,7 @@ async fn the_fourth_schema_keeps_everything_and_trusts_nothing_that_cannot_be_kn
             assert_eq!(old.number(dangling).await, 0);
         }
 
-        // Whoever never accepted an invitation was added by the operator.
+        // Whoever never accepted an invitation, by this address or by one before, was added by the operator.
         for (number, user, verified, chain) in [
             (1, 1, true, 1),
             (2, 1, true, 1),
@@ -295,6 +303,7 @@ async fn the_fourth_schema_keeps_everything_and_trusts_nothing_that_cannot_be_kn
                 ("Sora", false),
                 ("Mina", false),
                 ("Bot", false),
+                ("Moved", false),
             ]
         );
 
@@ -312,7 +321,7 @@ async fn the_fourth_schema_keeps_everything_and_trusts_nothing_that_cannot_be_kn
 }
 
 #[tokio::test]
-async fn after_the_migration_the_triggers_guard_and_a_proof_joins_what_was_one_user() {
+async fn after_the_migration_a_proof_joins_what_was_one_user_and_is_taken_back_from_it() {
     for old in Old::both().await {
         let store = store::open(&old.config()).await.unwrap();
         let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
@@ -329,12 +338,34 @@ async fn after_the_migration_the_triggers_guard_and_a_proof_joins_what_was_one_u
             assert_eq!(key.user_id.to_string(), id("usr", 2));
             assert!(!key.email_verified);
         }
-        let log = store.read_log(head, 100).await.unwrap();
         let expected = [id("mbr", 3), id("mbr", 4)];
         let expected = expected.map(|id| ChangeKind::MemberChanged(id.parse().unwrap()));
-        let changed: Vec<_> = log.changes.into_iter().map(|one| one.kind).collect();
-        assert_eq!(changed, expected);
+        assert_eq!(changes(&*store, head).await, expected);
 
+        // What the operator takes back from the verified user holds for who was joined to it, and gateways hear of it.
+        let verified = signed_in.member.user_id;
+        let before = store.head().await.unwrap();
+        let unverify = format!("UPDATE users SET email_verified_at = NULL WHERE id = '{verified}'");
+        assert_eq!(old.sql(&unverify).await.unwrap(), 1);
+        assert_eq!(changes(&*store, before).await, expected);
+        for stay in store.members_by_email(&email).await.unwrap() {
+            let told = (stay.user_id.to_string(), stay.email_verified);
+            assert_eq!(told, (id("usr", 2), false));
+        }
+        // The next proof joins them anew, to somebody new.
+        let again = service.sign_in_by_address(&email, None).await.unwrap();
+        let somebody = again.member.user_id;
+        assert!(again.member.email_verified && somebody != verified);
+        assert_ne!(somebody.to_string(), id("usr", 2));
+        store.close().await;
+    }
+}
+
+#[tokio::test]
+async fn after_the_migration_the_triggers_guard() {
+    for old in Old::both().await {
+        let store = store::open(&old.config()).await.unwrap();
+        let head = store.head().await.unwrap();
         let flag = match &old {
             Old::Sqlite(_) => "1",
             Old::Postgres(_) => "TRUE",
@@ -354,14 +385,22 @@ async fn after_the_migration_the_triggers_guard_and_a_proof_joins_what_was_one_u
         let gone = "DELETE FROM users WHERE id = usr3;";
         assert_eq!(old.sql(&old.written(gone)).await.unwrap(), 1);
         assert!(store.look_up(&hash(6)).await.unwrap().key.is_none());
-        let log = store.read_log(Sequence::new(head.get() + 2), 100).await;
-        let told = log.unwrap().changes.iter().any(|change| {
-            matches!(&change.kind, ChangeKind::MemberRemoved(gone) if gone.to_string() == id("mbr", 5))
-        });
+        let told = changes(&*store, head).await.into_iter().any(
+            |kind| matches!(kind, ChangeKind::MemberRemoved(gone) if gone.to_string() == id("mbr", 5)),
+        );
         assert!(told);
-        // Whoever looks at the guards again finds them.
+        // Whoever looks at the guards again finds them, and misses one that is gone.
         store::open(&old.config()).await.unwrap().close().await;
-        assert!(SystemClock.now() > acting.member().created_at);
+        let drop_it = match &old {
+            Old::Sqlite(_) => "DROP TRIGGER users_changed",
+            Old::Postgres(_) => "DROP TRIGGER users_changed ON users",
+        };
+        old.sql(drop_it).await.unwrap();
+        let refused = store::open(&old.config()).await.err();
+        assert!(
+            matches!(&refused, Some(StoreError::Unguarded(name)) if name.contains("users_changed")),
+            "{refused:?}"
+        );
         store.close().await;
     }
 }

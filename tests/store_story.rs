@@ -325,6 +325,7 @@ async fn the_last_owner_stays_even_when_two_leave_at_once() {
             if owners[0].email.as_str() == "jun@example.com" {
                 let hana = Member {
                     membership_id: MembershipId::generate(now(), &SystemEntropy),
+                    user_id: UserId::generate(now(), &SystemEntropy),
                     ..hana.clone()
                 };
                 one.add_member(&hana, &act).await.unwrap();

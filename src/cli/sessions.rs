@@ -40,8 +40,8 @@ struct Whose {
     /// Only those of this address, in all of its organizations unless one is named.
     #[arg(long, value_name = "EMAIL")]
     member: Option<EmailAddress>,
-    /// Only those that reach this organization: in it, or of one of its members who has proven their address
-    /// and can switch to it.
+    /// Only those in this organization. When they end, sessions of other organizations that began before cannot
+    /// switch to it any more (not with --member).
     #[arg(long, value_name = "NAME|ID")]
     organization: Option<String>,
 }

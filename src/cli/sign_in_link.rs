@@ -14,7 +14,7 @@ use crate::service::sign_in::SIGN_IN_LINK_LIFETIME;
 #[derive(Debug, Args)]
 pub(super) struct SignInLink {
     /// Whose browser it is for. Whoever uses the link counts as having proven this address, and reaches every
-    /// organization of its user.
+    /// organization with a member of it.
     email: EmailAddress,
     /// In which organization, by name or id; needed where they are in several.
     #[arg(long, value_name = "NAME|ID")]

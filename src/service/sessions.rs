@@ -12,7 +12,7 @@ use crate::store::{AccessFilter, EndedAccess, ListedSession, StoreError};
 pub struct SessionList {
     /// Only those of this address.
     pub member: Option<EmailAddress>,
-    /// Only those that reach this organisation, by name or id.
+    /// Only those in this organisation, by name or id.
     pub organization: Option<String>,
 }
 
@@ -40,7 +40,8 @@ impl Service {
         Ok(self.store.sessions(&filter).await?)
     }
 
-    /// Ends sessions, and sign-in links that would begin one. It holds from the next request on: sessions are
+    /// Ends sessions, and sign-in links that would begin one. Where those of everybody in an organisation end, sessions
+    /// of other organisations that began before cannot switch to it any more. It holds from the next request on: sessions are
     /// read from the store each time.
     ///
     /// # Errors

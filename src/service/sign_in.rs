@@ -264,19 +264,19 @@ pub struct Elsewhere {
 }
 
 impl Acting {
-    /// The present memberships of this very person, in the store's order; none without a proof of the address, which
-    /// whoever came by an invitation link does not have.
+    /// The present memberships of this address, in the store's order; none without a proof of the address, which whoever
+    /// came by an invitation link does not have. Some may not have been entered yet by whoever proved it.
     async fn stays(&self) -> Result<Vec<Member>, ServiceError> {
         if !self.has_proven_address() {
             return Ok(Vec::new());
         }
         let (store, person) = (&self.service.store, self.member());
         let mut stays = store.members_by_email(&person.email).await?;
-        stays.retain(|stay| stay.user_id == person.user_id);
+        stays.retain(|stay| stay.kind == MemberKind::Person);
         Ok(stays)
     }
 
-    /// Every organisation of this person, this one included; none where it is the only one, or where the address
+    /// Every organisation with a member of this address, this one included; none where it is the only one, or where the address
     /// is not proven.
     pub async fn organizations(&self) -> Result<Vec<Elsewhere>, ServiceError> {
         let stays = self.stays().await?;
@@ -294,11 +294,13 @@ impl Acting {
         Ok(named.collect())
     }
 
-    /// Goes on in another organisation of theirs: by a new session of the same proof and age, and this one ends.
+    /// Goes on in another organisation of theirs: by a new session of the same proof and age, and this one ends. With
+    /// that the membership there is this person's, if it was not.
     ///
     /// # Errors
     /// [`ServiceError::AddressNotProven`] whatever is asked for, so that nothing is learned;
-    /// [`ServiceError::NoSuchMember`] of what is not theirs; that of the store when this session ended meanwhile.
+    /// [`ServiceError::NoSuchMember`] of what is not theirs; that of the store when this session ended meanwhile, or when
+    /// the ways into that organisation were ended after it began: then they sign in anew.
     pub async fn switch_to(
         &self,
         membership: MembershipId,

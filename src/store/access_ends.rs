@@ -13,19 +13,11 @@ use crate::model::audit::{Act, Action, Deed};
 use crate::model::clock::Timestamp;
 use crate::model::id::{OrganizationId, SessionId};
 
-/// Whether a way in of the membership `m` of the user `u` is meant. `$1`: it reaches this organization, being
-/// in it; or, where `$proven` holds, being of the same person as one of its members, for whoever has proven
-/// their address can switch. `$2`: it is of this address.
+/// Whether a way in of the membership `m` of the user `u` is meant: of the organization `$1`, of the address `$2`.
 macro_rules! is_meant {
-    ($proven:literal) => {
-        concat!(
-            "(CAST($1 AS TEXT) IS NULL OR m.organization_id = $1 OR (",
-            $proven,
-            " AND EXISTS (SELECT 1 FROM memberships n JOIN users v ON v.id = n.user_id \
-             WHERE n.organization_id = $1 AND n.removed_at IS NULL \
-             AND COALESCE(v.joined_to, v.id) = COALESCE(u.joined_to, u.id)))) \
-             AND (CAST($2 AS TEXT) IS NULL OR u.email = $2)"
-        )
+    () => {
+        "(CAST($1 AS TEXT) IS NULL OR m.organization_id = $1) \
+         AND (CAST($2 AS TEXT) IS NULL OR u.email = $2)"
     };
 }
 
@@ -35,7 +27,7 @@ macro_rules! sessions_meant {
         concat!(
             " FROM sessions s JOIN memberships m ON m.id = s.membership_id \
              JOIN users u ON u.id = m.user_id WHERE s.ended_at IS NULL AND ",
-            is_meant!("s.proof = 'address'")
+            is_meant!()
         )
     };
 }
@@ -50,14 +42,14 @@ macro_rules! open_sessions {
     };
 }
 
-/// Links that are meant and that nobody has used. A link proves the address.
+/// Links that are meant and that nobody has used.
 macro_rules! links_meant {
     () => {
         concat!(
             "token_hash IN (SELECT l.token_hash FROM sign_in_links l \
              JOIN memberships m ON m.id = l.membership_id JOIN users u ON u.id = m.user_id \
              WHERE l.used_at IS NULL AND ",
-            is_meant!("TRUE"),
+            is_meant!(),
             ")"
         )
     };
@@ -87,6 +79,9 @@ statements! {
         AND (CAST($1 AS TEXT) IS NULL OR organization_id = $1)";
     WITHDRAW_INVITATIONS = "UPDATE invitations SET withdrawn_at = $2 WHERE accepted_at IS NULL \
         AND withdrawn_at IS NULL AND (CAST($1 AS TEXT) IS NULL OR organization_id = $1)";
+    /// Sessions and links of other organizations are theirs: they go on, and are no way into this one any more.
+    CLOSE = "UPDATE organizations SET access_ended_seq = $2 \
+        WHERE (CAST($1 AS TEXT) IS NULL OR id = $1)";
     /// Of a session that is there or was.
     SESSION = "SELECT m.organization_id, s.ended_at FROM sessions s \
         JOIN memberships m ON m.id = s.membership_id WHERE s.id = $1";
@@ -128,7 +123,8 @@ fn read(row: &impl Columns) -> Result<ListedSession, StoreError> {
     })
 }
 
-/// Ends sessions, and links that would begin one. What had run out by itself is ended too, and not counted.
+/// Ends sessions, and links that would begin one; and where everybody's are meant, what began before elsewhere does not
+/// enter any more. What had run out by itself is ended too, and not counted.
 async fn end_sessions_and_links(
     transaction: &mut impl Connection,
     filter: &AccessFilter,
@@ -140,6 +136,11 @@ async fn end_sessions_and_links(
     let links = meant_at(filter, at);
     let sign_in_links = transaction.count(COUNT_LINKS, links).await?;
     transaction.execute(FORGET_LINKS, meant(filter)).await?;
+    if filter.email.is_none() {
+        let head = audit::head(transaction).await?.sequence;
+        let close = vec![Value::optional_text(filter.organization), head.into()];
+        transaction.execute(CLOSE, close).await?;
+    }
     Ok(EndedAccess {
         sessions,
         sign_in_links,

@@ -188,8 +188,8 @@ pub struct AuditPage {
 /// Whose ways into the console are meant: sessions, and links that begin one.
 #[derive(Debug, Clone)]
 pub struct AccessFilter {
-    /// Only those that reach this organization: in it, or with a proven address of one of its members, by
-    /// which a session can switch to it.
+    /// Only those in this organization. When these are ended for everybody, a session that began before in another
+    /// one cannot switch to it any more.
     pub organization: Option<OrganizationId>,
     /// Only those of this address.
     pub email: Option<EmailAddress>,

@@ -254,7 +254,7 @@ pub(super) async fn accept(
     if let Some(left) = new.leaves {
         sessions::end(transaction, left, act).await?;
     }
-    sessions::begin(transaction, &member, new, act)
+    sessions::begin_invited(transaction, &member, new, act)
         .await
         .map(Some)
 }

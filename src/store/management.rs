@@ -39,8 +39,8 @@ pub trait Management: Store {
     /// One organization.
     async fn organization(&self, id: OrganizationId) -> Result<Option<Organization>, StoreError>;
 
-    /// Adds a member whose address the caller vouches for: its verified user is created, or found (then
-    /// `member.user_id` and `name` yield to what is known). [`StoreError::Exists`] when the address is a
+    /// Adds a member whose address the caller vouches for: its verified user is created, or found (then that user's id
+    /// is told instead of `member.user_id`; the name is this membership's own). [`StoreError::Exists`] when the address is a
     /// member already, verified or not.
     async fn add_member(&self, member: &Member, act: &Act) -> Result<Member, StoreError>;
 
@@ -238,9 +238,10 @@ pub trait Management: Store {
         act: &Act,
     ) -> Result<Option<Member>, StoreError>;
 
-    /// Signs in a member whom somebody trusted has vouched for. With the address proven, unverified users of it
-    /// are joined to the verified one, and sessions without that proof end, in the same transaction.
-    /// [`StoreError::NotFound`] when they are gone; [`StoreError::MeansEnded`] when the session to be replaced is.
+    /// Signs in a member whom somebody trusted has vouched for. With the address proven, this membership becomes one
+    /// of the address's verified user, and sessions in it without that proof end, in the same transaction.
+    /// [`StoreError::NotFound`] when they are gone; [`StoreError::MeansEnded`] when the session to be replaced is, or
+    /// when it began before the ways into the organization were last ended.
     async fn begin_session(
         &self,
         member: &Member,

@@ -84,25 +84,26 @@ fn deed(member: &Member, action: Action, details: serde_json::Value) -> Deed {
     }
 }
 
-/// The rows alone. With the address proven the member is its verified user, made where there is none; without,
-/// a user of this organisation alone, whoever else has the address.
+/// The rows alone. With the address proven the member is its verified user; without, a user of this organisation
+/// alone, whoever else has the address. The name is this organisation's in any case.
 pub(super) async fn insert(
     transaction: &mut impl Session,
     member: &Member,
     proof: Proof,
 ) -> Result<Member, StoreError> {
     refuse_impossible(transaction, member).await?;
-    let user_id = match proof {
-        Proof::Address => verified_user(transaction, member).await?,
-        Proof::Membership => {
-            insert_user(transaction, member, None).await?;
-            Value::text(member.user_id)
-        }
+    let standing = match proof {
+        Proof::Membership => Standing::Unverified,
+        Proof::Address => match verified_user(transaction, &member.email).await? {
+            Some(id) => Standing::JoinedTo(id),
+            None => Standing::Verified(member.created_at),
+        },
     };
+    insert_user(transaction, member, &standing).await?;
     let stay = vec![
         Value::text(member.membership_id),
         Value::text(member.organization_id),
-        user_id,
+        Value::text(member.user_id),
         Value::text(member.role),
         member.created_at.into(),
     ];
@@ -113,57 +114,67 @@ pub(super) async fn insert(
     }
 }
 
-/// The id of the address's verified user, found or made.
-async fn verified_user(
-    transaction: &mut impl Session,
-    member: &Member,
-) -> Result<Value, StoreError> {
-    let address = vec![Value::text(&member.email)];
-    if let Some(row) = transaction.first(sql::VERIFIED_USER, address).await? {
-        return Ok(Value::Text(row.text("id")?));
-    }
-    insert_user(transaction, member, Some(member.created_at)).await?;
-    Ok(Value::text(member.user_id))
+/// What a new user is to its address.
+enum Standing {
+    Unverified,
+    Verified(Timestamp),
+    /// The same person as that verified user.
+    JoinedTo(UserId),
 }
 
-/// The address has been proven. Its verified user is found or made, and every other person who has it is joined
-/// to them: they accepted an invitation by its link alone. None of those is made the verified one, since it
-/// may have been somebody else, and their keys tell their own id to upstreams for good.
+/// The one user to whom an address belongs.
+async fn verified_user(
+    transaction: &mut impl Session,
+    email: &EmailAddress,
+) -> Result<Option<UserId>, StoreError> {
+    let address = vec![Value::text(email)];
+    let row = transaction.first(sql::VERIFIED_USER, address).await?;
+    row.as_ref().map(|row| row.parsed("id")).transpose()
+}
+
+/// Whoever has proven the address enters a membership of it: the membership is that of the address's verified user,
+/// who is found or made. Until then its organization learns nothing of them: somebody else may have opened it by its
+/// link. So the user it had is not made the verified one, and its keys tell their own id to upstreams for good.
 pub(super) async fn join(
     transaction: &mut impl Session,
-    proven: &Member,
+    entered: &Member,
     spare: UserId,
     act: &Act,
 ) -> Result<(), StoreError> {
-    let user = Member {
-        user_id: spare,
-        created_at: act.at,
-        ..proven.clone()
-    };
-    let user_id = verified_user(transaction, &user).await?;
-    let address = vec![Value::text(&proven.email)];
-    let joined = read_all(&transaction.fetch(sql::UNJOINED, address).await?)?;
-    let values = vec![Value::text(&proven.email), user_id];
-    transaction.execute(sql::JOIN_USERS, values).await?;
-    // Other organisations' admins read this: not from where the person came.
-    let quiet = Act {
+    let found = verified_user(transaction, &entered.email).await?;
+    let verified = found.unwrap_or(spare);
+    if found.is_none() {
+        let user = Member {
+            user_id: spare,
+            created_at: act.at,
+            ..entered.clone()
+        };
+        insert_user(transaction, &user, &Standing::Verified(act.at)).await?;
+    }
+    let values = vec![Value::text(entered.membership_id), Value::text(verified)];
+    if transaction.execute(sql::JOIN_USER, values).await? == 0 {
+        return Ok(());
+    }
+    let by_genkan = Act {
         actor: Actor::System,
         address: None,
         ..act.clone()
     };
-    for member in &joined {
-        let details = json!({ "email": member.email.as_str() });
-        let deed = deed(member, Action::AddressProven, details);
-        audit::append(transaction, &quiet, &deed).await?;
-    }
-    Ok(())
+    let details = json!({ "email": entered.email.as_str() });
+    let deed = deed(entered, Action::AddressProven, details);
+    audit::append(transaction, &by_genkan, &deed).await
 }
 
 async fn insert_user(
     transaction: &mut impl Session,
     member: &Member,
-    verified_at: Option<Timestamp>,
+    standing: &Standing,
 ) -> Result<(), StoreError> {
+    let (verified_at, joined_to) = match standing {
+        Standing::Unverified => (None, None),
+        Standing::Verified(at) => (Some(*at), None),
+        Standing::JoinedTo(id) => (None, Some(*id)),
+    };
     let user = vec![
         Value::text(member.user_id),
         Value::text(&member.email),
@@ -171,6 +182,7 @@ async fn insert_user(
         member.created_at.into(),
         Value::text(member.kind),
         Value::optional_time(verified_at),
+        Value::optional_text(joined_to),
     ];
     transaction.execute(sql::INSERT_USER, user).await.map(drop)
 }

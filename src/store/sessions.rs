@@ -13,10 +13,11 @@ use crate::model::key::KeyHash;
 use crate::model::member::{Member, MemberKind, Proof};
 
 statements! {
-    INSERT_LINK = "INSERT INTO sign_in_links (token_hash, membership_id, created_at, expires_at) \
-        VALUES ($1, $2, $3, $4)";
+    INSERT_LINK = "INSERT INTO sign_in_links (token_hash, membership_id, created_at, expires_at, created_seq) \
+        VALUES ($1, $2, $3, $4, $5)";
     USE_LINK = "UPDATE sign_in_links SET used_at = $2 \
         WHERE token_hash = $1 AND used_at IS NULL AND expires_at > $2";
+    LINK_CREATED = "SELECT created_seq FROM sign_in_links WHERE token_hash = $1";
     LINK = concat!(
         present_members!(),
         " AND m.id = (SELECT l.membership_id FROM sign_in_links l WHERE l.token_hash = $1)"
@@ -24,7 +25,7 @@ statements! {
     LINK_EXISTS = "SELECT COUNT(*) AS n FROM sign_in_links WHERE token_hash = $1";
     FORGET_LINKS = "DELETE FROM sign_in_links WHERE expires_at < $1";
     INSERT = "INSERT INTO sessions (id, token_hash, membership_id, created_at, seen_at, proof, \
-        address) VALUES ($1, $2, $3, $4, $5, $6, $7)";
+        address, proven_seq) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
     FORGET = "DELETE FROM sessions WHERE created_at < $1";
     /// By its token, of a member who is there: who was removed is signed out by that.
     FIND = concat!(
@@ -40,11 +41,11 @@ statements! {
         " AND m.id = (SELECT s.membership_id FROM sessions s WHERE s.id = $1)"
     );
     END = "UPDATE sessions SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL";
-    /// Those that began without a proof of the address.
-    UNPROVEN = "SELECT s.id FROM sessions s JOIN memberships m ON m.id = s.membership_id \
-        JOIN users u ON u.id = m.user_id WHERE u.email = $1 AND u.kind = 'person' \
-        AND s.proof = 'membership' AND s.ended_at IS NULL AND m.removed_at IS NULL ORDER BY s.id";
-    BEGAN = "SELECT created_at FROM sessions WHERE id = $1";
+    /// Those in a membership that began without a proof of the address.
+    UNPROVEN = "SELECT id FROM sessions WHERE membership_id = $1 AND proof = 'membership' \
+        AND ended_at IS NULL ORDER BY id";
+    BEGAN = "SELECT created_at, proven_seq FROM sessions WHERE id = $1";
+    ENDED_SINCE = "SELECT COUNT(*) AS n FROM organizations WHERE id = $1 AND access_ended_seq >= $2";
 }
 
 pub(super) async fn create_link(
@@ -62,6 +63,7 @@ pub(super) async fn create_link(
         Value::text(member.membership_id),
         act.at.into(),
         expires_at.into(),
+        audit::head(transaction).await?.sequence.into(),
     ];
     transaction.execute(INSERT_LINK, row).await?;
     let deed = Deed {
@@ -96,21 +98,88 @@ pub(super) async fn sign_in(
     let Some(member) = row.as_ref().map(rows::member).transpose()? else {
         return Ok(None);
     };
-    begin(transaction, &member, new, act).await.map(Some)
+    drop(row);
+    let created = transaction.first(LINK_CREATED, vec![token.into()]).await?;
+    let Some(created) = created else {
+        return Ok(None);
+    };
+    let beginning = Beginning {
+        at: act.at,
+        proven: created.integer("created_seq")?,
+    };
+    drop(created);
+    if is_ended_since(transaction, &member, &beginning).await? {
+        return Ok(None);
+    }
+    insert(transaction, &member, new, (&beginning, act))
+        .await
+        .map(Some)
 }
 
-/// A session of a member who has shown who they are; as they stand after it.
+/// When a session began, and, as a place in the audit log, when what it proved was shown: a link may have lain around.
+struct Beginning {
+    at: Timestamp,
+    proven: i64,
+}
+
+/// A session of a member who has shown who they are; as they stand after it. What it proved must have been shown after
+/// the ways into the organization were last ended: a session of elsewhere is no way back in.
 pub(super) async fn begin(
     transaction: &mut impl Connection,
     member: &Member,
     new: &NewSession,
     act: &Act,
 ) -> Result<Member, StoreError> {
+    let beginning = beginning(transaction, new, act).await?;
+    if is_ended_since(transaction, member, &beginning).await? {
+        return Err(StoreError::MeansEnded);
+    }
+    insert(transaction, member, new, (&beginning, act)).await
+}
+
+/// The same, of somebody who takes up an invitation: that is open, so it was made after the ways in were ended.
+pub(super) async fn begin_invited(
+    transaction: &mut impl Connection,
+    member: &Member,
+    new: &NewSession,
+    act: &Act,
+) -> Result<Member, StoreError> {
+    let beginning = beginning(transaction, new, act).await?;
+    insert(transaction, member, new, (&beginning, act)).await
+}
+
+async fn beginning(
+    transaction: &mut impl Connection,
+    new: &NewSession,
+    act: &Act,
+) -> Result<Beginning, StoreError> {
+    match new.replaces {
+        Some(old) => replace(transaction, old, act).await,
+        None => Ok(Beginning {
+            at: act.at,
+            proven: audit::head(transaction).await?.sequence,
+        }),
+    }
+}
+
+/// Whether the ways into the member's organization were ended after this was proven. Writers are alone, and each of
+/// these moments moves the audit log's head, so the order is certain whatever clocks say.
+async fn is_ended_since(
+    transaction: &mut impl Connection,
+    member: &Member,
+    beginning: &Beginning,
+) -> Result<bool, StoreError> {
+    let values = vec![Value::text(member.organization_id), beginning.proven.into()];
+    Ok(transaction.count(ENDED_SINCE, values).await? > 0)
+}
+
+async fn insert(
+    transaction: &mut impl Connection,
+    member: &Member,
+    new: &NewSession,
+    (beginning, act): (&Beginning, &Act),
+) -> Result<Member, StoreError> {
     let member = person(transaction, member).await?;
-    let began_at = match new.replaces {
-        Some(old) => replace(transaction, old, act).await?,
-        None => act.at,
-    };
     match new.proof {
         Proof::Address => prove(transaction, &member, new, act).await?,
         Proof::Membership => {}
@@ -121,10 +190,11 @@ pub(super) async fn begin(
         Value::text(new.id),
         (&new.token_hash).into(),
         Value::text(member.membership_id),
-        began_at.into(),
+        beginning.at.into(),
         act.at.into(),
         Value::text(new.proof),
         Value::optional_text(act.address),
+        beginning.proven.into(),
     ];
     transaction.execute(INSERT, row).await?;
     // By now it may be another user.
@@ -152,12 +222,12 @@ async fn person(transaction: &mut impl Connection, member: &Member) -> Result<Me
 }
 
 /// Ends the session whose place another takes; when it began. Who goes from one to the next gets no longer
-/// life by that.
+/// life by that, and what they proved is no younger.
 async fn replace(
     transaction: &mut impl Connection,
     old: SessionId,
     act: &Act,
-) -> Result<Timestamp, StoreError> {
+) -> Result<Beginning, StoreError> {
     let id = || vec![Value::text(old)];
     let row = transaction.first(MEMBER_OF, id()).await?;
     let member = row.as_ref().map(rows::member).transpose()?;
@@ -171,10 +241,15 @@ async fn replace(
         return Err(StoreError::MeansEnded);
     }
     let began = transaction.first(BEGAN, id()).await?;
-    began.ok_or(StoreError::MeansEnded)?.time("created_at")
+    let began = began.ok_or(StoreError::MeansEnded)?;
+    Ok(Beginning {
+        at: began.time("created_at")?,
+        proven: began.integer("proven_seq")?,
+    })
 }
 
-/// The address is theirs for certain: whoever came in without proving it, came as somebody who may be another.
+/// The address is theirs for certain, and with it this membership: whoever came into it without proving the address,
+/// came as somebody who may be another.
 async fn prove(
     transaction: &mut impl Connection,
     member: &Member,
@@ -182,8 +257,8 @@ async fn prove(
     act: &Act,
 ) -> Result<(), StoreError> {
     members::join(transaction, member, new.user_id, act).await?;
-    let address = vec![Value::text(&member.email)];
-    let found = transaction.fetch(UNPROVEN, address).await?;
+    let of_membership = vec![Value::text(member.membership_id)];
+    let found = transaction.fetch(UNPROVEN, of_membership).await?;
     let unproven: Vec<SessionId> = found
         .iter()
         .map(|row| row.parsed("id"))

@@ -13,20 +13,44 @@ macro_rules! statements {
     };
 }
 
+/// The verified user to whom the user `u` is joined, while that one is verified and has the same address: somebody
+/// with a shell may have changed either.
+macro_rules! joined_user {
+    () => {
+        "(SELECT v.id FROM users v WHERE v.id = u.joined_to AND v.email = u.email \
+         AND v.email_verified_at IS NOT NULL)"
+    };
+}
+
+/// Whether the address of the user `u` belongs to them.
+macro_rules! is_verified {
+    () => {
+        concat!(
+            "(u.email_verified_at IS NOT NULL OR ",
+            $crate::store::sql::joined_user!(),
+            " IS NOT NULL)"
+        )
+    };
+}
+
 /// What [`super::rows::key`] reads. A key of a stay that is over is revoked, whatever its row says; one
 /// that was rotated ends no later than its rotation says. A key that was made before its owner's address was
 /// proven acts as the user of that organisation alone, whoever that turned out to be. Whether it was proven is
 /// asked of the user too: somebody with a shell may have taken that back.
 macro_rules! key_columns {
     () => {
-        "k.id, k.hash, k.hint, k.name, k.organization_id, k.membership_id, \
-         CASE WHEN k.email_verified THEN COALESCE(u.joined_to, u.id) ELSE u.id END AS user_id, u.email, \
-         (k.email_verified AND (u.email_verified_at IS NOT NULL OR u.joined_to IS NOT NULL)) \
-             AS email_verified, COALESCE(k.chain_id, k.id) AS chain_id, k.parent_id, \
-         k.scopes, m.role, k.created_at, \
-         CASE WHEN r.ends_at IS NULL OR r.ends_at > k.expires_at THEN k.expires_at \
-             ELSE r.ends_at END AS expires_at, \
-         COALESCE(k.revoked_at, m.removed_at) AS revoked_at"
+        concat!(
+            "k.id, k.hash, k.hint, k.name, k.organization_id, k.membership_id, \
+             CASE WHEN k.email_verified THEN COALESCE(",
+            joined_user!(),
+            ", u.id) ELSE u.id END AS user_id, u.email, (k.email_verified AND ",
+            is_verified!(),
+            ") AS email_verified, COALESCE(k.chain_id, k.id) AS chain_id, k.parent_id, \
+             k.scopes, m.role, k.created_at, \
+             CASE WHEN r.ends_at IS NULL OR r.ends_at > k.expires_at THEN k.expires_at \
+                 ELSE r.ends_at END AS expires_at, \
+             COALESCE(k.revoked_at, m.removed_at) AS revoked_at"
+        )
     };
 }
 
@@ -57,12 +81,16 @@ macro_rules! listed_keys {
     };
 }
 
-/// What [`super::rows::member`] reads. A user who has been joined to the verified one of the address is that one.
+/// What [`super::rows::member`] reads. A user who is joined to the verified one of the address is that one.
 macro_rules! member_columns {
     () => {
-        "m.id, m.organization_id, COALESCE(u.joined_to, u.id) AS user_id, u.email, \
-         (u.email_verified_at IS NOT NULL OR u.joined_to IS NOT NULL) AS email_verified, \
-         u.name, u.kind, m.role, m.created_at"
+        concat!(
+            "m.id, m.organization_id, COALESCE(",
+            $crate::store::sql::joined_user!(),
+            ", u.id) AS user_id, u.email, ",
+            $crate::store::sql::is_verified!(),
+            " AS email_verified, u.name, u.kind, m.role, m.created_at"
+        )
     };
 }
 
@@ -142,7 +170,8 @@ macro_rules! forget {
 }
 
 pub(super) use {
-    forget, instances, log_page, member_columns, present_members, register, renew, statements,
+    forget, instances, is_verified, joined_user, log_page, member_columns, present_members,
+    register, renew, statements,
 };
 
 statements! {
@@ -174,18 +203,15 @@ statements! {
     ORGANIZATION = "SELECT id, name, created_at FROM organizations WHERE id = $1";
     ORGANIZATION_EXISTS = "SELECT COUNT(*) AS n FROM organizations WHERE id = $1";
 
-    INSERT_USER = "INSERT INTO users (id, email, name, created_at, kind, email_verified_at) \
-        VALUES ($1, $2, $3, $4, $5, $6)";
+    INSERT_USER = "INSERT INTO users (id, email, name, created_at, kind, email_verified_at, joined_to) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7)";
     /// The one user to whom an address belongs.
     VERIFIED_USER = "SELECT id FROM users WHERE email = $1 AND email_verified_at IS NOT NULL";
-    /// Members whose address nobody has proven yet.
-    UNJOINED = concat!(
-        present_members!(),
-        " AND u.email = $1 AND u.kind = 'person' AND u.email_verified_at IS NULL \
-         AND u.joined_to IS NULL ORDER BY m.id"
-    );
-    JOIN_USERS = "UPDATE users SET joined_to = $2 WHERE email = $1 AND kind = 'person' \
-        AND email_verified_at IS NULL AND joined_to IS NULL";
+    /// The user of a membership, unless it is the verified one, or joined to it, already. Who was joined to one that
+    /// is verified no more is joined anew.
+    JOIN_USER = "UPDATE users SET joined_to = $2 WHERE id = (SELECT m.user_id FROM memberships m WHERE m.id = $1) \
+        AND id <> $2 AND kind = 'person' AND email_verified_at IS NULL \
+        AND (joined_to IS NULL OR joined_to <> $2)";
     PRESENT_STAYS = "SELECT COUNT(*) AS n FROM memberships m JOIN users u ON u.id = m.user_id \
         WHERE m.removed_at IS NULL AND m.organization_id = $1 AND u.email = $2";
     INSERT_MEMBERSHIP = "INSERT INTO memberships (id, organization_id, user_id, role, created_at) \
@@ -204,11 +230,13 @@ statements! {
          WHERE m.organization_id = $1 AND m.removed_at IS NULL AND m.id < $2 AND u.kind = $4 \
          ORDER BY m.id DESC LIMIT $3"
     );
-    /// What began with the address proven or vouched for comes before what began with a link.
+    /// That of the verified user comes first, then what they have entered or been added to, then what somebody opened
+    /// by a link.
     MEMBERS_BY_EMAIL = concat!(
         present_members!(),
-        " AND u.email = $1 ORDER BY CASE WHEN u.email_verified_at IS NULL THEN 1 ELSE 0 END, \
-         m.created_at, m.id"
+        " AND u.email = $1 ORDER BY CASE WHEN u.email_verified_at IS NOT NULL THEN 0 WHEN ",
+        is_verified!(),
+        " THEN 1 ELSE 2 END, m.created_at, m.id"
     );
     MEMBERSHIP_EXISTS = "SELECT COUNT(*) AS n FROM memberships WHERE id = $1";
     OTHER_OWNERS = "SELECT COUNT(*) AS n FROM memberships m JOIN users u ON u.id = m.user_id \

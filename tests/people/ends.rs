@@ -8,6 +8,7 @@ use genkan::model::key::{KeyState, PlainKey, PresentedKey};
 use genkan::model::member::Role;
 use genkan::model::random::SystemEntropy;
 use genkan::model::scope::Scope;
+use genkan::model::token::Token;
 use genkan::service::acting::{
     Acting, CreatedKey, NewInvitation, NewOwnKey, NewServiceAccount, RotationOverlap,
 };
@@ -129,35 +130,124 @@ async fn revoking_everything_ends_the_ways_back_in_and_says_how_many() {
     }
 }
 
-#[tokio::test]
-async fn a_session_elsewhere_that_could_switch_here_ends_too() {
-    for office in Office::both().await {
-        office.add("mina", Role::Admin, "Rivals").await;
-        let of_mina = async |organization: &str| {
-            let service = &office.service;
-            let mina = address("mina");
-            let made = service.create_sign_in_link(&mina, Some(organization)).await;
-            let signed_in = service.sign_in(&made.unwrap().1, None).await.unwrap();
-            let acting = service.by_session(&signed_in.token, None).await.unwrap();
-            acting.unwrap()
-        };
-        let proven = of_mina("Rivals").await;
-        let hana = office.signed_in("hana").await;
-        let (revoked, _) = hana.revoke_everything("Office", true).await.unwrap();
-        assert_eq!(revoked.access.unwrap().sessions, 2, "mina's and her own");
-        assert!(!office.still_acts(&proven).await);
+impl Office {
+    /// A link of mina's in an organization, unused.
+    async fn link_of_mina(&self, organization: &str) -> Token {
+        let mina = address("mina");
+        let made = self.service.create_sign_in_link(&mina, Some(organization));
+        made.await.unwrap().1
+    }
 
-        // One that proves that membership alone can switch nowhere, and stays.
-        let elsewhere = of_mina("Rivals").await;
-        let Means::Session(id) = elsewhere.means() else {
-            panic!("{:?}", elsewhere.means());
+    async fn signed_in_by(&self, link: &Token) -> Acting {
+        let signed_in = self.service.sign_in(link, None).await.unwrap();
+        self.of_token(&signed_in.token).await
+    }
+
+    async fn of_token(&self, token: &Token) -> Acting {
+        let acting = self.service.by_session(token, None).await.unwrap();
+        acting.expect("a session")
+    }
+}
+
+/// Nobody goes there by this session, which goes on where it is.
+async fn refused_there(office: &Office, acting: &Acting, there: MembershipId) {
+    let switched = acting.switch_to(there, None).await;
+    let is_ended = matches!(switched, Err(ServiceError::Store(StoreError::MeansEnded)));
+    assert!(is_ended, "{switched:?}");
+    assert!(office.still_acts(acting).await);
+}
+
+#[tokio::test]
+async fn another_organizations_sessions_and_links_go_on_and_lead_in_here_no_more() {
+    for office in Office::both().await {
+        let service = &office.service;
+        let of_rivals = office
+            .add("mina", Role::Admin, "Rivals")
+            .await
+            .membership_id;
+        for by_button in [true, false] {
+            // On a gateway whose clock is ahead of that of the one that ends everything.
+            office.clock.turn(HOUR);
+            let old = office
+                .signed_in_by(&office.link_of_mina("Rivals").await)
+                .await;
+            let link = office.link_of_mina("Rivals").await;
+            let here = office
+                .signed_in_by(&office.link_of_mina("Office").await)
+                .await;
+            let here_link = office.link_of_mina("Office").await;
+            let of_office = here.member().membership_id;
+            office.clock.turn_back(HOUR);
+
+            let hana = office.signed_in("hana").await;
+            let (ended, action) = if by_button {
+                let (revoked, _) = hana.revoke_everything("Office", true).await.unwrap();
+                (revoked.access.unwrap(), "everything.revoked")
+            } else {
+                let ending = service.end_sessions(of_organization("Office"));
+                (ending.await.unwrap(), "sessions.ended")
+            };
+            assert_eq!((ended.sessions, ended.sign_in_links), (2, 1), "its own");
+            let told = office.newest_audit(action).await;
+            assert_eq!(
+                (&told["sessions"], &told["sign_in_links"]),
+                (&2.into(), &1.into())
+            );
+            assert!(!office.still_acts(&here).await);
+            let used = service.sign_in(&here_link, None).await;
+            assert!(matches!(used, Err(ServiceError::LinkUsed)), "{used:?}");
+
+            assert!(office.still_acts(&old).await);
+            refused_there(&office, &old, of_office).await;
+            // Nor by way of itself, nor by a link that lay around.
+            let itself = old.switch_to(of_rivals, None).await.unwrap();
+            let itself = office.of_token(&itself.token).await;
+            refused_there(&office, &itself, of_office).await;
+            let late = office.signed_in_by(&link).await;
+            refused_there(&office, &late, of_office).await;
+
+            // Who proves their address anew goes there.
+            let fresh = office
+                .signed_in_by(&office.link_of_mina("Rivals").await)
+                .await;
+            let there = fresh.switch_to(of_office, None).await.unwrap();
+            assert!(
+                office
+                    .still_acts(&office.of_token(&there.token).await)
+                    .await
+            );
+            let provided = service.sign_in_by_address(&address("mina"), None).await;
+            let provided = office.of_token(&provided.unwrap().token).await;
+            assert!(office.still_acts(&provided).await);
+            let signed_out = service.end_sessions(of_member("mina")).await.unwrap();
+            assert_eq!(signed_out.sessions, 4, "in both");
+            office.clock.turn(HOUR);
+        }
+    }
+}
+
+#[tokio::test]
+async fn after_everybodys_access_ended_no_session_of_before_enters_anywhere() {
+    for office in Office::both().await {
+        let service = &office.service;
+        let of_rivals = office
+            .add("mina", Role::Admin, "Rivals")
+            .await
+            .membership_id;
+        let of_office = office
+            .signed_in_by(&office.link_of_mina("Office").await)
+            .await;
+        let Means::Session(id) = of_office.means() else {
+            panic!("{:?}", of_office.means());
         };
-        let unproven = format!("UPDATE sessions SET proof = 'membership' WHERE id = '{id}'");
-        office.sql(&unproven).await;
-        let hana = office.signed_in("hana").await;
-        let (revoked, _) = hana.revoke_everything("Office", true).await.unwrap();
-        assert_eq!(revoked.access.unwrap().sessions, 1);
-        assert!(office.still_acts(&elsewhere).await);
+        service.revoke_everything(None, true).await.unwrap();
+        assert!(!office.still_acts(&of_office).await);
+        // As if the database had been set back, in part.
+        let alive = format!("UPDATE sessions SET ended_at = NULL WHERE id = '{id}'");
+        office.sql(&alive).await;
+        for there in [of_rivals, of_office.member().membership_id] {
+            refused_there(&office, &of_office, there).await;
+        }
     }
 }
 

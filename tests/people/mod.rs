@@ -36,6 +36,12 @@ impl TurnedClock {
         let millis = i64::try_from(by.as_millis()).unwrap();
         self.ahead_ms.fetch_add(millis, Ordering::Relaxed);
     }
+
+    /// As of another gateway, whose clock is behind.
+    fn turn_back(&self, by: Duration) {
+        let millis = i64::try_from(by.as_millis()).unwrap();
+        self.ahead_ms.fetch_sub(millis, Ordering::Relaxed);
+    }
 }
 
 impl Clock for TurnedClock {

@@ -1,6 +1,6 @@
 //! What a session proved, and what it reaches by that.
 
-use genkan::model::audit::Action;
+use genkan::model::audit::{Action, Entry};
 use genkan::model::key::{KeyState, PlainKey, PresentedKey};
 use genkan::model::member::{Member, Proof, Role};
 use genkan::model::token::Token;
@@ -47,6 +47,20 @@ impl Office {
     }
 }
 
+/// Action, actor and organization of rows of the audit log.
+fn told(rows: &[Entry]) -> Vec<(String, String, String)> {
+    let all = rows.iter().map(|row| {
+        let organization = row.organization.clone().unwrap();
+        (row.action.clone(), row.actor.clone(), organization)
+    });
+    all.collect()
+}
+
+fn row(action: Action, actor: &str, of: &Member) -> (String, String, String) {
+    let organization = of.organization_id.to_string();
+    (action.as_str().to_owned(), actor.to_owned(), organization)
+}
+
 #[tokio::test]
 async fn a_link_proves_one_membership_and_a_proven_address_joins_it_to_its_user() {
     for office in Office::both().await {
@@ -74,13 +88,27 @@ async fn a_link_proves_one_membership_and_a_proven_address_joins_it_to_its_user(
         let head = office.store().await.head().await.unwrap();
         let hana = office.by_provider("hana").await;
         assert!(hana.has_proven_address());
+        assert_eq!(hana.organizations().await.unwrap().len(), 2);
+        // Rivals learn nothing of it before she goes there.
+        assert_eq!(office.stays("hana").await, stays);
+        assert!(office.acting(&opened).await.is_some());
+        let store = office.store().await;
+        assert_eq!(store.head().await.unwrap(), head);
+        let rows = office.service.audit_page(None, 0).await.unwrap();
+        let own = office_stay.membership_id.to_string();
+        let signed_in = [row(Action::SignedIn, &own, office_stay)];
+        assert_eq!(told(&rows[before..]), signed_in);
+        let before = rows.len();
+
+        // There, what the person makes is theirs.
+        let there = hana.switch_to(rivals_stay.membership_id, None).await;
+        let there = office.acting(&there.unwrap()).await.unwrap();
+        assert!(there.has_proven_address());
         assert!(office.acting(&opened).await.is_none(), "signed out");
         let joined = office.stays("hana").await;
         assert!(joined.iter().all(|one| one.user_id == office_stay.user_id));
         assert!(joined.iter().all(|one| one.email_verified));
         assert_eq!(joined[1].name.as_str(), "Invited", "nor is the name told");
-        assert_eq!(hana.organizations().await.unwrap().len(), 2);
-        let store = office.store().await;
         assert!(store.head().await.unwrap() > head, "gateways look anew");
         let key = store
             .look_up(&early.key.key.hash)
@@ -92,28 +120,16 @@ async fn a_link_proves_one_membership_and_a_proven_address_joins_it_to_its_user(
         assert!(!key.email_verified);
 
         let rows = office.service.audit_page(None, 0).await.unwrap();
-        let told: Vec<_> = rows[before..]
-            .iter()
-            .map(|row| (row.action.as_str(), row.actor.as_str()))
-            .collect();
-        let own = office_stay.membership_id.to_string();
+        let theirs = rivals_stay.membership_id.to_string();
         assert_eq!(
-            told,
+            told(&rows[before..]),
             [
-                (Action::AddressProven.as_str(), "system"),
-                (Action::SignedOut.as_str(), "system"),
-                (Action::SignedIn.as_str(), own.as_str()),
+                row(Action::SignedOut, &own, office_stay),
+                row(Action::AddressProven, "system", rivals_stay),
+                row(Action::SignedOut, "system", rivals_stay),
+                row(Action::SignedIn, &theirs, rivals_stay),
             ]
         );
-        for row in &rows[before..before + 2] {
-            let rivals = rivals_stay.organization_id.to_string();
-            assert_eq!(row.organization, Some(rivals));
-        }
-
-        // There, what the person makes is theirs.
-        let there = hana.switch_to(rivals_stay.membership_id, None).await;
-        let there = office.acting(&there.unwrap()).await.unwrap();
-        assert!(there.has_proven_address());
         let overlap = RotationOverlap::For(Duration::from_hours(1));
         let late = there.rotate_key(key.id, overlap).await.unwrap().key.key;
         assert_eq!(
@@ -139,10 +155,17 @@ async fn who_came_first_by_a_link_is_never_made_the_user_of_the_address() {
         let sora = office.by_provider("sora").await;
         let id = sora.member().user_id;
         assert!(id != one.user_id && id != other.user_id);
+        assert_eq!(sora.member().membership_id, one.membership_id);
         assert_eq!(sora.organizations().await.unwrap().len(), 2);
-        for signed_in in &early {
-            assert!(office.acting(signed_in).await.is_none());
-        }
+        assert!(office.acting(&early[0]).await.is_none());
+        assert!(
+            office.acting(&early[1]).await.is_some(),
+            "the other was not entered"
+        );
+        assert_eq!(office.stays("sora").await[1].user_id, other.user_id);
+        let switched = sora.switch_to(other.membership_id, None).await.unwrap();
+        assert_eq!(switched.member.user_id, id);
+        assert!(office.acting(&early[1]).await.is_none());
         // Once more, after everything is known: nothing is made or joined again.
         let again = office.by_provider("sora").await;
         assert_eq!(again.member().user_id, id);
@@ -156,7 +179,7 @@ async fn who_came_first_by_a_link_is_never_made_the_user_of_the_address() {
             assert_eq!(yuna.member().user_id, added.user_id);
         }
         assert_ne!(first.member.user_id, added.user_id);
-        // One more invitation by its link alone is one more user, until the next proof.
+        // One more invitation by its link alone is one more user, until who proved the address goes there.
         let mina = office.stays("mina").await[0].clone();
         office
             .service
@@ -166,15 +189,10 @@ async fn who_came_first_by_a_link_is_never_made_the_user_of_the_address() {
         let link = invite(&jun, "sora").await;
         let back = office.service.accept_invitation(&link, None).await.unwrap();
         assert!(back.member.user_id != id && back.member.user_id != other.user_id);
-        assert_eq!(
-            again.organizations().await.unwrap(),
-            [],
-            "not before it is proven"
-        );
-        let third = again.switch_to(back.member.membership_id, None).await;
-        assert!(matches!(third, Err(ServiceError::NoSuchMember(_))));
         let theirs = again.switch_to(mina.membership_id, None).await;
         assert!(matches!(theirs, Err(ServiceError::NoSuchMember(_))));
+        let third = again.switch_to(back.member.membership_id, None).await;
+        assert_eq!(third.unwrap().member.user_id, id);
     }
 }
 

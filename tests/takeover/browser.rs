@@ -1,5 +1,7 @@
 //! The same in a browser, with and without an identity provider.
 
+use std::time::Duration;
+
 use tokio::sync::MutexGuard;
 
 use super::{Listed, Town};
@@ -53,7 +55,9 @@ async fn ends_well(town: &Town, thief: Browser, hana: Browser) {
     hana.click("form[action='/organization'] button").await;
     hana.see(".who").await;
     crate::support::within("the other role", async {
-        while !hana.text(".who").await.contains("Admin") {}
+        while !hana.text(".who").await.contains("Admin") {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     })
     .await;
     hana.picture("en-switched").await;

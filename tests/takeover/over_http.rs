@@ -3,7 +3,7 @@
 use http::StatusCode;
 use serde_json::json;
 
-use super::{Town, Who, created, read};
+use super::{Listed, Town, Who, created, read};
 use crate::support::house::Engine;
 
 const ENGINES: [Engine; 2] = [Engine::Sqlite, Engine::Postgres];
@@ -48,52 +48,103 @@ async fn who_opens_the_invitation_of_an_owner_elsewhere_gets_to_no_other_organiz
     }
 }
 
+const PAGES: [&str; 12] = [
+    "/keys",
+    "/organization/keys",
+    "/members",
+    "/service-accounts",
+    "/mcp-server",
+    "/audit",
+    "/api/v1/me",
+    "/api/v1/keys",
+    "/api/v1/organization/keys",
+    "/api/v1/members",
+    "/api/v1/invitations",
+    "/api/v1/audit",
+];
+
+/// Looks at every page as each of them; the text of `/members` as the last saw it.
+async fn nothing_is_told(town: &Town, readers: &[&str], hana: &Listed) -> String {
+    let secrets = [
+        hana.user.as_str(),
+        &hana.membership,
+        &hana.organization,
+        "Hana",
+        "Story",
+        "address_proven",
+    ];
+    let mut members = String::new();
+    for path in PAGES {
+        for who in readers {
+            let page = town.page(who, path).await;
+            assert_eq!(page.status, StatusCode::OK, "{path}: {}", page.text);
+            for secret in secrets {
+                assert!(!page.text.contains(secret), "{path}: {secret}");
+            }
+            if path == "/members" {
+                members = page.text;
+            }
+        }
+    }
+    members
+}
+
+const REVOKE_ALL: &str = "/api/v1/organization/keys/revoke-all";
+
 #[tokio::test(flavor = "multi_thread")]
-async fn who_opens_the_invitation_of_an_owner_elsewhere_sees_nothing_of_them() {
+async fn who_opens_the_invitation_of_an_owner_elsewhere_sees_nothing_of_them_and_ends_nothing() {
     for engine in ENGINES {
         let town = Town::open(engine).await;
         let hana = town.member("hana", "Story");
         let mallory = town.signed_in("mallory", "Rivals").await;
         let link = town.invite(&mallory, "hana").await;
         let asked = town.page("none", &link).await;
+        for secret in [&hana.user, "Hana", "Story"] {
+            assert!(!asked.text.contains(secret), "{engine:?}: {secret}");
+        }
         let thief = town.joined(&link).await;
         town.key(&thief, "stolen").await;
-        let mut seen = vec![(link.clone(), asked.text)];
-        for path in [
-            "/keys",
-            "/organization/keys",
-            "/members",
-            "/service-accounts",
-            "/mcp-server",
-            "/audit",
-            "/api/v1/me",
-            "/api/v1/keys",
-            "/api/v1/organization/keys",
-            "/api/v1/members",
-            "/api/v1/invitations",
-            "/api/v1/audit",
-        ] {
-            for who in [&thief, &mallory] {
-                let page = town.page(who, path).await;
-                assert_eq!(page.status, StatusCode::OK, "{path}: {}", page.text);
-                seen.push((path.to_owned(), page.text));
-            }
-        }
-        let secrets = [
-            hana.user.as_str(),
-            &hana.membership,
-            &hana.organization,
-            "Hana",
-            "Story",
-        ];
-        for (path, text) in &seen {
-            for secret in secrets {
-                assert!(!text.contains(secret), "{engine:?} {path}: {secret}");
-            }
-        }
+        let opened = town.member("hana", "Rivals");
+        let members = nothing_is_told(&town, &[&thief, &mallory], &hana).await;
         // The inviter sees what was proven.
-        let members = town.page(&mallory, "/members").await;
-        assert!(members.text.contains("E-mail not verified"));
+        assert!(members.contains("E-mail not verified"));
+
+        // hana proves her address, elsewhere.
+        let session = town.signed_in("hana", "Story").await;
+        let unused = town.sign_in_link("hana", "Story");
+        let members = nothing_is_told(&town, &[&thief, &mallory], &hana).await;
+        assert!(members.contains("E-mail not verified"));
+        assert_eq!(town.member("hana", "Rivals").user, opened.user);
+
+        // Rivals end everything of theirs: hers goes on, and is not counted.
+        let ryo = town.signed_in("ryo", "Rivals").await;
+        let body = json!({ "confirm": "Rivals" });
+        let revoked = town.api(Who::Session(&ryo), "POST", REVOKE_ALL, Some(body));
+        let ended = revoked.await["ended"].clone();
+        assert_eq!(ended["sessions"], 3, "{engine:?}: {ended}");
+        assert_eq!(ended["sign_in_links"], 0, "{engine:?}: {ended}");
+        assert_eq!(town.page(&thief, "/keys").await.location, "/sign-in");
+        assert_eq!(town.page(&session, "/keys").await.status, StatusCode::OK);
+        let mallory = town.signed_in("mallory", "Rivals").await;
+        nothing_is_told(&town, &[&mallory], &hana).await;
+
+        // What began before leads to Rivals no more; what begins now does, and then they see whom they have.
+        let membership = format!("membership={}", opened.membership);
+        let late = read(town.client.post(unused)).await.session;
+        for before in [session, late.expect("a session")] {
+            let refused = town.post(Some(&before), "/organization", &membership).await;
+            assert_eq!(refused.status, StatusCode::UNAUTHORIZED, "{engine:?}");
+            assert_eq!(refused.session, None);
+            assert_eq!(town.page(&before, "/keys").await.status, StatusCode::OK);
+        }
+        let session = town.signed_in("hana", "Story").await;
+        let switched = town
+            .post(Some(&session), "/organization", &membership)
+            .await;
+        assert_eq!(switched.status, StatusCode::SEE_OTHER, "{}", switched.text);
+        assert_eq!(town.member("hana", "Rivals").user, hana.user);
+        let name = town.page(&mallory, "/members").await.text;
+        assert!(!name.contains("Hana") && name.contains("Invited"), "{name}");
     }
 }
 
@@ -111,9 +162,6 @@ async fn a_key_made_before_the_address_is_proven_never_speaks_for_who_proves_it(
         assert_ne!(sora_id, before[1], "{engine:?}: not whoever came first");
         assert_eq!(before[2], "false", "{engine:?}");
         let sora = town.signed_in("sora", "Story").await;
-        let left = town.page(&thief, "/keys").await;
-        assert_eq!(left.location, "/sign-in", "{engine:?}: signed out by it");
-
         assert_eq!(town.told(&early).await, before);
         let story = town.member("sora", "Story");
         let (_id, own) = town.key(&sora, "own").await;
@@ -125,10 +173,14 @@ async fn a_key_made_before_the_address_is_proven_never_speaks_for_who_proves_it(
 
         // Proven, the person reaches the membership that was opened for them, and what was made there.
         let rivals = town.member("sora", "Rivals");
-        assert_eq!(rivals.user, sora_id, "joined");
+        assert_eq!(rivals.user, before[1], "{engine:?}: not entered yet");
         let membership = format!("membership={}", rivals.membership);
         let switched = town.post(Some(&sora), "/organization", &membership).await;
         let there = switched.session.expect("a session there");
+        let left = town.page(&thief, "/keys").await;
+        assert_eq!(left.location, "/sign-in", "{engine:?}: signed out by it");
+        let rivals = town.member("sora", "Rivals");
+        assert_eq!(rivals.user, sora_id, "{engine:?}: joined");
         let page = town.page(&there, "/keys").await;
         assert!(page.text.contains("E-mail not verified"), "{}", page.text);
         let path = format!("/api/v1/keys/{early_id}");
@@ -169,6 +221,11 @@ async fn a_person_of_two_organizations_is_offered_both_once_the_address_is_prove
         );
         assert!(page.text.contains("id=\"unproven\""));
 
+        let elsewhere = town.signed_in("mina", "Story").await;
+        let page = town.page(&elsewhere, "/keys").await;
+        let rivals = format!("value=\"{}\"", town.member("mina", "Rivals").membership);
+        assert!(page.text.contains(&rivals), "{engine:?}: {}", page.text);
+        assert!(page.text.contains(">Story<") && page.text.contains(">Rivals<"));
         let mina = town.signed_in("mina", "Rivals").await;
         let page = town.page(&mina, "/keys").await;
         assert!(!page.text.contains("id=\"unproven\""), "{}", page.text);

@@ -64,8 +64,8 @@ impl Acting {
     }
 
     /// Ends every key of the organisation, with one entry in the log; and with `end_sessions` the ways in by
-    /// which new ones would be made: sessions, the caller's own too, sign-in links, and invitations. `confirm`:
-    /// what the organisation is called. Committed when this returns.
+    /// which new ones would be made: sessions, the caller's own too, sign-in links, and invitations. Those of other
+    /// organisations go on, and are no way into this one. `confirm`: what the organisation is called. Committed when this returns.
     pub async fn revoke_everything(
         &self,
         confirm: &str,

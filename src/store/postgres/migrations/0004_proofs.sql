@@ -2,20 +2,38 @@
 
 -- Several users can have one address: at most one of them is verified. A user who is not has joined by an
 -- invitation link alone, and belongs to that organization alone; `joined_to` names the verified user once
--- the address has been proven.
+-- whoever has proven the address has entered that organization. It counts only while that user is verified
+-- and has the same address.
 ALTER TABLE users DROP CONSTRAINT users_email_key;
 ALTER TABLE users ADD COLUMN email_verified_at BIGINT;
 ALTER TABLE users ADD COLUMN joined_to TEXT REFERENCES users (id) ON DELETE SET NULL;
 ALTER TABLE users ADD CHECK (joined_to IS NULL OR email_verified_at IS NULL);
 
 -- Whoever accepted an invitation may have done so by its link: that is no proof of the address. Everybody
--- else was added by the operator.
+-- else was added by the operator. An address that was changed since is found by the membership, which began
+-- in the moment of accepting.
 UPDATE users u SET email_verified_at = u.created_at
     WHERE u.kind = 'person' AND NOT EXISTS
-        (SELECT 1 FROM invitations i WHERE i.email = u.email AND i.accepted_at IS NOT NULL);
+        (SELECT 1 FROM invitations i WHERE i.email = u.email AND i.accepted_at IS NOT NULL)
+    AND NOT EXISTS
+        (SELECT 1 FROM invitations i JOIN memberships m
+            ON m.organization_id = i.organization_id AND m.created_at = i.accepted_at
+        WHERE m.user_id = u.id);
 
 CREATE INDEX users_by_email ON users (email);
+CREATE INDEX users_by_joined_to ON users (joined_to) WHERE joined_to IS NOT NULL;
 CREATE UNIQUE INDEX users_verified ON users (email) WHERE email_verified_at IS NOT NULL;
+
+-- What becomes of a user holds for those who are joined to it.
+CREATE OR REPLACE FUNCTION log_user() RETURNS TRIGGER
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    PERFORM append_change('member_changed', changed.id) FROM
+        (SELECT m.id FROM memberships m WHERE m.removed_at IS NULL AND m.user_id IN
+            (SELECT NEW.id UNION SELECT u.id FROM users u WHERE u.joined_to = NEW.id)
+        ORDER BY m.id) changed;
+    RETURN NULL;
+END $$;
 
 DROP TRIGGER users_email ON users;
 CREATE TRIGGER users_changed AFTER UPDATE ON users
@@ -40,6 +58,13 @@ UPDATE sessions SET ended_at = seen_at WHERE ended_at IS NULL AND membership_id 
 
 -- From where somebody signed in, if that is known.
 ALTER TABLE sessions ADD COLUMN address TEXT;
+
+-- Places in the audit log, so that no two clocks are compared. When the ways into an organization were last
+-- ended; when a link was made; when what a session proved was shown: for a link, when that was made. A session
+-- of elsewhere enters an organization only if it is younger.
+ALTER TABLE organizations ADD COLUMN access_ended_seq BIGINT NOT NULL DEFAULT -1;
+ALTER TABLE sign_in_links ADD COLUMN created_seq BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE sessions ADD COLUMN proven_seq BIGINT NOT NULL DEFAULT 0;
 
 -- `email_verified`: whoever made the key had proven the owner's address. `chain_id`: the first key of its
 -- rotations; NULL: itself. `parent_id`: the key with which it was made.

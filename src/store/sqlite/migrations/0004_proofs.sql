@@ -2,8 +2,9 @@
 
 -- Several users can have one address: at most one of them is verified. A user who is not has joined by an
 -- invitation link alone, and belongs to that organization alone; `joined_to` names the verified user once
--- the address has been proven. The table is made anew because SQLite cannot drop the UNIQUE of a column;
--- foreign keys are off on the connection that migrates.
+-- whoever has proven the address has entered that organization. It counts only while that user is verified
+-- and has the same address. The table is made anew because SQLite cannot drop the UNIQUE of a column; foreign
+-- keys are off on the connection that migrates.
 CREATE TABLE users_new (
     id                TEXT    NOT NULL PRIMARY KEY,
     email             TEXT    NOT NULL,
@@ -16,11 +17,16 @@ CREATE TABLE users_new (
 ) STRICT;
 
 -- Whoever accepted an invitation may have done so by its link: that is no proof of the address. Everybody
--- else was added by the operator.
+-- else was added by the operator. An address that was changed since is found by the membership, which began
+-- in the moment of accepting.
 INSERT INTO users_new (id, email, name, created_at, kind, email_verified_at)
     SELECT u.id, u.email, u.name, u.created_at, u.kind,
         CASE WHEN u.kind = 'person' AND NOT EXISTS
             (SELECT 1 FROM invitations i WHERE i.email = u.email AND i.accepted_at IS NOT NULL)
+        AND NOT EXISTS
+            (SELECT 1 FROM invitations i JOIN memberships m
+                ON m.organization_id = i.organization_id AND m.created_at = i.accepted_at
+            WHERE m.user_id = u.id)
         THEN u.created_at END
     FROM users u;
 
@@ -28,18 +34,24 @@ DROP TABLE users;
 ALTER TABLE users_new RENAME TO users;
 
 CREATE INDEX users_by_email ON users (email);
+CREATE INDEX users_by_joined_to ON users (joined_to) WHERE joined_to IS NOT NULL;
 CREATE UNIQUE INDEX users_verified ON users (email) WHERE email_verified_at IS NOT NULL;
 
+-- What becomes of a user holds for those who are joined to it.
 CREATE TRIGGER users_changed AFTER UPDATE ON users
 WHEN NEW.email <> OLD.email OR NEW.joined_to IS NOT OLD.joined_to
     OR NEW.email_verified_at IS NOT OLD.email_verified_at
 BEGIN
     INSERT INTO changes (kind, subject)
         SELECT 'member_changed', id FROM memberships
-        WHERE user_id = NEW.id AND removed_at IS NULL;
+        WHERE removed_at IS NULL
+            AND (user_id = NEW.id OR user_id IN (SELECT id FROM users WHERE joined_to = NEW.id))
+        ORDER BY id;
 END;
 
+-- As the foreign keys do, which a shell may not hold.
 CREATE TRIGGER users_deleted AFTER DELETE ON users BEGIN
+    UPDATE users SET joined_to = NULL WHERE joined_to = OLD.id;
     DELETE FROM memberships WHERE user_id = OLD.id;
 END;
 
@@ -60,6 +72,13 @@ UPDATE sessions SET ended_at = seen_at WHERE ended_at IS NULL AND membership_id 
 
 -- From where somebody signed in, if that is known.
 ALTER TABLE sessions ADD COLUMN address TEXT;
+
+-- Places in the audit log, so that no two clocks are compared. When the ways into an organization were last
+-- ended; when a link was made; when what a session proved was shown: for a link, when that was made. A session
+-- of elsewhere enters an organization only if it is younger.
+ALTER TABLE organizations ADD COLUMN access_ended_seq INTEGER NOT NULL DEFAULT -1;
+ALTER TABLE sign_in_links ADD COLUMN created_seq INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sessions ADD COLUMN proven_seq INTEGER NOT NULL DEFAULT 0;
 
 -- `email_verified`: whoever made the key had proven the owner's address. `chain_id`: the first key of its
 -- rotations; NULL: itself. `parent_id`: the key with which it was made.
