@@ -162,18 +162,103 @@ async fn every_header_that_names_the_upstream_names_the_gateway() {
     }
 }
 
+/// A door before such an upstream, with something written over in its configuration.
+async fn door(changes: &[(&str, &str)]) -> Door {
+    let change = |text: String| {
+        changes.iter().fold(text, |text, (old, new)| {
+            assert!(text.contains(old), "no {old} in {text}");
+            text.replacen(old, new, 1)
+        })
+    };
+    Door::open_changed(names_itself, "", change).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn behind_a_trusted_proxy_it_is_the_address_that_the_client_used_there() {
-    let forwarded = "X-Forwarded-Proto: https\r\nX-Forwarded-Host: api.example, inner.example\r\n";
-    for (trusted, scheme, authority) in [
-        ("127.0.0.0/8", "https", "api.example"),
-        ("192.0.2.0/24", "http", "genkan.test"),
+    // What stands on the left the client may have written, and the proxy passed it on.
+    let forwarded = "X-Forwarded-Proto: http, https\r\nX-Forwarded-Host: evil.example\r\n\
+                     X-Forwarded-Host: evil.example, api.example\r\n";
+    let keeps = "path_prefix = \"/api/\"\nkeep_headers = [\"x-forwarded-host\"]\n";
+    for (trusted, prefix, scheme, authority) in [
+        ("127.0.0.0/8", "", "https", "genkan.test"),
+        ("127.0.0.0/8", keeps, "https", "api.example"),
+        ("192.0.2.0/24", keeps, "http", "genkan.test"),
     ] {
-        let door = Door::open_trusting(names_itself, trusted).await;
+        let trusts = format!("trusted_proxies = [\"{trusted}\"]\nworkers = 2\n");
+        let mut changes = vec![("workers = 2\n", &*trusts)];
+        if !prefix.is_empty() {
+            changes.push(("path_prefix = \"/api/\"\n", prefix));
+        }
+        let door = door(&changes).await;
         let own = format!("x-own: {}\r\n{forwarded}", door.upstream.address);
         let answer = all(door.gateway.address("plain"), &door.key.plain, &own).await;
         for (name, lines) in expected(scheme, authority) {
             assert_eq!(answer.header(name), lines, "{trusted}: {}", answer.head);
         }
+    }
+}
+
+/// A proxy that ends TLS and is not trusted: the configuration alone knows how clients come.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_gateway_url_is_https_no_answer_leads_to_http() {
+    let url = "[admin]\ngateway_url = \"https://Genkan.test:8443\"\n";
+    let door = door(&[("[admin]\n", url)]).await;
+    let own = format!("x-own: {}\r\n", door.upstream.address);
+    let gateway = door.gateway.address("plain");
+    let answer = all(gateway, &door.key.plain, &own).await;
+    for (name, lines) in expected("https", "genkan.test:8443") {
+        assert_eq!(answer.header(name), lines, "{}", answer.head);
+    }
+    // Under another name it is reached otherwise.
+    let request = door.get("/api/302", &own);
+    let request = request.replace("Host: genkan.test", "Host: other.test:8080");
+    let answer = door.ask(request).await;
+    let there = ["http://other.test:8080/api/there?a=b"];
+    assert_eq!(answer.header("location"), there);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_of_another_upstream_is_the_gateways_too() {
+    let other = Scripted::start(names_itself).await;
+    let another = format!(
+        "[upstreams.other]\nurls = [\"http://{}\"]\n[upstreams.genesis]\n",
+        other.address
+    );
+    let door = door(&[("[upstreams.genesis]\n", &another)]).await;
+    let own = format!("x-own: {}\r\n", other.address);
+    let answer = all(door.gateway.address("plain"), &door.key.plain, &own).await;
+    for (name, lines) in expected("http", "genkan.test") {
+        assert_eq!(answer.header(name), lines, "{}", answer.head);
+    }
+    assert!(other.seen().is_empty());
+}
+
+/// Thousands of addresses, each of which would become a long host.
+fn names_itself_often(seen: &Seen) -> Reply {
+    let own = seen.header("x-own").first().copied().unwrap_or("");
+    let links = format!("<//{own}>,").repeat(3_000);
+    let answer = format!("HTTP/1.1 200 OK\r\nLink: {links}\r\nContent-Length: 0\r\n\r\n");
+    Reply::Bytes(Box::leak(answer.into_boxed_str()))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_of_many_addresses_takes_no_time_and_a_host_is_no_longer_than_a_name() {
+    let door = Door::open(names_itself_often, "").await;
+    let named = |host: &str| {
+        let own = format!("x-own: {}\r\n", door.upstream.address);
+        let request = door.get("/api/often", &own);
+        request.replace("Host: genkan.test", &format!("Host: {host}"))
+    };
+    let longest = "a".repeat(253);
+    let begun = std::time::Instant::now();
+    let answer = door.ask(named(&longest)).await;
+    assert_eq!(answer.status, 200);
+    // It is left as it is, rather than grown to a megabyte.
+    let links = answer.header("link").concat();
+    assert!(!links.contains(&longest), "{} bytes", links.len());
+    assert!(begun.elapsed() < std::time::Duration::from_secs(2));
+    for long in [254, 14_000] {
+        let answer = door.ask(named(&"a".repeat(long))).await;
+        assert_eq!(answer.status, 400, "{long} bytes");
     }
 }

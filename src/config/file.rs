@@ -67,7 +67,9 @@ section! {
         /// Peers whose Forwarded, X-Forwarded-* and X-Request-Id headers are believed, on every listener: the
         /// load balancer, if there is one. From everybody else these headers are removed. The right-most
         /// address in X-Forwarded-For (in Forwarded, only where that is absent) that is not trusted itself
-        /// is the client's. A balancer that writes Forwarded must remove X-Forwarded-For.
+        /// is the client's. A balancer that writes Forwarded must remove X-Forwarded-For; what it does not
+        /// write, it passes on as the client wrote it. So the last entry of X-Forwarded-Proto counts,
+        /// Forwarded is passed on only where X-Forwarded-For is absent, and X-Forwarded-Host is Host.
         Default trusted_proxies: Vec<IpNet> = "[]",
         /// Where operators and people connect: /healthz, /readyz, /metrics, the management API, the console.
         Default admin: Admin = "[admin]",
@@ -96,8 +98,8 @@ section! {
         /// Where people reach it, through the proxy that ends TLS for it: in links of invitations. Without
         /// it: http and the address. Browsers keep the console's cookie over https, and on this machine.
         Optional url: PublicUrl = r#""https://genkan.example.com""#,
-        /// Where clients reach the gateway: in what the console shows to copy. Without it: the address of
-        /// the first listener.
+        /// Where clients reach the gateway: in what the console shows to copy, and, where it is https, in
+        /// redirects of clients that name its host by http. Without it: the address of the first listener.
         Optional gateway_url: PublicUrl = r#""https://gateway.example.com""#,
         /// Names other than that of the url by which it is reached, such as a scraper's. Requests under a
         /// name that is not known are refused (DNS rebinding); addresses and localhost are always known.
@@ -178,6 +180,7 @@ section! {
         Default cors_headers: Vec<PageHeader> = "[]",
         /// Headers that pass though they name another target, host or method than the request line:
         /// x-original-url, x-forwarded-prefix, x-http-method-override and their like are removed otherwise.
+        /// x-forwarded-host (the last entry) only where each trusted proxy writes it itself.
         Default keep_headers: Vec<KeptHeader> = "[]",
         /// A credential of the platform's own that the upstream gets instead of the caller's.
         Optional upstream_credential: UpstreamCredential = "[routes.upstream_credential]",

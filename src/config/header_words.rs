@@ -61,7 +61,8 @@ pub(super) struct KeptHeader(pub(super) HeaderName);
 impl Read for KeptHeader {
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
         let name = name(node, reader)?;
-        if !header::names_another_target(name.as_str()) {
+        let is_removed = header::names_another_target(name.as_str()) || name == "x-forwarded-host";
+        if !is_removed {
             let help = "only a header that names another target is removed and can be kept: \
                         \"x-original-url\", \"x-forwarded-prefix\", \"x-http-method-override\"";
             reader.wrong(

@@ -21,6 +21,10 @@ use crate::route::Route;
 /// each kind of request, and an origin that is taken out of the configuration asks again within them.
 const MAX_AGE_S: u32 = 600;
 
+/// How many names of headers in a preflight request are looked at: pages send a few, and each is compared with
+/// those before it. A browser does not send what is not named in the answer.
+const NAMES_MAX: usize = 64;
+
 /// Every method that is forwarded and that a page can send.
 const METHODS: HeaderValue =
     HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
@@ -118,11 +122,12 @@ fn varies_by_origin(headers: &HeaderMap) -> bool {
         .any(|name| name == b"*" || name.eq_ignore_ascii_case(b"origin"))
 }
 
-/// Of the headers that a page wants to send, those that it may; none if it wants none of them.
+/// Of the headers that a page wants to send, the first [`NAMES_MAX`], those that it may; none if it wants none of them.
 fn allowed_headers(route: &Route, asked: &HeaderMap) -> Option<HeaderValue> {
     let mut allowed: Vec<HeaderName> = Vec::new();
     let lines = asked.get_all(ACCESS_CONTROL_REQUEST_HEADERS).iter();
-    for name in lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b',')) {
+    let names = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    for name in names.take(NAMES_MAX) {
         if let Ok(name) = HeaderName::from_bytes(name.trim_ascii())
             && is_allowed(route, &name)
             && !allowed.contains(&name)

@@ -14,7 +14,7 @@ use super::addressing::Addressing;
 use super::body::Upload;
 use super::tunnel::Upgrade;
 use super::upstream::{Returning, Sent};
-use super::{BoxedRequest, Proxy, headers};
+use super::{BoxedRequest, Proxy, headers, location};
 use crate::auth::{Direction, OpenRequest};
 use crate::model::refusal::Refusal;
 use crate::route::Permit;
@@ -68,7 +68,11 @@ impl Proxy {
         let sent = until_ended(open, store_wait, sending).await?;
         let mut answer = accept(sent, errand.upgrade.take())?;
         let headers = answer.response.headers_mut();
-        upstream.hide_in(headers, &errand.addressing);
+        if location::is_there_any(headers)
+            && let Some(client) = errand.addressing.client_address()
+        {
+            location::rewrite(headers, &self.shared.addresses, client);
+        }
         if route.config.mcp {
             self.shared.sessions.seal(&errand.permit, headers)?;
         }

@@ -11,15 +11,15 @@ use base64::Engine as _;
 use base64::alphabet::{STANDARD, URL_SAFE};
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, TE, TRANSFER_ENCODING,
-    UPGRADE, VIA,
+    ALT_SVC, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, TE,
+    TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
 
 use super::client::Client;
 use super::cookies;
 use super::mcp_sessions::is_session_name;
-use super::target::host_of;
+use super::target::{host_of, is_authority};
 use crate::auth::credential::API_KEY;
 use crate::config::UpstreamCredential;
 use crate::model::header::{fold, names_another_target};
@@ -77,7 +77,8 @@ pub(super) fn prepare<B>(
     }
     cookies::remove_own(headers);
     headers.reserve(OWN_HEADERS_MAX);
-    set_origin(headers, client, host);
+    let keeps_host = passing.targets.contains(&FORWARDED_HOST);
+    set_origin(headers, client, host, keeps_host);
     if wants_trailers {
         headers.insert(TE, TRAILERS);
         headers.insert(CONNECTION, TE_OPTION);
@@ -94,9 +95,12 @@ pub(super) fn prepare<B>(
     }
 }
 
-/// Takes from an answer what belongs to the hop behind us.
+/// Takes from an answer what belongs to the hop behind us; `Alt-Svc` (RFC 7838) too, which says where else the
+/// upstream is: a client would go there, with its key, in the name of ours.
 pub(super) fn prepare_answer(headers: &mut HeaderMap) {
-    remove(headers, |name, _value| is_hop_by_hop(name.as_str()));
+    remove(headers, |name, _value| {
+        is_hop_by_hop(name.as_str()) || *name == ALT_SVC
+    });
 }
 
 /// Whether a trailer field may pass: none that frames, routes, or says who somebody is
@@ -210,29 +214,60 @@ fn decodings(word: &[u8]) -> impl Iterator<Item = Vec<u8>> {
 }
 
 /// Where the request came from: rebuilt for a stranger, continued for a trusted proxy.
-fn set_origin(headers: &mut HeaderMap, client: &Client, host: Option<HeaderValue>) {
+///
+/// What a proxy does not write itself it passes on as the client wrote it. So of a list the last entry counts;
+/// a received `Forwarded` is continued only where it is what says where the client is; and the client's host is
+/// that of `Host`, by which the route was chosen, unless the route keeps `X-Forwarded-Host`.
+fn set_origin(
+    headers: &mut HeaderMap,
+    client: &Client,
+    host: Option<HeaderValue>,
+    keeps_host: bool,
+) {
+    let told = |name| client.trusted.then(|| last(headers, name)).flatten();
+    let scheme = told(FORWARDED_PROTO).filter(is_scheme);
+    let named = told(FORWARDED_HOST)
+        .filter(|it| keeps_host && it.to_str().is_ok_and(is_authority))
+        .or_else(|| host.clone());
     if client.trusted {
-        extend(headers, FORWARDED_FOR, &client.forwarded_for);
-        extend(headers, FORWARDED, &client.forwarded);
-        headers
-            .entry(FORWARDED_PROTO)
-            .or_insert_with(|| client.forwarded_proto.clone());
-        if let Some(host) = &host {
-            headers
-                .entry(FORWARDED_HOST)
-                .or_insert_with(|| host.clone());
+        if headers.contains_key(FORWARDED_FOR) {
+            headers.insert(FORWARDED, client.forwarded.clone());
+        } else {
+            extend(headers, FORWARDED, &client.forwarded);
         }
+        extend(headers, FORWARDED_FOR, &client.forwarded_for);
     } else {
         headers.insert(FORWARDED_FOR, client.forwarded_for.clone());
         headers.insert(FORWARDED, client.forwarded.clone());
-        headers.insert(FORWARDED_PROTO, client.forwarded_proto.clone());
-        if let Some(host) = &host {
-            headers.insert(FORWARDED_HOST, host.clone());
-        }
     }
+    let scheme = scheme.unwrap_or_else(|| client.forwarded_proto.clone());
+    headers.insert(FORWARDED_PROTO, scheme);
+    match named {
+        Some(named) => headers.insert(FORWARDED_HOST, named),
+        None => headers.remove(FORWARDED_HOST),
+    };
     if let Some(host) = host {
         headers.insert(HOST, host);
     }
+}
+
+/// The last entry of a list over all lines of a header: the proxy before us wrote it.
+fn last(headers: &HeaderMap, name: HeaderName) -> Option<HeaderValue> {
+    let line = headers.get_all(name).iter().next_back()?;
+    let entry = line.as_bytes().rsplit(|byte| *byte == b',').next()?;
+    let entry = entry.trim_ascii();
+    if entry.len() == line.len() {
+        return Some(line.clone());
+    }
+    HeaderValue::from_bytes(entry).ok()
+}
+
+/// What stands in `X-Forwarded-Proto`, of WebSockets too.
+fn is_scheme(value: &HeaderValue) -> bool {
+    let known: [&[u8]; 4] = [b"http", b"https", b"ws", b"wss"];
+    known
+        .iter()
+        .any(|it| it.eq_ignore_ascii_case(value.as_bytes()))
 }
 
 /// Appends a hop to a list that earlier hops began; several lines become one.

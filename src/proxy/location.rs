@@ -1,17 +1,61 @@
-//! Addresses in an answer that name the upstream itself, made the address that the client used.
+//! Addresses in an answer that name an upstream, made the address that the client used.
 //!
 //! A client that follows a redirect, a link or a refresh sends its headers, the key among them, to the
 //! address that stands there: it must be ours. What points elsewhere passes as it came, and so does what
 //! is relative. What `ProxyPassReverse` of Apache and `proxy_redirect` of nginx do, for every address that
-//! the upstream is configured with.
+//! any upstream is configured with.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 
 use http::header::{CONTENT_LOCATION, LINK, LOCATION, REFRESH, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::config::Address;
+use super::target::host_of;
+use crate::config::{Address, Config};
+
+/// A line of an answer's head is left as it is where it would be longer than this: a line of many links grows by
+/// the client's host with each. Most readers take no longer head, and no redirect comes near.
+const LINE_BYTES_MAX: usize = 65_536;
+
+/// What an answer's addresses are compared with.
+#[derive(Debug)]
+pub struct KnownAddresses {
+    /// Of every upstream.
+    upstreams: Vec<Address>,
+    /// Host and port of `gateway_url`, if clients reach the gateway by https.
+    secure: Option<String>,
+}
+
+impl KnownAddresses {
+    /// Those of a configuration.
+    pub fn new(config: &Config) -> Self {
+        let mut upstreams: Vec<Address> = Vec::new();
+        for address in config.upstreams.iter().flat_map(|it| &it.addresses) {
+            if !upstreams.contains(address) {
+                upstreams.push(address.clone());
+            }
+        }
+        let url = config.admin.gateway_url.as_deref();
+        let secure = url.and_then(|url| url.strip_prefix("https://"));
+        Self {
+            upstreams,
+            secure: secure.map(str::to_owned),
+        }
+    }
+
+    /// Where a client is as far as is known: where the configuration says that its host is reached by https, a
+    /// proxy that is not trusted has ended TLS before us.
+    fn outside<'a>(&'a self, client: ClientAddress<'a>) -> ClientAddress<'a> {
+        let is_it = |it: &&String| is_host(host_of(it), host_of(client.authority));
+        match self.secure.as_ref().filter(is_it) {
+            Some(authority) if client.scheme == "http" => ClientAddress {
+                scheme: "https",
+                authority,
+            },
+            _ => client,
+        }
+    }
+}
 
 /// Where a client believes that it is.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +77,9 @@ pub(super) fn is_there_any(headers: &HeaderMap) -> bool {
 }
 
 /// Rewrites all of them.
-pub(super) fn rewrite(headers: &mut HeaderMap, upstream: &[Address], client: ClientAddress<'_>) {
+pub(super) fn rewrite(headers: &mut HeaderMap, known: &KnownAddresses, client: ClientAddress<'_>) {
+    let upstream = known.upstreams.as_slice();
+    let client = known.outside(client);
     let reference = |text: &str| reference(text, upstream, client);
     rewrite_lines(headers, &LOCATION, reference);
     rewrite_lines(headers, &CONTENT_LOCATION, reference);
@@ -42,7 +88,7 @@ pub(super) fn rewrite(headers: &mut HeaderMap, upstream: &[Address], client: Cli
     rewrite_lines(headers, &SET_COOKIE, |text| cookie(text, upstream, client));
 }
 
-/// Puts in the place of a header's lines what `change` makes of them; none: as it is.
+/// Puts in the place of a header's lines what `change` makes of them; none, or too long: as it is.
 fn rewrite_lines(
     headers: &mut HeaderMap,
     name: &HeaderName,
@@ -54,13 +100,14 @@ fn rewrite_lines(
     for line in lines.iter_mut() {
         // Bytes that are no text name no host.
         let changed = str::from_utf8(line.as_bytes()).ok().and_then(&change);
+        let changed = changed.filter(|text| text.len() <= LINE_BYTES_MAX);
         if let Some(value) = changed.and_then(|text| HeaderValue::try_from(text).ok()) {
             *line = value;
         }
     }
 }
 
-/// An absolute address, or one without its scheme, that names the upstream; none: it does not.
+/// An absolute address, or one without its scheme, that names an upstream; none: it does not.
 fn reference(text: &str, upstream: &[Address], client: ClientAddress<'_>) -> Option<String> {
     let text = text.trim_ascii();
     let has_scheme = [6, 5].into_iter().find_map(|length| {
@@ -103,20 +150,25 @@ fn is_at(authority: &str, address: &Address) -> bool {
         },
     };
     let usual = |port: u16| (port != 80 && port != 443).then_some(port);
-    is_host(host, &address.host) && port.and_then(usual) == usual(address.port)
+    port.and_then(usual) == usual(address.port) && is_host(host, &address.host)
 }
 
 fn is_host(one: &str, other: &str) -> bool {
-    let plain = |host: &str| {
-        let host = host.strip_suffix('.').unwrap_or(host).to_owned();
-        let inner = host.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
-        inner.map_or(host.clone(), str::to_owned)
-    };
     let (one, other) = (plain(one), plain(other));
+    if one.eq_ignore_ascii_case(other) {
+        return true;
+    }
     match (one.parse::<IpAddr>(), other.parse::<IpAddr>()) {
         (Ok(one), Ok(other)) => one.to_canonical() == other.to_canonical(),
-        _ => one.eq_ignore_ascii_case(&other),
+        _ => false,
     }
+}
+
+/// Without the dot at its end, and without brackets.
+fn plain(host: &str) -> &str {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let inner = host.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+    inner.unwrap_or(host)
 }
 
 /// `5; url=https://…` (WHATWG HTML §4.2.5.3, "shared declarative refresh steps").
@@ -139,36 +191,54 @@ fn refresh(text: &str, change: impl Fn(&str) -> Option<String>) -> Option<String
     replace(text, text.len() - rest.len(), url.len(), &change(url)?)
 }
 
-/// The targets of `<https://…>; rel="next", <…>` (RFC 8288 §3).
+/// The targets of `<https://…>; rel="next", <…>` (RFC 8288 §3). One pass, whatever comes.
 fn links(text: &str, change: impl Fn(&str) -> Option<String>) -> Option<String> {
-    let mut changed = Cow::Borrowed(text);
+    let mut changed = String::new();
+    let mut copied = 0;
     let mut at = 0;
-    let mut is_quoted = false;
-    while let Some(byte) = changed.as_bytes().get(at).copied() {
+    while let Some(byte) = text.as_bytes().get(at).copied() {
         match byte {
-            b'"' => is_quoted = !is_quoted,
-            b'\\' if is_quoted => at += 1,
-            b'<' if !is_quoted => {
+            b'"' => at = string_end(text, at).unwrap_or(at),
+            b'<' => {
                 let start = at + 1;
-                let Some(length) = changed.get(start..).and_then(|rest| rest.find('>')) else {
+                let Some(length) = text.get(start..).and_then(|rest| rest.find('>')) else {
                     break;
                 };
                 at = start + length;
-                let target = changed.get(start..at).and_then(&change);
-                if let Some(target) = target {
-                    let whole = replace(&changed, start, length, &target)?;
-                    at = start + target.len();
-                    changed = Cow::Owned(whole);
+                if let Some(target) = text.get(start..at).and_then(&change) {
+                    changed.push_str(text.get(copied..start)?);
+                    changed.push_str(&target);
+                    copied = at;
+                }
+                if changed.len() > LINE_BYTES_MAX {
+                    return None;
                 }
             }
             _ => {}
         }
         at += 1;
     }
-    match changed {
-        Cow::Borrowed(_) => None,
-        Cow::Owned(changed) => Some(changed),
+    if copied == 0 {
+        return None;
     }
+    changed.push_str(text.get(copied..)?);
+    Some(changed)
+}
+
+/// Where the string ends that a quote opens; none: it opens none, for it is not a parameter's value, or for no
+/// other follows.
+fn string_end(text: &str, quote: usize) -> Option<usize> {
+    if !text.get(..quote)?.trim_ascii_end().ends_with('=') {
+        return None;
+    }
+    let start = quote + 1;
+    let mut is_escaped = false;
+    let length = text.get(start..)?.bytes().position(|byte| {
+        let closes = byte == b'"' && !is_escaped;
+        is_escaped = byte == b'\\' && !is_escaped;
+        closes
+    })?;
+    Some(start + length)
 }
 
 fn replace(text: &str, start: usize, length: usize, new: &str) -> Option<String> {
@@ -189,8 +259,7 @@ fn cookie(text: &str, upstream: &[Address], client: ClientAddress<'_>) -> Option
     };
     // The last one counts.
     let domain = attributes.split(';').filter_map(domain_of).next_back()?;
-    let ours = client.authority.rsplit_once(':');
-    let ours = ours.map_or(client.authority, |(host, _port)| host);
+    let ours = host_of(client.authority);
     let is_theirs = upstream.iter().any(|it| is_in(&it.host, &domain));
     if !is_theirs || is_in(ours, &domain) {
         return None;
@@ -219,6 +288,13 @@ mod tests {
         authority: "gate.example:8443",
     };
 
+    fn known(secure: Option<&str>) -> KnownAddresses {
+        KnownAddresses {
+            upstreams: addresses(),
+            secure: secure.map(str::to_owned),
+        }
+    }
+
     fn addresses() -> Vec<Address> {
         let address = |host: &str, port| Address {
             host: host.to_owned(),
@@ -236,7 +312,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(name, HeaderValue::from_bytes(line.as_bytes()).unwrap());
         assert!(is_there_any(&headers));
-        rewrite(&mut headers, &addresses(), CLIENT);
+        rewrite(&mut headers, &known(None), CLIENT);
         let text = String::from_utf8(headers[name].as_bytes().to_vec()).unwrap();
         (text != line).then_some(text)
     }
@@ -296,7 +372,7 @@ mod tests {
         }
         let mut bytes = HeaderMap::new();
         bytes.insert(LOCATION, HeaderValue::from_bytes(b"\xff\xfe").unwrap());
-        rewrite(&mut bytes, &addresses(), CLIENT);
+        rewrite(&mut bytes, &known(None), CLIENT);
         assert_eq!(bytes[LOCATION].as_bytes(), b"\xff\xfe");
     }
 
@@ -344,6 +420,70 @@ mod tests {
     }
 
     #[test]
+    fn only_the_quotes_of_a_value_hide_what_is_between_them() {
+        for (own, ours) in [
+            (
+                "</a>; title=5\"; x=y, <//up.example/b>",
+                "</a>; title=5\"; x=y, <//gate.example:8443/b>",
+            ),
+            (
+                "</a>; title=\"open, <//up.example/b>",
+                "</a>; title=\"open, <//gate.example:8443/b>",
+            ),
+            (
+                "\"<//up.example/a>\", <//up.example/b>",
+                "\"<//gate.example:8443/a>\", <//gate.example:8443/b>",
+            ),
+            (
+                "</a>; title = \"<//up.example/a>\", <//up.example/b>",
+                "</a>; title = \"<//up.example/a>\", <//gate.example:8443/b>",
+            ),
+            (
+                "</a>; title=\"<//up.example/a>\\\\\", <//up.example/b>",
+                "</a>; title=\"<//up.example/a>\\\\\", <//gate.example:8443/b>",
+            ),
+        ] {
+            assert_eq!(changed(&LINK, own).as_deref(), Some(ours), "{own}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_would_be_too_long_is_left_as_it_is() {
+        let (own, ours) = ("<//up.example>,", "<//gate.example:8443>,");
+        let most = LINE_BYTES_MAX / ours.len();
+        assert_eq!(
+            changed(&LINK, &own.repeat(most)),
+            Some(ours.repeat(most)),
+            "up to the bound"
+        );
+        for many in [most + 1, 20 * most] {
+            assert_eq!(changed(&LINK, &own.repeat(many)), None, "{many}");
+        }
+        let long = format!("//up.example/{}", "x".repeat(LINE_BYTES_MAX - 19));
+        assert!(changed(&LOCATION, &long).is_none());
+    }
+
+    #[test]
+    fn a_host_that_is_reached_by_https_is_never_named_by_http() {
+        let known = known(Some("gw.example:8443"));
+        let outside = |scheme, authority| {
+            let client = known.outside(ClientAddress { scheme, authority });
+            format!("{}://{}", client.scheme, client.authority)
+        };
+        for same in ["gw.example", "GW.example:80", "gw.example:8080"] {
+            assert_eq!(outside("http", same), "https://gw.example:8443");
+        }
+        assert_eq!(outside("https", "gw.example"), "https://gw.example");
+        assert_eq!(outside("http", "other.example"), "http://other.example");
+        let client = ClientAddress {
+            scheme: "http",
+            authority: "gw.example",
+        };
+        let nothing_said = self::known(None);
+        assert_eq!(nothing_said.outside(client).scheme, "http");
+    }
+
+    #[test]
     fn a_cookie_for_the_upstreams_host_is_for_the_host_that_was_asked() {
         for (own, ours) in [
             ("a=b; Domain=up.example; Path=/", "a=b; Path=/"),
@@ -386,7 +526,7 @@ mod tests {
         for line in ["a=b; Domain=up.example", "c=d"] {
             headers.append(SET_COOKIE, HeaderValue::from_static(line));
         }
-        rewrite(&mut headers, &addresses(), CLIENT);
+        rewrite(&mut headers, &known(None), CLIENT);
         let lines: Vec<_> = headers.get_all(SET_COOKIE).iter().collect();
         assert_eq!(lines, ["a=b", "c=d"]);
         assert!(!is_there_any(&HeaderMap::new()));

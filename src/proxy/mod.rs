@@ -32,6 +32,7 @@ use tokio_util::task::TaskTracker;
 
 pub use body::{RequestBody, ResponseBody};
 pub use client::Client;
+pub use location::KnownAddresses;
 pub use mcp_sessions::Sessions;
 
 use crate::auth::{Authenticator, OpenRequest, OpenRequests, credential};
@@ -58,6 +59,8 @@ pub struct Shared {
     pub authenticator: Arc<Authenticator>,
     /// Where to.
     pub routes: Arc<Routes>,
+    /// By which answers are kept from naming upstreams.
+    pub addresses: Arc<KnownAddresses>,
     /// By which MCP sessions are told to be whose.
     pub sessions: Arc<Sessions>,
     /// The bounds.
@@ -208,7 +211,7 @@ impl Proxy {
         target::settle(request.uri_mut(), changed_path);
         let mut errand = Errand {
             permit,
-            addressing: Addressing::of(&request, client),
+            addressing: Addressing::of(&request),
             upgrade,
             open: trail.open.clone(),
         };

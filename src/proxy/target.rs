@@ -11,6 +11,10 @@ use crate::config::limits::Limits;
 use crate::model::refusal::{BadRequest, Refusal};
 use crate::route::{path, without_dot};
 
+/// The longest host that is served: a name has at most so many bytes when it is written (RFC 1035 §2.3.4), and
+/// addresses are shorter. It is repeated in answers (see [`super::location`]).
+const HOST_BYTES_MAX: usize = 253;
+
 /// Where a request wants to go.
 #[derive(Debug)]
 pub(super) struct Target<'a> {
@@ -130,7 +134,7 @@ fn authority<B>(request: &Request<B>) -> Result<&str, Refusal> {
 }
 
 /// `host` or `host:port`, without user information (RFC 9110 §4.2.4), lists or spaces.
-fn is_authority(text: &str) -> bool {
+pub(super) fn is_authority(text: &str) -> bool {
     let host = host_of(text);
     let port = text.get(host.len()..).unwrap_or_default();
     is_host(host)
@@ -140,15 +144,17 @@ fn is_authority(text: &str) -> bool {
             }))
 }
 
-/// A name or an address. No part of a name is empty, but that a dot may end it.
+/// A name or an address, no longer than one can be. No part of a name is empty, but that a dot may end it.
 fn is_host(host: &str) -> bool {
     if let Some(address) = host.strip_prefix('[') {
         let address = address.strip_suffix(']').map(str::parse::<Ipv6Addr>);
         return address.is_some_and(|address| address.is_ok());
     }
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_~".contains(&byte);
-    let mut labels = without_dot(host).split('.');
-    labels.all(|label| !label.is_empty() && label.bytes().all(allowed))
+    let host = without_dot(host);
+    let mut labels = host.split('.');
+    host.len() <= HOST_BYTES_MAX
+        && labels.all(|label| !label.is_empty() && label.bytes().all(allowed))
 }
 
 /// The authority without its port.
@@ -239,6 +245,20 @@ mod tests {
         }
         let other = Request::get("http://a/").header(HOST, "b");
         assert_eq!(read(other), Err(bad(BadRequest::HostMismatch)));
+    }
+
+    #[test]
+    fn a_host_is_no_longer_than_a_name_can_be() {
+        let host = |bytes: usize| {
+            let name = "a.".repeat(bytes);
+            name.get(..bytes).unwrap().to_owned()
+        };
+        for ending in ["", ".", ":65535", ".:65535"] {
+            let longest = host(HOST_BYTES_MAX) + ending;
+            assert!(is_authority(&longest), "{longest}");
+            let longer = host(HOST_BYTES_MAX + 2) + ending;
+            assert!(!is_authority(&longer), "{longer}");
+        }
     }
 
     #[test]

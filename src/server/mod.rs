@@ -40,7 +40,7 @@ use crate::model::clock::Clock;
 use crate::model::random::{Entropy as _, SystemEntropy};
 use crate::oidc::{OidcError, Provider};
 use crate::proxy::upstream::tls::Connectors;
-use crate::proxy::{Sessions, Shared};
+use crate::proxy::{KnownAddresses, Sessions, Shared};
 use crate::record::metrics::{Metrics, WorkerMetrics};
 use crate::route::Routes;
 use crate::service::Service;
@@ -264,6 +264,7 @@ impl Server {
             shared: Shared {
                 authenticator: Arc::clone(&self.authenticator),
                 routes,
+                addresses: Arc::new(KnownAddresses::new(&self.config)),
                 sessions: Arc::clone(&self.sessions),
                 limits,
                 log: self.config.log.requests,

@@ -2,7 +2,7 @@
 //! we trust; and never its key.
 
 use crate::support::door::{Door, agree};
-use crate::support::scripted::Seen;
+use crate::support::scripted::{Reply, Seen};
 
 const IDENTITY: [&str; 5] = [
     "x-genkan-key-id",
@@ -135,12 +135,32 @@ async fn a_trusted_proxy_is_believed_and_continued() {
         ["9.9.9.9, 8.8.8.8, 127.0.0.1"]
     );
     assert_eq!(seen.header("x-forwarded-proto"), ["https"]);
-    assert_eq!(seen.header("x-forwarded-host"), ["evil"]);
+    // The route was chosen by `Host`; and where there is X-Forwarded-For, Forwarded is the client's own word.
+    assert_eq!(seen.header("x-forwarded-host"), ["genkan.test"]);
+    assert_eq!(seen.header("forwarded"), ["for=127.0.0.1;proto=http"]);
+    assert!(!seen.head.contains("7.7.7.7"), "{}", seen.head);
+    let alone = "Forwarded: for=9.9.9.9;proto=https\r\n";
+    let seen = door.passed(door.get("/api/a", alone)).await;
     assert_eq!(
         seen.header("forwarded"),
         ["for=9.9.9.9;proto=https, for=127.0.0.1;proto=http"]
     );
-    assert!(!seen.head.contains("7.7.7.7"), "{}", seen.head);
+    assert_eq!(seen.header("x-forwarded-for"), ["127.0.0.1"]);
+}
+
+fn knows_another_way(_: &Seen) -> Reply {
+    Reply::Bytes(
+        "HTTP/1.1 200 OK\r\nAlt-Svc: h3=\":443\"; ma=3600\r\nalt-svc: h2=\"up.example:443\"\r\n\
+         Content-Length: 0\r\n\r\n",
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_is_not_told_where_else_the_upstream_is() {
+    let door = Door::open(knows_another_way, "").await;
+    let answer = door.ask(door.get("/api/a", "")).await;
+    assert_eq!(answer.status, 200);
+    assert!(answer.header("alt-svc").is_empty(), "{}", answer.head);
 }
 
 #[tokio::test(flavor = "multi_thread")]

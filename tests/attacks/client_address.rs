@@ -161,3 +161,64 @@ async fn last_use_and_the_audit_log_have_the_clients_address() {
     assert!(audit.contains("203.0.113.9"), "{audit}");
     assert!(!audit.contains("127.0.0.1"), "{audit}");
 }
+
+/// What a balancer passes on that knows `X-Forwarded-For` and `-Proto` alone, as many do.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_balancer_passes_on_for_its_client_chooses_no_host() {
+    let door = behind_a_balancer().await;
+    let written = "X-Forwarded-Host: evil.example\r\nForwarded: for=6.6.6.6;host=evil.example\r\n";
+    let appended = "X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: gopher, https\r\n";
+    let request = door.get("/api/a", &format!("{written}{appended}"));
+    let seen = door.passed(request).await;
+    assert_eq!(seen.header("x-forwarded-host"), ["genkan.test"]);
+    assert_eq!(seen.header("x-forwarded-proto"), ["https"]);
+    assert_eq!(seen.header("forwarded"), ["for=127.0.0.1;proto=http"]);
+    for wrong in ["evil", "6.6.6.6", "gopher"] {
+        assert!(!seen.head.contains(wrong), "{wrong} in {}", seen.head);
+    }
+    // What is no scheme is not believed.
+    for odd in ["gopher", "https,", "", "https, javascript:"] {
+        let request = door.get("/api/a", &format!("X-Forwarded-Proto: {odd}\r\n"));
+        let seen = door.passed(request).await;
+        assert_eq!(seen.header("x-forwarded-proto"), ["http"], "{odd:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_route_keeps_the_forwarded_host_the_nearest_proxys_word_counts() {
+    let keeps = |text: String| {
+        let prefix = "path_prefix = \"/api/\"\n";
+        assert!(text.contains(prefix), "{text}");
+        let kept = format!("{prefix}keep_headers = [\"X-Forwarded-Host\"]\n");
+        let text = text.replacen(prefix, &kept, 1);
+        format!("trusted_proxies = {NETWORKS:?}\n{text}")
+    };
+    let door = Door::open_changed(agree, "", keeps).await;
+    let long = "a".repeat(254);
+    let long = format!("X-Forwarded-Host: {long}\r\n");
+    for (lines, host) in [
+        ("X-Forwarded-Host: api.example:8443\r\n", "api.example:8443"),
+        (
+            "X-Forwarded-Host: evil.example, api.example\r\n",
+            "api.example",
+        ),
+        (
+            "X-Forwarded-Host: evil.example\r\nX-Forwarded-Host: api.example\r\n",
+            "api.example",
+        ),
+        ("X_Forwarded_Host: evil.example\r\n", "genkan.test"),
+        ("X-Forwarded-Host: api.example,\r\n", "genkan.test"),
+        ("X-Forwarded-Host: user@evil.example\r\n", "genkan.test"),
+        ("X-Forwarded-Host: evil.example/a\r\n", "genkan.test"),
+        (&long, "genkan.test"),
+        ("", "genkan.test"),
+    ] {
+        let seen = door.passed(door.get("/api/a", lines)).await;
+        assert_eq!(seen.header("x-forwarded-host"), [host], "{lines}");
+        assert_eq!(seen.header("host"), ["genkan.test"]);
+    }
+    // Another route does not.
+    let request = door.get("/mcp", "X-Forwarded-Host: evil.example\r\n");
+    let seen = door.passed(request).await;
+    assert_eq!(seen.header("x-forwarded-host"), ["genkan.test"]);
+}

@@ -70,6 +70,17 @@ async fn a_preflight_is_answered_here_and_nothing_of_it_is_forwarded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_a_preflight_with_many_names_the_first_are_looked_at() {
+    let door = Door::open(agree, "").await;
+    let names: Vec<_> = (0..1_000).map(|it| format!("mcp-{it}")).collect();
+    let asked = format!("Access-Control-Request-Headers: {}\r\n", names.join(","));
+    let answer = door.ask(preflight("/api/a", PAGE, &asked)).await;
+    assert_eq!(answer.status, 204, "{}", answer.head);
+    let allowed = answer.header("access-control-allow-headers");
+    assert_eq!(allowed, [names[..64].join(", ")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_preflight_is_told_what_the_page_may_send() {
     let door = Door::open(agree, "").await;
     let asked = "Access-Control-Request-Headers: x-api-key, Authorization,content-type , x-other\r\n\

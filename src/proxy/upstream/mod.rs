@@ -14,16 +14,16 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use http::uri::Scheme;
-use http::{HeaderMap, Request, Response};
+use http::{Request, Response};
 use hyper::body::Incoming;
 
 pub use connect::LocalExecutor;
 pub use endpoint::Returning;
 
+use super::BoxedRequest;
 use super::addressing::Addressing;
 use super::body::RequestBody;
 use super::forward::await_head;
-use super::{BoxedRequest, location};
 use crate::auth::OpenRequest;
 use crate::config;
 use crate::config::limits::Limits;
@@ -161,15 +161,6 @@ impl Upstream {
         let (upstream, address) = (&self.config.name, &endpoint.address);
         tracing::warn!(%upstream, %address, why, "cannot connect to an upstream");
         Err(refusal)
-    }
-
-    /// Makes addresses in an answer that name this upstream the address that the client used.
-    pub(super) fn hide_in(&self, headers: &mut HeaderMap, addressing: &Addressing) {
-        if location::is_there_any(headers)
-            && let Some(client) = addressing.client_address()
-        {
-            location::rewrite(headers, &self.config.addresses, client);
-        }
     }
 
     /// Addresses a request as the connection wants it.
