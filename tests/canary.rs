@@ -113,6 +113,8 @@ fn walk(canary: &Canary, other: &str) -> Vec<Step> {
         step(&format!("/api/{key}/identity"), &[], 401),
         step(&format!("/api/{key}//identity"), &[(x, key)], 400),
         step(&format!("/{key}"), &[(x, key)], 404),
+        step(&format!("/%67{}", &key[1..]), &[(x, key)], 404),
+        step(&format!("/api//%2567{}", &key[1..]), &[(x, key)], 400),
         step("/manage/x", &[(x, key)], 403),
         step("/nowhere", &[(authorization, &bearer)], 404),
         step("/api/identity", &[(x, key), ("x-long", &long)], 431),

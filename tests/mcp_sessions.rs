@@ -207,4 +207,14 @@ async fn a_public_path_has_no_caller_whose_a_session_could_be() {
     let line = "Mcp-Session-Id: anything\r\n";
     let seen = door.passed(get("/open/mcp", line)).await;
     assert_eq!(seen.header("mcp-session-id"), ["anything"]);
+    let before = door.upstream.seen().len();
+    for lines in [
+        "Mcp-Session-Id: one\r\nMcp-Session-Id: two\r\n",
+        "Mcp-Session-Id: one\r\nMcp_Session_Id: two\r\n",
+        "Mcp!Session!Id: two\r\n",
+    ] {
+        let answer = door.ask(get("/open/mcp", lines)).await;
+        assert_eq!(answer.status, 400, "{lines}");
+    }
+    assert_eq!(door.upstream.seen().len(), before);
 }

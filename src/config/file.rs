@@ -179,7 +179,7 @@ section! {
         /// authorization, content-type, accept, last-event-id, and names that begin with mcp-.
         Default cors_headers: Vec<PageHeader> = "[]",
         /// Headers that pass though they name another target, host or method than the request line:
-        /// x-original-url, x-forwarded-prefix, x-http-method-override and their like are removed otherwise.
+        /// x-original-url, x-http-method-override, destination (WebDAV) and their like are removed otherwise.
         /// x-forwarded-host (the last entry) only where each trusted proxy writes it itself.
         Default keep_headers: Vec<KeptHeader> = "[]",
         /// A credential of the platform's own that the upstream gets instead of the caller's.

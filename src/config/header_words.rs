@@ -7,7 +7,7 @@ use super::tree::Node;
 use super::words::parsed;
 use crate::model::header;
 
-/// Hop-by-hop (RFC 9110 §7.6.1), framing, routing, and what genkan says of the caller; folded.
+/// Hop-by-hop (RFC 9110 §7.6.1), framing, routing, and what genkan says of the request; folded.
 const RESERVED: &[&str] = &[
     "connection",
     "content-length",
@@ -22,6 +22,8 @@ const RESERVED: &[&str] = &[
     "trailer",
     "transfer-encoding",
     "upgrade",
+    "via",
+    "x-request-id",
 ];
 
 /// Any header's name.
@@ -64,7 +66,7 @@ impl Read for KeptHeader {
         let is_removed = header::names_another_target(name.as_str()) || name == "x-forwarded-host";
         if !is_removed {
             let help = "only a header that names another target is removed and can be kept: \
-                        \"x-original-url\", \"x-forwarded-prefix\", \"x-http-method-override\"";
+                        \"x-original-url\", \"x-forwarded-prefix\", \"destination\"";
             reader.wrong(
                 &node.origin,
                 "there is no choice for this header",

@@ -21,42 +21,131 @@ pub fn fold(name: &str) -> Cow<'_, str> {
 }
 
 /// Whether some servers take this header's word for the target, the host or the method over that of
-/// the request line, by which the route was chosen. `name` is folded (see [`fold`]).
+/// the request line, by which the route was chosen; or for where a request of their own goes. `name` is
+/// folded (see [`fold`]).
 pub fn names_another_target(name: &str) -> bool {
-    name.starts_with("x-")
-        && matches!(
+    // Most headers are done with by their first byte.
+    match name.as_bytes().first() {
+        Some(b'x') => name.strip_prefix("x-").is_some_and(is_target_of_a_server),
+        Some(b'-' | b'b' | b'd' | b'm' | b'p' | b'r' | b's') => matches!(
             name,
-            "x-original-url"
-                | "x-original-uri"
-                | "x-original-path"
-                | "x-original-host"
-                | "x-original-method"
-                | "x-originating-url"
-                | "x-rewrite-url"
-                | "x-rewrite-uri"
-                | "x-rewrite-path"
-                | "x-override-url"
-                | "x-replaced-path"
-                | "x-request-uri"
-                | "x-request-url"
-                | "x-host"
-                | "x-host-override"
-                | "x-http-host-override"
-                | "x-http-method"
-                | "x-http-method-override"
-                | "x-method-override"
-                | "x-forwarded-prefix"
-                | "x-forwarded-uri"
-                | "x-forwarded-url"
-                | "x-forwarded-path"
-                | "x-forwarded-method"
-                | "x-forwarded-context"
-                | "x-envoy-original-host"
-                | "x-envoy-original-method"
-                | "x-envoy-original-path"
-                | "x-script-name"
-                | "x-waws-unencoded-url"
-        )
+            // A form's `_method`.
+            "-method"
+                | "base-url"
+                // Of WebDAV's MOVE and COPY (RFC 4918 §10.3).
+                | "destination"
+                | "method-override"
+                // CGI (RFC 3875 §4.1): some servers take the variable from a header of its name.
+                | "path-info"
+                | "path-translated"
+                // `HTTP_PROXY` of CGI is a proxy for what the program asks for itself.
+                | "proxy"
+                | "request-uri"
+                | "request-url"
+                | "script-name"
+        ),
+        _ => false,
+    }
+}
+
+/// The names behind `x-`.
+fn is_target_of_a_server(name: &str) -> bool {
+    matches!(
+        name,
+        "original-url"
+            | "original-uri"
+            | "original-path"
+            | "original-host"
+            | "original-method"
+            | "originating-url"
+            | "rewrite-url"
+            | "rewrite-uri"
+            | "rewrite-path"
+            | "override-url"
+            | "replaced-path"
+            | "request-uri"
+            | "request-url"
+            | "base-url"
+            | "url"
+            | "path"
+            | "path-info"
+            | "host"
+            | "host-override"
+            | "http-host-override"
+            | "http-method"
+            | "http-method-override"
+            | "http-path-override"
+            | "method-override"
+            | "forwarded-prefix"
+            | "forwarded-uri"
+            | "forwarded-url"
+            | "forwarded-path"
+            | "forwarded-method"
+            | "forwarded-context"
+            | "forwarded-script-name"
+            | "envoy-original-host"
+            | "envoy-original-method"
+            | "envoy-original-path"
+            | "script-name"
+            | "waws-unencoded-url"
+            // Of Next.js: which page, and whether what guards it runs.
+            | "middleware-subrequest"
+            | "matched-path"
+            | "invoke-path"
+            // Of Rack: which file is sent.
+            | "sendfile-type"
+            | "accel-mapping"
+    )
+}
+
+/// Whether a header says where a request comes from: its client's address, or the scheme, the host and the
+/// port that it used. A proxy writes them, and some servers believe them of anybody. `name` is folded
+/// (see [`fold`]).
+pub fn says_where_from(name: &str) -> bool {
+    match name.as_bytes().first() {
+        Some(b'x') => name.strip_prefix("x-").is_some_and(|rest| {
+            rest.starts_with("forwarded-")
+                || matches!(
+                    rest,
+                    "real-ip"
+                        | "real-port"
+                        | "forwarded"
+                        | "forwarder-for"
+                        | "client-ip"
+                        | "client-port"
+                        | "cluster-client-ip"
+                        | "proxyuser-ip"
+                        | "original-forwarded-for"
+                        | "original-remote-addr"
+                        | "remote-ip"
+                        | "remote-addr"
+                        | "scheme"
+                        | "url-scheme"
+                        | "arr-ssl"
+                        | "appengine-user-ip"
+                        | "azure-clientip"
+                        | "azure-socketip"
+                        | "envoy-external-address"
+                )
+        }),
+        Some(b'c' | b'f' | b'h' | b'p' | b'r' | b't' | b'w') => matches!(
+            name,
+            "forwarded"
+                | "forwarded-for"
+                | "client-ip"
+                | "true-client-ip"
+                | "cf-connecting-ip"
+                | "cf-connecting-ipv6"
+                | "fastly-client-ip"
+                | "front-end-https"
+                | "http-client-ip"
+                | "http-x-forwarded-for"
+                | "proxy-client-ip"
+                | "remote-addr"
+                | "wl-proxy-client-ip"
+        ),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -78,6 +167,22 @@ mod tests {
             assert_eq!(fold(name), "x-genkan-user-id");
         }
         assert!(matches!(fold("x-genkan-user-id"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn what_says_where_a_request_goes_or_comes_from_is_known() {
+        for name in ["script-name", "-method", "destination", "x-url", "proxy"] {
+            assert!(names_another_target(name), "{name}");
+        }
+        for name in ["client-ip", "x-scheme", "x-forwarded-for", "forwarded"] {
+            assert!(says_where_from(name), "{name}");
+        }
+        for name in ["accept", "x-", "x-api-key", "proxy-status", "priority", ""] {
+            assert!(
+                !names_another_target(name) && !says_where_from(name),
+                "{name}"
+            );
+        }
     }
 
     proptest! {

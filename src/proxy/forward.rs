@@ -57,7 +57,11 @@ impl Proxy {
             .upstreams
             .get(route.config.upstream)
             .ok_or(Refusal::NoRoute)?;
+        let own = route.config.upstream_credential.as_ref();
         request.body_mut().gate_by(errand.open.clone());
+        request
+            .body_mut()
+            .reserve(own.map(|own| own.header.clone()));
         if let Some(upgrade) = &errand.upgrade {
             headers::set_upgrade(request.headers_mut(), upgrade.protocol.clone());
         }

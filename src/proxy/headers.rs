@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 use base64::Engine as _;
-use base64::alphabet::{STANDARD, URL_SAFE};
+use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use http::header::{
     ALT_SVC, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, TE,
@@ -22,7 +22,7 @@ use super::mcp_sessions::is_session_name;
 use super::target::{host_of, is_authority};
 use crate::auth::credential::API_KEY;
 use crate::config::UpstreamCredential;
-use crate::model::header::{fold, names_another_target};
+use crate::model::header::{fold, names_another_target, says_where_from};
 use crate::model::key;
 use crate::record::request_id::RequestId;
 use crate::route::{Permit, without_dot};
@@ -50,6 +50,8 @@ struct Passing<'a> {
     credentials: bool,
     /// Headers that name another target.
     targets: &'a [HeaderName],
+    /// The header of the platform's own credential, folded: none passes beside it.
+    own: Option<Cow<'a, str>>,
 }
 
 /// Makes a request's headers what an upstream may see. `credential`: the platform's own.
@@ -67,10 +69,13 @@ pub(super) fn prepare<B>(
         forwarded: client.trusted,
         credentials: permit.caller().is_none(),
         targets: &permit.route().config.keep_headers,
+        own: credential.map(|own| fold(own.header.as_str())),
     };
     // A key of ours is removed wherever a caller put it. Of cookies, below, the others stay.
     remove(headers, |name, value| {
-        !passing.passes(name.as_str()) || key::is_in(value.as_bytes()) && *name != COOKIE
+        !passing.passes(name.as_str())
+            || key::is_in(value.as_bytes()) && *name != COOKIE
+            || key::is_in(name.as_str().as_bytes())
     });
     if passing.credentials {
         remove_encoded_keys(headers);
@@ -110,7 +115,7 @@ pub(super) fn is_safe_trailer(name: &str) -> bool {
     !is_hop_by_hop(&name)
         && !is_own(&name)
         && !is_credential(&name)
-        && !is_forwarded(&name)
+        && !says_where_from(&name)
         && !names_another_target(&name)
         && !matches!(
             &*name,
@@ -148,11 +153,16 @@ impl Passing<'_> {
                 !is_hop_by_hop(name)
                     && !is_own(name)
                     && (self.credentials || !is_credential(name))
-                    && (self.forwarded || !is_forwarded(name))
+                    && (self.forwarded || !says_where_from(name))
                     && (!names_another_target(name) || self.targets.iter().any(|it| it == name))
+                    && !self.is_own_credential(name)
             }
-            Cow::Owned(name) => is_safe_trailer(&name),
+            Cow::Owned(name) => is_safe_trailer(&name) && !self.is_own_credential(&name),
         }
+    }
+
+    fn is_own_credential(&self, name: &str) -> bool {
+        self.own.as_deref().is_some_and(|own| own == name)
     }
 }
 
@@ -169,10 +179,6 @@ fn is_hop_by_hop(name: &str) -> bool {
             | "upgrade"
             | "http2-settings"
     )
-}
-
-fn is_forwarded(name: &str) -> bool {
-    matches!(name, "forwarded" | "x-real-ip") || name.starts_with("x-forwarded-")
 }
 
 /// What genkan says of the caller and of the request, and `Expect`, which it answers.
@@ -195,22 +201,34 @@ fn remove_encoded_keys(headers: &mut HeaderMap) {
 }
 
 fn holds_encoded_key(value: &HeaderValue) -> bool {
-    value
+    // Both alphabets (RFC 4648 §§4 and 5) as one. What is in neither, padding among it, ends a word.
+    let text: Vec<u8> = value
         .as_bytes()
-        .split(|byte| byte.is_ascii_whitespace() || *byte == b',')
+        .iter()
+        .map(|byte| match byte {
+            b'-' => b'+',
+            b'_' => b'/',
+            other => *other,
+        })
+        .collect();
+    text.split(|byte| !byte.is_ascii_alphanumeric() && !matches!(byte, b'+' | b'/'))
         .filter(|word| word.len() > key::LENGTH)
         .flat_map(decodings)
         .any(|text| key::is_in(&text))
 }
 
+/// What a word says wherever in it the encoded text begins: something else may stand before.
 fn decodings(word: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     let config = GeneralPurposeConfig::new()
         .with_decode_padding_mode(DecodePaddingMode::Indifferent)
         .with_decode_allow_trailing_bits(true);
-    let engines = [STANDARD, URL_SAFE].map(|alphabet| GeneralPurpose::new(&alphabet, config));
-    engines
-        .into_iter()
-        .filter_map(move |engine| engine.decode(word).ok())
+    let engine = GeneralPurpose::new(&STANDARD, config);
+    (0..4).filter_map(move |start| {
+        let part = word.get(start..)?;
+        // One letter alone has six bits, and stands for nothing.
+        let whole = part.len() - usize::from(part.len() % 4 == 1);
+        engine.decode(part.get(..whole)?).ok()
+    })
 }
 
 /// Where the request came from: rebuilt for a stranger, continued for a trusted proxy.

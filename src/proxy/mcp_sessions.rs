@@ -46,7 +46,8 @@ impl Sessions {
         Self { mac }
     }
 
-    /// Puts the upstream's own id in the place of the client's. A public path, where nobody calls, keeps what came.
+    /// Puts the upstream's own id in the place of the client's. A public path, where nobody calls, keeps the one
+    /// that came: it has the upstream's ids, and whoever knows one may use it there.
     ///
     /// # Errors
     /// [`Refusal::SessionOfAnother`] for one that this caller did not open here: answered 404, so that the
@@ -57,9 +58,6 @@ impl Sessions {
         permit: &Permit<'_>,
         headers: &mut HeaderMap,
     ) -> Result<(), Refusal> {
-        let Some(caller) = permit.caller() else {
-            return Ok(());
-        };
         let is_folded = |name: &HeaderName| is_session_name(name.as_str()) && *name != SESSION_ID;
         if headers.keys().any(is_folded) {
             return Err(Refusal::BadRequest(BadRequest::McpSession));
@@ -70,6 +68,9 @@ impl Sessions {
         if session.iter().nth(1).is_some() {
             return Err(Refusal::BadRequest(BadRequest::McpSession));
         }
+        let Some(caller) = permit.caller() else {
+            return Ok(());
+        };
         let chain = caller.principal().chain_id;
         let id = self.open(&permit.route().config.name, chain, session.get().as_bytes());
         session.insert(id.ok_or(Refusal::SessionOfAnother)?);

@@ -1,5 +1,6 @@
 //! What an answer looks like: the only place where a refusal becomes status, headers and body.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,8 +16,10 @@ use super::headers::REQUEST_ID;
 use super::tunnel::Tunnel;
 use super::{Proxy, Trail};
 use crate::listen::watch::InFlight;
+use crate::model::key;
 use crate::model::refusal::Refusal;
 use crate::model::scope::Scope;
+use crate::route::path;
 
 /// After this long a client may try again when the store or the lease is in trouble. The follower is
 /// back within a second of the store.
@@ -266,8 +269,19 @@ pub(super) fn refuse(
     };
     let mut record = trail.record;
     record.set_status(status.as_u16());
-    record.refuse(refusal, trail.uri.path());
+    record.refuse(refusal, &shown(trail.uri.path()));
     response.map(|()| ResponseBody::own(text, record, in_flight))
+}
+
+/// A refused path for the log: as it came, unless a key stands in it under escapes, which nothing would
+/// hide there.
+fn shown(path: &str) -> Cow<'_, str> {
+    let plain = path::undisguised(path);
+    if plain.contains(key::PREFIX) {
+        plain
+    } else {
+        Cow::Borrowed(path)
+    }
 }
 
 fn set_headers(headers: &mut http::HeaderMap, refusal: Refusal, trail: &Trail<'_>) {

@@ -8,6 +8,7 @@ use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, Method, Request, Uri, Version};
 
 use crate::config::limits::Limits;
+use crate::model::key;
 use crate::model::refusal::{BadRequest, Refusal};
 use crate::route::{path, without_dot};
 
@@ -28,7 +29,11 @@ impl<'a> Target<'a> {
     /// Reads and checks the request line and what belongs to it, in the order in which a refusal is
     /// most useful to the caller.
     pub(super) fn read<B>(request: &'a Request<B>, limits: &Limits) -> Result<Self, Refusal> {
-        if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+        let method = request.method();
+        // A key may be written where a method belongs, and it is not the upstream's to see.
+        if matches!(*method, Method::CONNECT | Method::TRACE)
+            || key::is_in(method.as_str().as_bytes())
+        {
             return Err(Refusal::MethodNotAllowed);
         }
         let line = request
@@ -45,6 +50,9 @@ impl<'a> Target<'a> {
         check_framing(request)?;
         check_expectation(request.headers())?;
         let authority = authority(request)?;
+        if key::is_in(authority.as_bytes()) {
+            return Err(bad(BadRequest::Host));
+        }
         let path = path::canonical(request.uri().path()).ok_or(bad(BadRequest::Path))?;
         Ok(Self {
             host: without_dot(host_of(authority)),

@@ -21,6 +21,7 @@ use tungstenite::protocol::frame::{Frame, FrameHeader};
 use super::last_words::message;
 use crate::auth::{Direction, OpenRequest};
 use crate::listen::watch::InFlight;
+use crate::model::key;
 use crate::model::refusal::{BadRequest, Refusal};
 use crate::record::request::Record;
 
@@ -78,7 +79,8 @@ fn protocol(headers: &HeaderMap) -> Option<HeaderValue> {
         .to_ascii_lowercase()
         .windows(3)
         .any(|part| part == b"h2c");
-    (nominated && !is_h2c).then(|| only.clone())
+    let holds_key = key::is_in(only.as_bytes());
+    (nominated && !is_h2c && !holds_key).then(|| only.clone())
 }
 
 /// An upgraded connection, while it is carried.

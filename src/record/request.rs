@@ -122,7 +122,7 @@ impl Record {
         let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         tracing::info!(
             request_id = %self.id,
-            method = %self.method,
+            method = %crate::model::key::redact(self.method.as_str()),
             client = %self.client,
             path = self.path.as_deref(),
             route = self.route.and_then(|route| self.metrics.route_name(route)),

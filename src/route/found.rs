@@ -82,17 +82,23 @@ mod tests {
     use crate::model::scope::Scope;
 
     fn routes() -> Routes {
-        let route = |name, prefix, scope| {
+        compiled(&[
+            ("api", "/api/", "api"),
+            ("admin", "/api/Admin/", "manage"),
+            ("open", "/api/admin/open/", "api"),
+        ])
+    }
+
+    fn compiled(wanted: &[(&str, &str, &str)]) -> Routes {
+        let route = |(name, prefix, scope): &(&str, &str, &str)| {
             format!(
                 "[[routes]]\nname = \"{name}\"\npath_prefix = \"{prefix}\"\nupstream = \"u\"\nscope = \"{scope}\"\n"
             )
         };
         let text = format!(
             "[[listeners]]\nname = \"main\"\naddress = \"127.0.0.1:0\"\n[upstreams.u]\nurls = [\"http://u\"]\n\
-             [store]\nsqlite = \"x\"\n{}{}{}",
-            route("api", "/api/", "api"),
-            route("admin", "/api/Admin/", "manage"),
-            route("open", "/api/admin/open/", "api"),
+             [store]\nsqlite = \"x\"\n{}",
+            wanted.iter().map(route).collect::<String>(),
         );
         let config = config::parse("test", &text, std::path::Path::new(""), []).unwrap();
         Routes::new(&config, &[])
@@ -123,7 +129,7 @@ mod tests {
         /// refused, or there is no route.
         #[test]
         fn no_disguise_gets_round_a_stricter_route(
-            (api, admin, rest) in (disguised("api"), disguised("admin"), "(/[a-zA-Z]{0,3}){0,2}")
+            (api, admin, rest) in (disguised("api"), disguised("admin"), "\\.[a-z]{1,4}/?|(/[a-zA-Z]{0,3}){0,2}")
         ) {
             let routes = routes();
             if let Some(path) = canonical(&format!("/{api}/{admin}{rest}"))
@@ -133,6 +139,40 @@ mod tests {
                 prop_assert!(own == Scope::Manage || found.elsewhere.contains(Scope::Manage), "{path}");
             }
         }
+    }
+
+    #[test]
+    fn prefixes_that_only_some_tell_apart_are_compared_whatever_their_lengths() {
+        for strict in ["/api/Admin/", "/api/admin/", "/api/aDMIN/"] {
+            for weak in [
+                "/api/ADMIN/",
+                "/api/admin./",
+                "/api/admin;x/",
+                "/ApI/admiN/",
+            ] {
+                let routes = compiled(&[("strict", strict, "manage"), ("weak", weak, "api")]);
+                let Some(path) = canonical(weak) else {
+                    panic!("{weak} is refused");
+                };
+                let found = routes.find("any", &path).unwrap();
+                assert_eq!(found.route.config.name, "weak", "{strict} {weak}");
+                assert!(found.elsewhere.contains(Scope::Manage), "{strict} {weak}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_program_before_the_path_does_not_hide_a_strict_route_and_may_be_one() {
+        let routes = compiled(&[
+            ("api", "/", "api"),
+            ("admin", "/admin/", "manage"),
+            ("program", "/legacy/index.php", "manage"),
+        ]);
+        let elsewhere = |path: &str| routes.find("any", path).unwrap().elsewhere;
+        assert!(elsewhere("/index.php/admin/u").contains(Scope::Manage));
+        assert!(elsewhere("/legacy/Index.php/u").contains(Scope::Manage));
+        assert!(elsewhere("/legacy/x").is_empty());
+        assert!(elsewhere("/index.php/other").is_empty());
     }
 
     #[test]

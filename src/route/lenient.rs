@@ -2,13 +2,17 @@
 //!
 //! Servers behind a gateway do with a path what it does not say: they ignore case, cut `;parameters`
 //! and `:streams` off, trim blanks and dots at a segment's end, decode every escape, take a full-width
-//! letter for a plain one, skip what is empty, add the last slash, or take `.json` off the end. Each of
-//! these can lead to what belongs to another route. So a path has a second form in which all of that is
+//! letter for a plain one, skip what is empty or a session's, add the last slash, take `.json` off the end,
+//! or begin with the program (`/index.php/…`). Each of these can lead to what belongs to another route. So a path has a second form in which all of that is
 //! done, as have the prefixes of the routes; it is compared, and never forwarded.
 
 use std::borrow::Cow;
 
 use unicode_normalization::UnicodeNormalization as _;
+use unicode_normalization::char::is_combining_mark;
+
+/// Programs that servers put before the path that the program shall see.
+const FRONT_CONTROLLERS: [&str; 3] = ["index.php", "app.php", "app_dev.php"];
 
 /// A canonical path as the most lenient reader takes it. Borrowed, and without cost, where nothing of the path
 /// can be taken in another way. A slash at the end stays.
@@ -20,7 +24,7 @@ pub(super) fn form(path: &str) -> Cow<'_, str> {
     let mut form = String::with_capacity(text.len());
     for segment in text.split(is_separator) {
         let name = without_blanks(segment).trim_end_matches(|c| c == '.' || is_blank(c));
-        if !name.is_empty() {
+        if !name.is_empty() && !is_session(name) {
             form.push('/');
             form.push_str(name);
         }
@@ -45,9 +49,24 @@ pub(super) fn has_dot_segments(path: &str) -> Option<bool> {
 /// Whether `form`, a [`form`], is a prefix that was brought into its form by [`prefix`], or is below it.
 /// Some frameworks take an extension at the end for a wish about the answer's format.
 pub(super) fn is_below(form: &str, prefix: &str) -> bool {
-    let is_extension = |rest: &str| rest.starts_with('.') && !rest.contains('/');
+    let is_extension = |rest: &str| {
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        rest.trim_start_matches(is_blank).starts_with('.') && !rest.contains('/')
+    };
     form.strip_prefix(prefix)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || is_extension(rest))
+}
+
+/// A form without the programs in it; none if there is none. Apart from [`form`], so that a route may be
+/// for the program itself.
+pub(super) fn without_front_controllers(form: &str) -> Option<String> {
+    if !form.contains(".php") {
+        return None;
+    }
+    let is_program = |segment: &&str| FRONT_CONTROLLERS.contains(segment);
+    let left: Vec<_> = form.split('/').filter(|it| !is_program(it)).collect();
+    let without = left.join("/");
+    (without.len() < form.len()).then_some(without)
 }
 
 /// The form of a route's prefix, without a slash at the end: lenient readers add it.
@@ -60,7 +79,7 @@ fn says_what_it_means(path: &str) -> bool {
     let mut before = b'/';
     for byte in path.bytes() {
         if byte.is_ascii_uppercase()
-            || matches!(byte, b'%' | b';' | b':' | b'+')
+            || matches!(byte, b'%' | b';' | b':' | b'+' | b'(')
             || (byte == b'/' && before == b'.')
         {
             return false;
@@ -88,18 +107,45 @@ fn byte_of(digits: &[u8]) -> Option<u8> {
     u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()
 }
 
-/// Without differences of case, of width, and of characters that cannot be seen: near to `NFKC_Casefold`
-/// (Unicode §3.13.5).
+/// Without differences of case, of width, of accents, and of characters that cannot be seen: wider than
+/// `NFKC_Casefold` (Unicode §3.13.5), as are databases that compare letters only.
 fn folded(text: &str) -> String {
-    text.nfkc()
-        .filter(|it| !is_ignorable(*it))
+    text.nfkd()
+        .filter(|it| !is_ignorable(*it) && !is_combining_mark(*it))
+        // A capital sharp s has no other upper case, and a small one is `SS` in it.
+        .flat_map(char::to_lowercase)
         .flat_map(char::to_uppercase)
         .flat_map(char::to_lowercase)
+        .filter(|it| !is_combining_mark(*it))
         .collect()
 }
 
+/// Slashes, and what becomes one in a character set that has no such letter ("best fit"): the yen and won
+/// signs stand where others have a backslash.
 fn is_separator(it: char) -> bool {
-    matches!(it, '/' | '\\')
+    matches!(
+        it,
+        '/' | '\\'
+            | '\u{a5}'
+            | '\u{20a9}'
+            | '\u{2044}'
+            | '\u{2215}'
+            | '\u{2216}'
+            | '\u{29f5}'
+            | '\u{29f8}'
+            | '\u{29f9}'
+    )
+}
+
+/// `(S(…))`: ASP.NET keeps a session or a ticket there, and takes it out before it looks at the path.
+fn is_session(segment: &str) -> bool {
+    let inner = segment
+        .strip_prefix('(')
+        .and_then(|it| it.strip_suffix("))"));
+    inner.is_some_and(|it| {
+        let mut chars = it.chars();
+        chars.next().is_some_and(|kind| kind.is_ascii_alphabetic()) && chars.next() == Some('(')
+    })
 }
 
 /// A segment without its parameters and without blanks around it.
@@ -175,6 +221,16 @@ mod tests {
             "/api/adm%C4%B1n/u",
             "/api/ad%E2%80%8Bmin/u",
             "/api%EF%BC%8Fadmin/u",
+            // Capital i with a dot; accents; an accent of its own.
+            "/api/adm%C4%B0n/u",
+            "/api/%C3%A1dmin/u",
+            "/api/adm%69%CC%81n/u",
+            "/api/(S(lit3py55t21z5v55vlm25s55))/admin/u",
+            "/(a(x)f(y))/api/admin/u",
+            "/api%E2%88%95admin/u",
+            "/api%E2%81%84admin%E2%A7%B8u",
+            "/api%E2%88%96admin%C2%A5u",
+            "/api%E2%82%A9admin%EF%BF%A6u",
         ] {
             let path = canonical(path).unwrap_or_else(|| panic!("{path} is refused"));
             assert_eq!(form(&path), "/api/admin/u", "{path}");
@@ -183,6 +239,16 @@ mod tests {
         assert_eq!(form("/api/@x"), form("/api/%40x"));
         assert_eq!(form("/A"), "/a");
         assert_eq!(form("/;"), "/");
+        assert_eq!(form("/stra%C3%9Fe"), form("/STRA%E1%BA%9EE"));
+        assert_eq!(form("/Products(1)"), "/products(1)");
+        let without = |path: &str| without_front_controllers(&form(path));
+        assert_eq!(without("/Index.php/api").as_deref(), Some("/api"));
+        assert_eq!(
+            without("/api/app_dev.php/admin/").as_deref(),
+            Some("/api/admin/")
+        );
+        assert_eq!(without("/api/index.phps"), None);
+        assert_eq!(without("/api/index"), None);
     }
 
     #[test]
@@ -211,6 +277,8 @@ mod tests {
             "/api/admin/u",
             "/api/ADMIN",
             "/api/admin.json",
+            "/api/admin.json/",
+            "/api/admin%20.json/",
         ] {
             assert!(is_below(&form(path), &prefix), "{path}");
         }

@@ -37,8 +37,9 @@ fn is_path_byte(byte: u8) -> bool {
 fn is_plain(path: &str) -> bool {
     let mut segments = path.split('/').skip(1).peekable();
     while let Some(segment) = segments.next() {
+        // After a colon NTFS has the name of a stream.
         let name = segment
-            .split_once(';')
+            .split_once([';', ':'])
             .map_or(segment, |(name, _parameters)| name);
         let last = segments.peek().is_none();
         if name == "." || name == ".." || (segment.is_empty() && !last) {
@@ -75,6 +76,33 @@ fn unescape(path: &str) -> Option<String> {
     }
     plain.push_str(rest);
     Some(plain)
+}
+
+/// A path as it may be shown to people: escapes that hide a letter, a digit, or another escape are taken
+/// away, however often they were applied; all others stay. Borrowed where there are none.
+pub fn undisguised(path: &str) -> Cow<'_, str> {
+    if !path.contains('%') {
+        return Cow::Borrowed(path);
+    }
+    let mut plain = String::with_capacity(path.len());
+    for letter in path.chars() {
+        plain.push(letter);
+        while let Some((before, byte)) = hidden_at_end(&plain) {
+            plain.truncate(before);
+            plain.push(byte);
+        }
+    }
+    Cow::Owned(plain)
+}
+
+/// The letter, digit or `%` that the escape at the end of a text stands for, and where the escape begins.
+fn hidden_at_end(text: &str) -> Option<(usize, char)> {
+    let start = text.len().checked_sub(3)?;
+    let digits = text.get(start..)?.strip_prefix('%')?;
+    let is_escape = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let byte = u8::from_str_radix(digits, 16).ok().filter(|_| is_escape)?;
+    let is_hidden = byte.is_ascii_alphanumeric() || b"-._~%".contains(&byte);
+    is_hidden.then(|| (start, char::from(byte)))
 }
 
 #[cfg(test)]
@@ -139,6 +167,10 @@ mod tests {
             "/./a",
             "/a/.",
             "/a/..;/b",
+            "/a/..:x/b",
+            "/a/.::$DATA",
+            "/a/..%E2%88%95b",
+            "/a/..%C2%A5b",
             "/a/.;x/b",
             "/%2e%2e/a",
             "/a/%2E%2e",
@@ -191,6 +223,21 @@ mod tests {
             "/a%c0.",
         ] {
             assert_eq!(canonical(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn no_number_of_escapes_hides_a_letter() {
+        for hidden in [
+            "/%67k_a",
+            "/%2567k_a",
+            "/%25%36%37k%5fa",
+            "/%25%32%35%36%37k_a",
+        ] {
+            assert_eq!(undisguised(hidden), "/gk_a", "{hidden}");
+        }
+        for shown in ["/a%0Ab%", "/%2", "/%zz", "/%E3%81%82", "/é%20"] {
+            assert_eq!(undisguised(shown), shown);
         }
     }
 

@@ -70,6 +70,18 @@ impl Route {
         path_is_below(path, &self.config.path_prefix) && self.is_for(host)
     }
 
+    /// Whether a lenient reader could choose this route where `other` was chosen: it is the more specific
+    /// one, or would be if prefixes were as that reader takes them.
+    fn could_precede(&self, other: &Self) -> bool {
+        let same_host = self.config.host.is_none() == other.config.host.is_none();
+        let (own, theirs) = (&self.lenient_prefix, &other.lenient_prefix);
+        self.order() < other.order()
+            || self.index != other.index
+                && same_host
+                && own.len() >= theirs.len()
+                && lenient::is_below(own, theirs)
+    }
+
     /// The less, the more specific: a host before any host, a longer prefix before a shorter.
     fn order(&self) -> (bool, Reverse<usize>) {
         order(&self.config)
@@ -133,15 +145,18 @@ impl Routes {
         let mut routes = self.routes.iter();
         let route = routes.find(|route| route.matches(host, path))?;
         let mut found = Found::new(route);
-        // Only what is more specific, and was passed over, can be what a lenient reader finds instead.
-        let mut form = None;
-        let passed_over = self.routes.iter().take(route.index);
-        for other in passed_over.take_while(|other| other.order() < route.order()) {
+        let mut forms = None;
+        for other in self.routes.iter().filter(|it| it.could_precede(route)) {
             if !other.is_for(host) {
                 continue;
             }
-            let form = form.get_or_insert_with(|| lenient::form(path));
-            if lenient::is_below(form, &other.lenient_prefix) {
+            let (form, without_program) = forms.get_or_insert_with(|| {
+                let form = lenient::form(path);
+                let without_program = lenient::without_front_controllers(&form);
+                (form, without_program)
+            });
+            let is_below = |form: &str| lenient::is_below(form, &other.lenient_prefix);
+            if is_below(form) || without_program.as_deref().is_some_and(is_below) {
                 found.could_be(other, other.is_public_to_all(path, form));
             }
         }

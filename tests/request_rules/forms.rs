@@ -28,6 +28,20 @@ async fn a_path_that_some_servers_take_for_a_stricter_routes_wants_its_scope() {
         "/api/admin%3Fx/u",
         "/api/admin::$INDEX_ALLOCATION/u",
         "/api/admin.json",
+        "/api/admin.json/",
+        "/api/Admin.html/?x=1",
+        "/api/adm%C4%B0n/u",
+        "/api/%C3%A1dmin/u",
+        "/api/(S(lit3py55t21z5v55vlm25s55))/admin/u",
+        "/api/(A(x)F(y))/admin/u",
+        "/api/index.php/admin/u",
+        "/api/admin%E2%88%95u",
+        "/api/admin%E2%81%84u",
+        "/api/admin%E2%A7%B8u",
+        "/api/admin%E2%88%96u",
+        "/api/admin%C2%A5u",
+        "/api/admin%E2%82%A9u",
+        "/api/admin%EF%BF%A5u",
         "/api/Admin/u",
         "/api/ADMIN",
         "/api/admin",
@@ -63,6 +77,8 @@ async fn a_path_that_some_servers_take_for_a_stricter_routes_wants_its_scope() {
         "/api/administrators",
         "/api/v1/x:cancel",
         "/api/a;x=1",
+        "/api/Products(1)",
+        "/api/index.php/users",
         "/api/%E3%81%82",
         "/api/A%20b",
         "/api/x/admin",
@@ -86,10 +102,31 @@ async fn dots_beside_blanks_and_dots_of_another_kind_are_refused() {
         "/api/..%3Bx/mcp",
         "/api/%EF%BC%8E%EF%BC%8E/mcp",
         "/api/..%E2%80%8B/mcp",
+        "/api/..:x/mcp",
+        "/api/..::$INDEX_ALLOCATION/mcp",
+        "/api/..%E2%88%95mcp",
+        "/api/..%C2%A5mcp",
     ] {
         assert_eq!(door.ask(door.get(path, "")).await.status, 400, "{path}");
     }
     assert!(door.upstream.seen().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prefixes_that_only_some_servers_tell_apart_want_both_scopes() {
+    let more = [
+        route("upper", "/api/Admin/", "genesis", "manage"),
+        route("lower", "/api/admin/", "genesis", "api"),
+        route("parameter", "/api/admin;v=1/", "genesis", "api"),
+    ];
+    let door = Door::open(agree, &more.concat()).await;
+    let strong = strong(&door);
+    for path in ["/api/admin/u", "/api/admin;v=1/u", "/api/ADMIN/u"] {
+        assert_eq!(door.ask(door.get(path, "")).await.status, 403, "{path}");
+        let enough = ask_with(&door, &strong, path, "").await;
+        assert_eq!(enough.status, 200, "{path}");
+    }
+    door.passed(door.get("/api/other/u", "")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -226,7 +263,8 @@ async fn overlong_and_broken_utf8_is_refused() {
     }
 }
 
-const TARGETS: [&str; 16] = [
+/// As the servers and frameworks that read them write them, not as the gateway lists them.
+const TARGETS: &[&str] = &[
     "X-Original-URL",
     "X-Rewrite-URL",
     "X-Original-URI",
@@ -237,12 +275,32 @@ const TARGETS: [&str; 16] = [
     "X-Host",
     "X-HTTP-Method-Override",
     "X-HTTP-Method",
+    "X-HTTP-Path-Override",
     "X-Method-Override",
     "X-Forwarded-Prefix",
     "X-Forwarded-Uri",
     "X-Forwarded-Path",
     "X-Envoy-Original-Path",
     "X-Script-Name",
+    "X-Path",
+    "X-Path-Info",
+    "X-Url",
+    "X-Middleware-Subrequest",
+    "X-Matched-Path",
+    "X-Invoke-Path",
+    "X-Sendfile-Type",
+    "X-Accel-Mapping",
+    // gunicorn sets the variables of these names.
+    "SCRIPT-NAME",
+    "PATH-INFO",
+    "Path-Translated",
+    "Request-URI",
+    "Request-Url",
+    "Base-Url",
+    "Method-Override",
+    "-method",
+    "Destination",
+    "Proxy",
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -254,7 +312,7 @@ async fn a_header_cannot_name_another_target() {
         let mut passed = Vec::new();
         for name in TARGETS {
             for name in [
-                name.to_owned(),
+                (*name).to_owned(),
                 name.replace('-', "_"),
                 name.replace('-', "!"),
             ] {
@@ -273,14 +331,15 @@ async fn a_header_cannot_name_another_target() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_route_may_keep_a_header_that_names_another_target() {
     let keep = format!(
-        "{}keep_headers = [\"X-Forwarded-Prefix\", \"x-http-method-override\"]\n",
+        "{}keep_headers = [\"X-Forwarded-Prefix\", \"x-http-method-override\", \"Destination\"]\n",
         route("keep", "/keep/", "genesis", "api")
     );
     let lines = "X-HTTP-Method-Override: PUT\r\nX_HTTP_Method_Override: evil\r\n\
-                 X-Original-URL: evil\r\nX-Forwarded-Prefix: /outside\r\n";
+                 X-Original-URL: evil\r\nX-Forwarded-Prefix: /outside\r\nDestination: /keep/b\r\n";
     let door = Door::open(agree, &keep).await;
     let seen = door.passed(door.get("/keep/a", lines)).await;
     assert_eq!(seen.header("x-http-method-override"), ["PUT"]);
+    assert_eq!(seen.header("destination"), ["/keep/b"]);
     assert!(!seen.head.contains("evil"), "{}", seen.head);
     // Kept, but a stranger is still not believed about where it came from.
     assert!(seen.header("x-forwarded-prefix").is_empty());

@@ -52,6 +52,82 @@ async fn a_trailer_that_folds_onto_one_of_ours_is_removed() {
     assert_eq!(seen.trailers.to_ascii_lowercase(), "x-sum: root\r\n");
 }
 
+/// Where a client is, in the words of those who say it before a server.
+const WHERE: &[&str] = &[
+    "Client-IP",
+    "True-Client-IP",
+    "CF-Connecting-IP",
+    "Fastly-Client-IP",
+    "Front-End-Https",
+    "WL-Proxy-Client-IP",
+    "Remote-Addr",
+    "X-Azure-ClientIP",
+    "X-Client-IP",
+    "X-Cluster-Client-IP",
+    "X-Envoy-External-Address",
+    "X-Original-Forwarded-For",
+    "X-ProxyUser-IP",
+    "X-Real-IP",
+    "X-Remote-Addr",
+    "X-Remote-IP",
+    "X-Scheme",
+    "X-Url-Scheme",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_client_is_only_a_trusted_proxy_says() {
+    let [stranger, trusting] = [
+        Door::open(agree, "").await,
+        Door::open_trusting(agree, "127.0.0.0/8").await,
+    ];
+    let mut wrong = Vec::new();
+    for name in WHERE {
+        let line = format!("{name}: 6.6.6.6\r\n");
+        let seen = stranger.passed(stranger.get("/api/a", &line)).await;
+        let trusted = trusting.passed(trusting.get("/api/a", &line)).await;
+        if seen.head.contains("6.6.6.6") || trusted.header(name) != ["6.6.6.6"] {
+            wrong.push(name);
+        }
+        let folded = line.replace('-', "_");
+        let seen = trusting.passed(trusting.get("/api/a", &folded)).await;
+        assert!(!seen.head.contains("6.6.6.6"), "{}", seen.head);
+    }
+    assert_eq!(wrong, Vec::<&&str>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_name_that_folds_onto_the_platforms_own_header_passes_beside_it() {
+    let own = |name: &str, header: &str| {
+        format!(
+            "[[routes]]\nname = \"{name}\"\npath_prefix = \"/{name}/\"\nupstream = \"genesis\"\nscope = \"api\"\n\
+             [routes.upstream_credential]\nheader = \"{header}\"\nvalue = \"platform\"\n"
+        )
+    };
+    let more = own("dashes", "X-Platform-Key") + &own("lines", "x_platform_key");
+    let door = Door::open(agree, &more).await;
+    for (path, header) in [
+        ("/dashes/a", "x-platform-key"),
+        ("/lines/a", "x_platform_key"),
+    ] {
+        for name in [
+            "X-Platform-Key",
+            "X_Platform_Key",
+            "x-platform_key",
+            "X.Platform!Key",
+        ] {
+            let head = format!(
+                "{name}: evil\r\nTransfer-Encoding: chunked\r\nTrailer: {name}, X-Sum\r\nTE: trailers\r\n"
+            );
+            let request = door.get(path, &head).replacen("GET", "POST", 1);
+            let end = format!("0\r\n{name}: evil\r\nX-Sum: 1\r\n\r\n");
+            let seen = door.passed(request + &end).await;
+            assert!(!seen.head.contains("evil"), "{name}: {}", seen.head);
+            assert_eq!(seen.header(header), ["platform"], "{name}");
+            assert_eq!(seen.trailers.to_ascii_lowercase(), "x-sum: 1\r\n", "{name}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_consoles_cookies_stay_here_and_others_pass() {
     let door = Door::open(agree, "").await;

@@ -74,6 +74,13 @@ async fn a_key_of_ours_reaches_no_upstream_on_a_public_path_either() {
             format!("Basic {}", pair(&STANDARD_NO_PAD)),
             format!("basic  {}", pair(&URL_SAFE)),
             format!("Basic {}", STANDARD.encode(format!("{key}:"))),
+            format!("Basic {}==", pair(&STANDARD)),
+            format!("Basic {}====", pair(&STANDARD_NO_PAD)),
+            format!("Basic \"{}\"", pair(&URL_SAFE)),
+            format!("Token token={}", pair(&STANDARD)),
+            format!("Token token=\"{}\"; x=1", pair(&URL_SAFE)),
+            format!("Basic:{}", pair(&STANDARD)),
+            format!("Basic/{}", pair(&STANDARD_NO_PAD)),
         ] {
             let headers = format!("Authorization: {value}\r\nx-api-key: theirs\r\n");
             let seen = door.passed(get("/api/public", &headers)).await;
@@ -112,6 +119,79 @@ async fn a_key_of_ours_passes_in_no_header_of_any_route() {
         let seen = door.passed(door.get(path, &cookies)).await;
         assert_eq!(seen.header("cookie"), ["a=1; b=2"]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_ours_passes_in_no_other_part_of_a_head_nor_in_a_trailer() {
+    let door = Door::open(agree, "").await;
+    let key = door.key.plain.as_str();
+    for path in ["/api/a", "/api/public", "/mcp"] {
+        let chunked = "Transfer-Encoding: chunked\r\nTrailer: X-Note, X-Sum\r\nTE: trailers\r\n";
+        let request = door.get(path, chunked).replacen("GET", "POST", 1);
+        let end = format!("0\r\nX-Note: key={key}\r\nX-Sum: 1\r\n\r\n");
+        let seen = door.passed(request + &end).await;
+        assert_eq!(seen.trailers.to_ascii_lowercase(), "x-sum: 1\r\n", "{path}");
+        let upgrade = format!("Connection: upgrade\r\nUpgrade: {key}\r\n");
+        let named = format!("{key}: 1\r\n");
+        for lines in [upgrade, named] {
+            let seen = door.passed(door.get(path, &lines)).await;
+            let head = seen.head.to_ascii_lowercase();
+            assert!(!head.contains(&key.to_ascii_lowercase()), "{head}");
+        }
+        let before = door.upstream.seen().len();
+        for (host, status) in [
+            (key.to_owned(), 400),
+            (format!("{key}.example.com:80"), 400),
+            (format!("a.{key}"), 400),
+        ] {
+            let request = door.get(path, "").replacen("genkan.test", &host, 1);
+            assert_eq!(door.ask(request).await.status, status, "{host}");
+        }
+        let request = door.get(path, "").replacen("GET", key, 1);
+        assert_eq!(door.ask(request).await.status, 405);
+        assert_eq!(door.upstream.seen().len(), before);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_under_escapes_is_not_logged() {
+    let log = "[log]\nformat = \"json\"\nlevel = \"info\"\nrequests = \"all\"\n";
+    let mut door = Door::open(agree, log).await;
+    let key = door.key.plain.clone();
+    let secret = &key[3..];
+    let half = format!(
+        "gk_{}%{:02x}{}",
+        &secret[..9],
+        secret.as_bytes()[9],
+        &secret[10..]
+    );
+    for (name, path, status) in [
+        ("a", format!("/api/%67k_{secret}"), 401),
+        ("b", format!("/nowhere/g%6b%5F{secret}"), 404),
+        ("c", format!("/api/%2567k_{secret}"), 400),
+        ("d", format!("/api//%67k_{secret}"), 400),
+        ("e", format!("/nowhere/{half}"), 404),
+    ] {
+        // Each is told from the others by its method.
+        let method = format!("STORY-{name}");
+        let answer = door.ask(get(&path, "").replacen("GET", &method, 1)).await;
+        assert_eq!(answer.status, status, "{path}");
+        let is_it = |line: &str| line.contains(&method);
+        let line = door.gateway.stderr_line(&path, is_it).await;
+        assert!(line.contains("gk_…"), "{line}");
+        let shown = [&secret[..8], &secret[12..20], &secret[26..]];
+        assert!(!shown.iter().any(|it| line.contains(it)), "{line}");
+    }
+    let method = key.clone();
+    assert_eq!(
+        door.ask(get("/api/a", "").replacen("GET", &method, 1))
+            .await
+            .status,
+        405
+    );
+    let is_it = |line: &str| line.contains("method_not_allowed");
+    let line = door.gateway.stderr_line("a method", is_it).await;
+    assert!(!line.contains(secret), "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -284,6 +284,8 @@ fn headers_that_belong_to_the_connection_or_to_genkan_are_reserved() {
         "x_genkan_user_id",
         "X!Genkan!User!Id",
         "transfer~encoding",
+        "Via",
+        "X_Request_Id",
         "X-Forwarded-For",
     ] {
         let credential = format!("upstream_credential = {{header = \"{header}\", value = \"v\"}}");

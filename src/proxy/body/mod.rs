@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use hyper::body::Frame;
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -74,12 +74,16 @@ impl Patience {
     }
 }
 
-fn filter_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
+/// Leaves of trailers what is safe, and what `passes`.
+fn filter_trailers(
+    frame: Frame<Bytes>,
+    passes: impl Fn(&HeaderName, &HeaderValue) -> bool,
+) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(trailers) => {
             let safe: HeaderMap = trailers
                 .iter()
-                .filter(|(name, _)| is_safe_trailer(name.as_str()))
+                .filter(|(name, value)| is_safe_trailer(name.as_str()) && passes(name, value))
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect();
             Frame::trailers(safe)

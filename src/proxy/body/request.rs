@@ -7,10 +7,13 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::{BodyError, Patience, filter_trailers};
 use crate::auth::{Direction, OpenRequest};
+use crate::model::header::fold;
+use crate::model::key;
 use crate::model::refusal::{BadRequest, Refusal};
 
 /// How the client's body is getting on, for the one who waits for the answer.
@@ -39,6 +42,8 @@ pub struct RequestBody {
     patience: Patience,
     upload: Rc<Upload>,
     open: Option<Rc<OpenRequest>>,
+    /// The header of the platform's own credential.
+    own: Option<HeaderName>,
 }
 
 impl RequestBody {
@@ -50,12 +55,27 @@ impl RequestBody {
             patience,
             upload: Rc::default(),
             open: None,
+            own: None,
         }
     }
 
     /// Every chunk passes only while the request may go on.
     pub(in crate::proxy) fn gate_by(&mut self, open: Option<Rc<OpenRequest>>) {
         self.open = open;
+    }
+
+    /// No trailer has this name, or one that folds onto it: the platform's own credential is in it.
+    pub(in crate::proxy) fn reserve(&mut self, own: Option<HeaderName>) {
+        self.own = own;
+    }
+
+    /// Whether a trailer passes beyond what is never safe: no key of ours, and no other credential in the
+    /// place of the platform's.
+    fn passes(&self, name: &HeaderName, value: &HeaderValue) -> bool {
+        let is_own = |own: &HeaderName| fold(own.as_str()) == fold(name.as_str());
+        !self.own.as_ref().is_some_and(is_own)
+            && !key::is_in(value.as_bytes())
+            && !key::is_in(name.as_str().as_bytes())
     }
 
     pub(in crate::proxy) fn upload(&self) -> Rc<Upload> {
@@ -91,7 +111,9 @@ impl RequestBody {
             Some(left) => {
                 self.bytes_left = left;
                 self.upload.moved.set(self.upload.moved.get() + length);
-                Ok(filter_trailers(frame))
+                Ok(filter_trailers(frame, |name, value| {
+                    self.passes(name, value)
+                }))
             }
             None => Err(self.fail(Refusal::BodyTooLarge, BodyError::TooLarge)),
         }

@@ -176,7 +176,7 @@ impl Relay {
                 if let (Some(events), Some(data)) = (&mut self.events, frame.data_ref()) {
                     events.passed(data);
                 }
-                Poll::Ready(Some(Ok(filter_trailers(frame))))
+                Poll::Ready(Some(Ok(filter_trailers(frame, |_name, _value| true))))
             }
             Poll::Pending => {
                 if let Some(open) = &self.open {
