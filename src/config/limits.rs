@@ -56,15 +56,17 @@ macro_rules! limits {
 
 limits! {
     /// Client connections of the whole process. At the bound no more are accepted: they wait in the
-    /// kernel's queue. Each costs at most two file descriptors with its upstream; where the system gives
-    /// fewer (`ulimit -n`), the bound is lowered at the start, with a warning.
+    /// kernel's queue. Each counts as two file descriptors, with its upstream's; where the system gives
+    /// fewer (`ulimit -n`), the bound is lowered at the start, with a warning. Streams of HTTP/2 beyond the
+    /// first may cost one more each, which is not counted.
     connections_max: usize = 10_000 in 1..=1_000_000,
     /// Connections of the admin listener. Above, one that waits for its client is closed for the next:
-    /// of the address that has the most, the oldest. Its deadlines are those below. More than the
-    /// requests that are worked on there at a time.
-    admin_connections_max: usize = 512 in 4..=100_000,
-    /// Connections of the admin listener from one address, in the same way. Trusted proxies, which
-    /// connect for many, may have more.
+    /// of the address that has the most, the oldest. Its deadlines are those below. The requests that
+    /// are worked on there at a time are fewer in any case, so at least 8.
+    admin_connections_max: usize = 512 in 8..=100_000,
+    /// Connections of the admin listener from one address, and never more than a quarter of those of
+    /// all. Above, the oldest of them that waits for its client is closed for the next, or the next
+    /// is. Trusted proxies, which connect for many, may have more.
     admin_connections_per_address_max: usize = 64 in 1..=100_000,
     /// From the connection to the end of the TLS handshake and the first byte of a request: slow
     /// starters hold a descriptor and nothing else.

@@ -59,8 +59,9 @@ struct Console {
     provider: Option<Arc<Provider>>,
 }
 
-/// Every page. `provider`: by which people may sign in, beside links.
-pub fn router(service: Service, public: Public, provider: Option<Provider>) -> Router {
+/// Every page. `provider`: by which people may sign in, beside links. `gate`: how many requests
+/// are worked on at a time.
+pub fn router(service: Service, public: Public, provider: Option<Provider>, gate: Gate) -> Router {
     let console = Console {
         service,
         public: Arc::new(public),
@@ -110,7 +111,7 @@ pub fn router(service: Service, public: Public, provider: Option<Provider>) -> R
         .route("/organization", post(sign_in::switch))
         .route("/sign-out", post(sign_in::sign_out))
         .route("/language", post(visitor::choose_language))
-        .layer(middleware::from_fn_with_state(Gate::default(), one_of_few))
+        .layer(middleware::from_fn_with_state(gate, one_of_few))
         .layer(CsrfLayer::new())
         .layer(middleware::from_fn(protect))
         .with_state(console)

@@ -3,7 +3,9 @@
 //!
 //! A body is read before a place is taken: a client that sends half of one holds nothing but its connection.
 //! Places are of three kinds, so that what waits on others (every gateway's acknowledgement of a revocation, an
-//! identity provider) leaves the rest of the pages as they are, and the revocations of others too.
+//! identity provider) leaves the rest of the pages as they are, and the revocations of others too. All of them
+//! together are fewer than the listener's connections: one that is worked on is not ended for another, and some are
+//! to be left for what passes no gate.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,9 +54,20 @@ const PROMPT_FORMS: [&str; 5] = [
     "/invitation/",
 ];
 
+/// A gate has at most so many of eight connections: two gates, three quarters. The rest is for `/healthz` and its like.
+const SHARE_OF_EIGHT: usize = 3;
+
 /// In front of every request.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Gate(Arc<Places>);
+
+impl Gate {
+    /// One of the listener's two gates, where the listener has at most so many connections. With fewer than 384 of
+    /// them there are fewer places, of each kind at least one.
+    pub fn within(connections_max: usize) -> Self {
+        Self(Arc::new(Places::within(connections_max)))
+    }
+}
 
 struct Places {
     prompt: Semaphore,
@@ -62,12 +75,16 @@ struct Places {
     sign_in: Semaphore,
 }
 
-impl Default for Places {
-    fn default() -> Self {
+impl Places {
+    fn within(connections_max: usize) -> Self {
+        const ALL_MAX: usize = PROMPT_MAX + SETTLING_MAX + SIGN_INS_MAX;
+        let all = connections_max.saturating_mul(SHARE_OF_EIGHT) / 8;
+        let part =
+            |most: usize| Semaphore::new((most.saturating_mul(all) / ALL_MAX).clamp(1, most));
         Self {
-            prompt: Semaphore::new(PROMPT_MAX),
-            settling: Semaphore::new(SETTLING_MAX),
-            sign_in: Semaphore::new(SIGN_INS_MAX),
+            prompt: part(PROMPT_MAX),
+            settling: part(SETTLING_MAX),
+            sign_in: part(SIGN_INS_MAX),
         }
     }
 }
@@ -157,6 +174,41 @@ async fn with_whole_body(request: Request) -> Result<Request, Code> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_worked_on_leaves_connections_for_the_rest() {
+        for connections_max in [
+            8,
+            9,
+            11,
+            16,
+            24,
+            44,
+            100,
+            383,
+            384,
+            512,
+            100_000,
+            usize::MAX,
+        ] {
+            let places = Places::within(connections_max);
+            let each = [&places.prompt, &places.settling, &places.sign_in];
+            let each = each.map(Semaphore::available_permits);
+            assert!(each.iter().all(|it| *it >= 1), "{connections_max}");
+            let of_both = 2 * each.iter().sum::<usize>();
+            // A quarter is left, and no fewer than two.
+            assert!(
+                of_both <= connections_max / 4 * 3,
+                "{connections_max}: {each:?}"
+            );
+        }
+        let usual = Places::within(512);
+        let usual = [&usual.prompt, &usual.settling, &usual.sign_in];
+        assert_eq!(
+            usual.map(Semaphore::available_permits),
+            [PROMPT_MAX, SETTLING_MAX, SIGN_INS_MAX]
+        );
+    }
 
     #[test]
     fn what_may_wait_long_is_told_from_what_does_not() {

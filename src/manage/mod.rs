@@ -97,8 +97,8 @@ pub fn document() -> Document {
 }
 
 /// Everything under `/api/v1`, `/openapi.json` and `/docs`. `base`: where this listener is reached, such
-/// as `https://genkan.example.com`.
-pub fn router(service: Service, base: &str) -> Router {
+/// as `https://genkan.example.com`. `gate`: how many requests are worked on at a time.
+pub fn router(service: Service, base: &str, gate: Gate) -> Router {
     let manage = Manage {
         service,
         base: base.trim_end_matches('/').into(),
@@ -108,7 +108,7 @@ pub fn router(service: Service, base: &str) -> Router {
     // In this order: a method that is not there takes no parameters, and says so itself.
     api.route_layer(middleware::from_fn_with_state(parameters, known_once))
         .method_not_allowed_fallback(speak::method_not_allowed)
-        .layer(middleware::from_fn_with_state(Gate::default(), one_of_few))
+        .layer(middleware::from_fn_with_state(gate, one_of_few))
         // A browser sends its cookie from any page: only from ours it counts.
         .layer(CsrfLayer::new())
         .layer(middleware::from_fn(speak::speak))

@@ -6,6 +6,7 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::config::limits::Limits;
 use crate::config::{Config, Store};
 use crate::manage::SIGN_INS_MAX;
 
@@ -13,17 +14,20 @@ use crate::manage::SIGN_INS_MAX;
 const PROCESS: u64 = 24;
 /// An event queue, its waker, and the timer of one runtime.
 const PER_RUNTIME: u64 = 4;
-/// Six connections, each with the file, its log and its shared memory; and a spare.
-const SQLITE: u64 = 24;
+/// Eleven connections, each with the file and its log; the shared memory, which they have in common; and some to spare.
+const SQLITE: u64 = 28;
 /// The connection that listens, the follower's, and one that a migration or a command opens.
 const POSTGRES_BESIDE_POOL: u64 = 3;
 /// Connections that were accepted beyond the bounds for a moment: one in hand for each listener, and those of the
 /// admin listener that are just leaving.
 const IN_HAND: u64 = 18;
-/// A client's connection, and the one to the upstream.
+/// A client's connection, and the one to the upstream. An HTTP/2 client's further streams may need more, which are not
+/// counted: with `http2_streams_max` for each, few clients would be left.
 const PER_CLIENT: u64 = 2;
 /// The admin listener gets at most one of so many descriptors that are left.
 const ADMIN_SHARE: u64 = 4;
+/// But no fewer than these: its gates leave none of fewer for `/healthz` and its like.
+const ADMIN_LEAST: u64 = 8;
 /// Upstream connections that are kept idle, at most one of so many.
 const IDLE_SHARE: u64 = 8;
 /// What is asked for where the system sets no bound.
@@ -34,7 +38,7 @@ pub(super) fn fit(config: &mut Config) {
     let available = raise();
     let share = divide(config, available);
     let limits = &mut config.limits;
-    if share.clients < limits.connections_max || share.admin < limits.admin_connections_max {
+    if share.is_less_than(limits) {
         tracing::warn!(
             descriptors = available,
             reserved = share.reserved,
@@ -42,6 +46,8 @@ pub(super) fn fit(config: &mut Config) {
             connections_max_configured = limits.connections_max,
             admin_connections_max = share.admin,
             admin_connections_max_configured = limits.admin_connections_max,
+            upstream_idle_connections_max = share.idle_per_pool,
+            upstream_idle_connections_max_configured = limits.upstream_idle_connections_max,
             "the system gives too few file descriptors for the configured connections; their bounds are lowered. \
              Raise the limit (`ulimit -n`, LimitNOFILE=)"
         );
@@ -85,6 +91,15 @@ struct Share {
     idle_per_pool: usize,
 }
 
+impl Share {
+    /// Whether a configured bound is lowered.
+    fn is_less_than(&self, limits: &Limits) -> bool {
+        self.clients < limits.connections_max
+            || self.admin < limits.admin_connections_max
+            || self.idle_per_pool < limits.upstream_idle_connections_max
+    }
+}
+
 fn divide(config: &Config, available: u64) -> Share {
     let limits = &config.limits;
     let store = match &config.store {
@@ -106,7 +121,8 @@ fn divide(config: &Config, available: u64) -> Share {
     ];
     let reserved = reserved.into_iter().fold(0, u64::saturating_add);
     let left = available.saturating_sub(reserved);
-    let admin = count(limits.admin_connections_max).min(left / ADMIN_SHARE);
+    let admin = (left / ADMIN_SHARE).max(ADMIN_LEAST);
+    let admin = count(limits.admin_connections_max).min(admin);
     let addresses = config.upstreams.iter().map(|it| it.addresses.len()).sum();
     let pools = count(config.workers)
         .saturating_mul(count(addresses))
@@ -154,7 +170,10 @@ mod tests {
                     + count(share.clients) * PER_CLIENT
                     + count(share.admin)
                     + count(share.idle_per_pool) * 2;
-                assert!(taken <= available.max(share.reserved + 3), "{share:?}");
+                assert!(
+                    taken <= available.max(share.reserved + PER_CLIENT + ADMIN_LEAST),
+                    "{share:?}"
+                );
                 assert!(
                     share.clients >= last,
                     "more descriptors, fewer clients: {share:?}"
@@ -174,8 +193,35 @@ mod tests {
 
     #[test]
     fn bounds_that_fit_stay_as_they_are() {
-        let limits = "[limits]\nconnections_max = 10\nadmin_connections_max = 5\n";
-        let share = divide(&config("sqlite = \"a.db\"", limits), 256);
-        assert_eq!((share.clients, share.admin), (10, 5));
+        let limits = "[limits]\nconnections_max = 10\nadmin_connections_max = 9\nupstream_idle_connections_max = 3\n";
+        let config = config("sqlite = \"a.db\"", limits);
+        let share = divide(&config, 256);
+        assert_eq!(
+            (share.clients, share.admin, share.idle_per_pool),
+            (10, 9, 3)
+        );
+        assert!(!share.is_less_than(&config.limits));
+    }
+
+    #[test]
+    fn each_bound_that_is_lowered_is_told() {
+        let limits = "[limits]\nconnections_max = 10\nadmin_connections_max = 9\n";
+        for (more, available) in [("", 256), ("upstream_idle_connections_max = 0\n", 96)] {
+            let config = config("sqlite = \"a.db\"", &format!("{limits}{more}"));
+            assert!(divide(&config, available).is_less_than(&config.limits));
+        }
+        // Upstream connections that are kept are the only ones of which there are fewer.
+        let config = config("sqlite = \"a.db\"", limits);
+        let share = divide(&config, 256);
+        assert_eq!((share.clients, share.admin), (10, 9));
+        assert!(share.idle_per_pool < config.limits.upstream_idle_connections_max);
+    }
+
+    #[test]
+    fn few_descriptors_leave_the_admin_listener_what_its_gates_need() {
+        for available in [0, 64, 96, 128] {
+            let share = divide(&config("sqlite = \"a.db\"", ""), available);
+            assert!(share.admin >= 8, "{available}: {share:?}");
+        }
     }
 }

@@ -63,6 +63,9 @@ impl Collector for House {
             help,
             displaced,
         )?;
+        let help = "Connections of the admin listener that were closed at once: no place for their address";
+        let refused = self.admin.refused();
+        encode_counter(encoder, "genkan_admin_connections_refused", help, refused)?;
         let (known, dead) = self.authenticator.remembered();
         let help = "Keys in the cache";
         encode_gauge(encoder, "genkan_cache_keys", help, as_f64(known))?;

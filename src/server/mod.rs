@@ -35,7 +35,7 @@ use crate::invalidation::progress::Progress;
 use crate::listen::accept::{Accepted, Acceptor, Handover};
 use crate::listen::socket::{BindError, bind};
 use crate::listen::tls::{TlsError, server_config};
-use crate::manage;
+use crate::manage::{self, Gate};
 use crate::model::clock::Clock;
 use crate::model::random::{Entropy as _, SystemEntropy};
 use crate::oidc::{OidcError, Provider};
@@ -188,7 +188,7 @@ impl Server {
         );
         let (workers, handovers) = self.start_workers(routes, handles, telling, &stages);
         let public = self.public();
-        let provider = self.provider;
+        let seats = self.config.limits.admin_connections_max;
         let ready = Arc::new(AtomicBool::new(true));
         let crowd = Arc::default();
         let admin = admin::Admin {
@@ -198,7 +198,7 @@ impl Server {
                 authenticator: Arc::clone(&self.authenticator),
                 store: Arc::clone(&self.store) as _,
             },
-            management: pages(service, public, provider),
+            management: pages(service, public, self.provider, seats),
             crowd,
         };
         let end = stages.end.subscribe();
@@ -288,9 +288,15 @@ impl Server {
 }
 
 /// The management API and the console.
-fn pages(service: Service, public: Public, provider: Option<Provider>) -> Router {
-    let api = manage::router(service.clone(), &public.url);
-    api.merge(console::router(service, public, provider))
+fn pages(
+    service: Service,
+    public: Public,
+    provider: Option<Provider>,
+    connections_max: usize,
+) -> Router {
+    let gate = || Gate::within(connections_max);
+    let api = manage::router(service.clone(), &public.url, gate());
+    api.merge(console::router(service, public, provider, gate()))
 }
 
 fn bind_all(config: &Config) -> Result<(Vec<TcpListener>, Addresses, TcpListener), StartError> {

@@ -5,13 +5,14 @@ mod client_address;
 mod hosts;
 mod measured;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::Value;
+use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::MutexGuard;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
@@ -19,7 +20,7 @@ use tokio::time::timeout;
 use crate::support::ALONE;
 use crate::support::house::{Engine, House, Key, Process};
 use crate::support::legitimate::{Legitimate, Plan};
-use crate::support::raw::{Answer, Wire};
+use crate::support::raw::{Answer, Wire, connect_from};
 use crate::support::upstream::Upstream;
 use crate::support::within;
 
@@ -39,6 +40,11 @@ const REQUESTS_PER_SECOND: u32 = 20;
 const FRESH_KEYS: usize = 24;
 /// A connection of an attacker that is closed is opened anew after this time.
 const REOPENED_AFTER: Duration = Duration::from_secs(1);
+/// Where an attacker cannot connect, as this machine has no port left.
+const BACK_OFF: Duration = Duration::from_millis(50);
+const ATTACKER: Ipv4Addr = Ipv4Addr::LOCALHOST;
+/// Honest people are elsewhere.
+const HONEST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// Within this time a page or an answer of the API is prompt, on a busy machine and in a debug build.
 const PROMPT: Duration = Duration::from_secs(2);
 
@@ -127,7 +133,7 @@ impl Scene {
     async fn prompt(&self, what: &str, head: &str) -> Answer {
         let asked = Instant::now();
         let answer = timeout(PROMPT, async {
-            let mut wire = Wire::try_connect(self.admin()).await.unwrap();
+            let mut wire = Wire::try_connect_from(HONEST, self.admin()).await.unwrap();
             let host = self.admin();
             wire.send(format!(
                 "{head} HTTP/1.1\r\nHost: {host}\r\nx-api-key: {}\r\n\r\n",
@@ -194,23 +200,40 @@ struct Crowd(Vec<JoinHandle<()>>);
 
 impl Crowd {
     async fn of(number: usize, address: SocketAddr, sent: String) -> Self {
+        Self::from(&[ATTACKER], number, address, (sent, REOPENED_AFTER)).await
+    }
+
+    /// So many from each of these addresses, opened anew after so long.
+    async fn from(
+        addresses: &[Ipv4Addr],
+        number: usize,
+        address: SocketAddr,
+        (sent, reopened_after): (String, Duration),
+    ) -> Self {
         let there = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
-        let one = |_| {
+        let one = |from: Ipv4Addr| {
             let (sent, there) = (sent.clone(), std::sync::Arc::clone(&there));
             tokio::spawn(async move {
                 loop {
-                    if let Ok(mut stream) = TcpStream::connect(address).await {
+                    if let Ok(mut stream) = connect_from(from, address).await {
+                        // Its port is free again at once.
+                        let _gone = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
                         let _gone = stream.write_all(sent.as_bytes()).await;
                         there.add_permits(1);
                         // Until the other side has had enough.
                         let _ended = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+                    } else {
+                        tokio::time::sleep(BACK_OFF).await;
                     }
-                    tokio::time::sleep(REOPENED_AFTER).await;
+                    tokio::time::sleep(reopened_after).await;
                 }
             })
         };
-        let crowd = Self((0..number).map(one).collect());
-        let enough = there.acquire_many(u32::try_from(number).unwrap());
+        let all = addresses
+            .iter()
+            .flat_map(|from| std::iter::repeat_n(*from, number));
+        let crowd = Self(all.map(one).collect());
+        let enough = there.acquire_many(u32::try_from(crowd.0.len()).unwrap());
         drop(within("the attack is under way", enough).await.unwrap());
         crowd
     }
@@ -232,9 +255,15 @@ fn half_a_form(admin: SocketAddr) -> String {
 
 async fn open_connections(gateway: &Process) -> f64 {
     let text = gateway.operators("/metrics").await.into_body();
+    metric(&text, "genkan_admin_connections")
+}
+
+fn metric(text: &str, name: &str) -> f64 {
     let mut lines = text.lines();
-    let line = lines.find_map(|line| line.strip_prefix("genkan_admin_connections "));
-    line.unwrap_or_else(|| panic!("{text}")).parse().unwrap()
+    let line = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("{name}: {text}"))
+        .parse()
+        .unwrap()
 }
 
 /// A provider that takes every connection, and never answers; and a configuration that names it.
@@ -257,11 +286,61 @@ async fn idle_connections_to_the_admin_listener_take_nothing_from_anybody() {
     let warning = warned.iter().find(|line| line.contains("file descriptors"));
     let warning = warning.expect("the bounds were lowered, with a warning");
     assert!(warning.contains("\"descriptors\":256"), "{warning}");
+    assert!(
+        warning.contains("\"upstream_idle_connections_max\":"),
+        "{warning}"
+    );
     // Half a head is no more than nothing.
     let head = "GET /keys HTTP/1.1\r\nHost: ".to_owned();
     let crowd = Crowd::of(IDLE, scene.admin(), head).await;
     let answer = scene.prompt("half a head", "GET /sign-in").await;
     assert_eq!(answer.status, 200);
+    drop(crowd);
+}
+
+/// One address, and as many connections a second as this machine can open.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_come_again_at_once_keep_no_other_address_waiting() {
+    let mut scene = Scene::set("", FRESH_KEYS, Some(DESCRIPTORS)).await;
+    let attack = (String::new(), Duration::ZERO);
+    let crowd = Crowd::from(&[ATTACKER], IDLE, scene.admin(), attack).await;
+    scene.everything_goes_on("connections in a row").await;
+    let text = scene.prompt("the metrics", "GET /metrics").await.text();
+    let open = metric(&text, "genkan_admin_connections");
+    // A quarter of 44, or of what is left of the descriptors, and who asks; some are just leaving.
+    assert!(open <= 30.0, "{open}");
+    assert!(metric(&text, "genkan_admin_connections_refused_total") > 0.0);
+    drop(crowd);
+}
+
+/// As many sign-ins as there are connections, from four addresses, at a provider that never answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_leaves_connections_to_probes() {
+    const CONNECTIONS: usize = 8;
+    let (provider, oidc) = silent_provider().await;
+    let upstream = Upstream::start().await;
+    let limits = format!("{oidc}[limits]\nadmin_connections_max = {CONNECTIONS}\n");
+    let house = House::new(Engine::Sqlite, upstream.plain, &limits).await;
+    let gateway = house.start().await;
+    let admin = gateway.address("admin");
+    let sign_in = format!("GET /sign-in/provider HTTP/1.1\r\nHost: {admin}\r\n\r\n");
+    let attackers = [3, 4, 5, 6].map(|last| Ipv4Addr::new(127, 0, 0, last));
+    let attack = (sign_in, Duration::from_millis(50));
+    let crowd = Crowd::from(&attackers, CONNECTIONS / 4, admin, attack).await;
+    let _asked = within("the provider is asked", provider.accept()).await;
+    for path in ["/healthz", "/readyz", "/metrics", "/sign-in"].repeat(5) {
+        let asked = Instant::now();
+        let answer = timeout(PROMPT, async {
+            let mut wire = Wire::try_connect_from(HONEST, admin).await.unwrap();
+            wire.send(format!("GET {path} HTTP/1.1\r\nHost: {admin}\r\n\r\n"))
+                .await;
+            wire.answer().await
+        })
+        .await;
+        let answer = answer.unwrap_or_else(|_elapsed| panic!("{path}: no answer in {PROMPT:?}"));
+        assert_eq!(answer.map(|it| it.status), Some(200), "{path}");
+        println!("{path} after {:?}", asked.elapsed());
+    }
     drop(crowd);
 }
 

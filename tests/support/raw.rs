@@ -1,11 +1,11 @@
 //! A client that sends exactly the bytes of a test, and looks at exactly what comes back.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use super::within;
@@ -84,6 +84,13 @@ pub fn header<'a>(head: &'a str, name: &str) -> Vec<&'a str> {
     named.map(|(_, value)| value.trim()).collect()
 }
 
+/// A connection from an address of this machine.
+pub async fn connect_from(from: Ipv4Addr, address: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((from, 0).into())?;
+    socket.connect(address).await
+}
+
 impl Wire {
     pub async fn connect(address: SocketAddr) -> Self {
         Self::try_connect(address).await.unwrap()
@@ -91,7 +98,15 @@ impl Wire {
 
     /// As [`Self::connect`], to a peer that may have no place left.
     pub async fn try_connect(address: SocketAddr) -> std::io::Result<Self> {
-        let stream = TcpStream::connect(address).await?;
+        Self::over(TcpStream::connect(address).await?)
+    }
+
+    /// As [`Self::try_connect`], from an address of this machine.
+    pub async fn try_connect_from(from: Ipv4Addr, address: SocketAddr) -> std::io::Result<Self> {
+        Self::over(connect_from(from, address).await?)
+    }
+
+    fn over(stream: TcpStream) -> std::io::Result<Self> {
         stream.set_nodelay(true)?;
         Ok(Self {
             stream,

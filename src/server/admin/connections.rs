@@ -2,7 +2,9 @@
 //!
 //! Where there is no place left, a connection goes that waits for its client: that has sent nothing yet, or
 //! half a request, or is idle between two. Of the address that has the most of them the oldest goes, so
-//! whoever opens many loses their own. What is being worked on is never ended for another.
+//! whoever opens many loses their own, and nobody one to an address that has as many. Where nobody has to go, the
+//! new one is closed: accepting never waits, so whoever is refused keeps nobody behind them waiting. What is being
+//! worked on is never ended for another.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -16,6 +18,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use futures_util::FutureExt as _;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -24,9 +27,8 @@ use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
 use tokio::task::{JoinSet, yield_now};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::config::limits::Limits;
 use crate::listen::forwarded::{ClientAddress, is_trusted};
@@ -37,10 +39,10 @@ use crate::server::protocols::http1_builder;
 /// After running out of descriptors: how long until accepting is tried again.
 const BACK_OFF: Duration = Duration::from_millis(50);
 /// Nobody has to make room before this time, in which a client that is there sends its request: who opens many in
-/// a row does not take away the places of those who came a moment before.
+/// a row does not take away the places of those who came a moment before. Except for an address that has fewer.
 const GRACE: Duration = Duration::from_millis(100);
-/// Where there is no place: how long until it is looked again, whether somebody left or not.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// One address has at most one of so many places.
+const ADDRESS_SHARE: usize = 4;
 /// Connections that were told to end and have not ended yet. Above, nobody new is let in.
 const LEAVING_MAX: usize = 16;
 
@@ -57,6 +59,7 @@ pub(super) struct Reception {
 pub(in crate::server) struct Crowd {
     open: AtomicU64,
     displaced: AtomicU64,
+    refused: AtomicU64,
 }
 
 impl Crowd {
@@ -69,6 +72,11 @@ impl Crowd {
     pub(in crate::server) fn displaced(&self) -> u64 {
         self.displaced.load(Ordering::Relaxed)
     }
+
+    /// Connections that were closed at once, as there was no place for them.
+    pub(in crate::server) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
 }
 
 impl Reception {
@@ -76,20 +84,13 @@ impl Reception {
     pub(super) async fn serve(self, listener: TcpListener) -> Infallible {
         let seats = Arc::new(Seats {
             table: Mutex::default(),
-            left: Notify::new(),
             connections_max: self.limits.admin_connections_max,
-            per_address_max: self.limits.admin_connections_per_address_max,
+            per_address_max: per_address_max(&self.limits),
             grace: GRACE,
             crowd: self.crowd,
         });
-        let mut http1 = http1_builder(&self.limits);
-        http1.title_case_headers(false);
-        let desk = Arc::new(Desk {
-            http1,
-            service: TowerToHyperService::new(self.router),
-            limits: self.limits,
-            trusted_proxies: self.trusted_proxies,
-        });
+        let desk = Desk::new(self.router, self.limits, self.trusted_proxies);
+        let desk = Arc::new(desk);
         let mut connections = JoinSet::new();
         let mut starved = false;
         loop {
@@ -102,8 +103,9 @@ impl Reception {
                     starved = false;
                     let peer = ClientAddress::of_peer(peer);
                     let is_proxy = is_trusted(peer.ip, &desk.trusted_proxies);
-                    let seat = seats.take((peer.ip, is_proxy)).await;
-                    connections.spawn(Arc::clone(&desk).connection(socket, peer, seat));
+                    if let Some(seat) = seats.take((peer.ip, is_proxy)) {
+                        connections.spawn(Arc::clone(&desk).connection(socket, peer, seat));
+                    }
                     // Whoever was let in is heard before many others are, who could take the place again.
                     yield_now().await;
                 }
@@ -120,6 +122,12 @@ impl Reception {
     }
 }
 
+/// How many connections an address may have: with less than that of all, it takes several to fill every place.
+fn per_address_max(limits: &Limits) -> usize {
+    let share = limits.admin_connections_max / ADDRESS_SHARE;
+    limits.admin_connections_per_address_max.min(share).max(1)
+}
+
 /// What all connections share.
 struct Desk {
     http1: http1::Builder,
@@ -129,6 +137,17 @@ struct Desk {
 }
 
 impl Desk {
+    fn new(router: Router, limits: Limits, trusted_proxies: Arc<[IpNet]>) -> Self {
+        let mut http1 = http1_builder(&limits);
+        http1.title_case_headers(false);
+        Self {
+            http1,
+            service: TowerToHyperService::new(router),
+            limits,
+            trusted_proxies,
+        }
+    }
+
     /// Serves a connection to its end.
     async fn connection(self: Arc<Self>, socket: TcpStream, peer: ClientAddress, seat: Seat) {
         let watch = Arc::clone(&seat.watch);
@@ -139,6 +158,21 @@ impl Desk {
         loop {
             tokio::select! {
                 biased;
+                // First: whoever has to make room begins no work that would be broken off.
+                call = watch.called() => match call {
+                    Call::Reset => return,
+                    Call::Expired => {
+                        // A request that has come in this very moment is served.
+                        if serving.as_mut().now_or_never().is_some() {
+                            return;
+                        }
+                        watch.sweep(&self.limits);
+                        if watch.called().now_or_never().is_some() {
+                            return;
+                        }
+                    }
+                    Call::Drain => {}
+                },
                 ended = &mut serving => {
                     if let Err(error) = ended {
                         tracing::debug!(%error, "a connection of the admin listener ended");
@@ -149,10 +183,6 @@ impl Desk {
                     seat.ticks.advance();
                     watch.sweep(&self.limits);
                 }
-                call = watch.called() => match call {
-                    Call::Reset | Call::Expired => return,
-                    Call::Drain => {}
-                },
             }
         }
     }
@@ -192,6 +222,8 @@ impl Desk {
         // The head has come, and its deadline is over. Until the gate says that work begins, the client is waited
         // for, or its turn; a connection that only waits may have to make room.
         drop(watch.begin());
+        // Requests of one connection come one a turn, with everything else on this thread in between.
+        yield_now().await;
         let answer = self.service.call(request).await;
         watch.idle();
         answer
@@ -201,8 +233,6 @@ impl Desk {
 /// Every place, and who has it.
 struct Seats {
     table: Mutex<Table>,
-    /// Somebody left.
-    left: Notify,
     connections_max: usize,
     per_address_max: usize,
     grace: Duration,
@@ -226,30 +256,41 @@ struct Taken {
 }
 
 impl Seats {
-    /// A place for a connection from an address, which is that of a trusted proxy or not; waits until there is one.
-    async fn take(self: &Arc<Self>, who: (IpAddr, bool)) -> Seat {
-        loop {
-            if let Some(seat) = self.offer(who) {
-                return seat;
-            }
-            // Also when somebody's grace is over.
-            let _either = timeout(LOOK_AGAIN, self.left.notified()).await;
+    /// A place for a connection from an address, which is that of a trusted proxy or not. None: it is to be closed.
+    fn take(self: &Arc<Self>, who: (IpAddr, bool)) -> Option<Seat> {
+        let seat = self.offer(who);
+        if seat.is_none() {
+            self.crowd.refused.fetch_add(1, Ordering::Relaxed);
         }
+        seat
     }
 
-    /// None: when somebody leaves, or has been here for long enough.
     fn offer(self: &Arc<Self>, (address, is_proxy): (IpAddr, bool)) -> Option<Seat> {
         let mut table = self.table();
         if table.leaving >= LEAVING_MAX {
             return None;
         }
-        let others = table.taken.values().filter(|it| it.address == address);
-        if !is_proxy && others.count() >= self.per_address_max {
-            // Where all of them are at work or have just come, the bound on all holds.
-            self.displace(&mut table, |it| it.address == address);
-        }
+        let own = table.taken.values().filter(|it| it.address == address);
+        // A proxy connects for many: each of them as if it had none.
+        let own = if is_proxy { 0 } else { own.count() };
         let is_full = table.taken.len() >= self.connections_max;
-        if is_full && !self.displace(&mut table, |_any| true) {
+        let has_room = if own >= self.per_address_max {
+            self.displace(&mut table, |taken, _crowd| {
+                taken.address == address && self.has_stayed(taken)
+            })
+        } else if is_full {
+            self.displace(&mut table, |taken, crowd| {
+                if taken.address == address {
+                    self.has_stayed(taken)
+                } else {
+                    // An address that has more even after it has lost one needs no time.
+                    crowd > own && (self.has_stayed(taken) || crowd - own > 1)
+                }
+            })
+        } else {
+            true
+        };
+        if !has_room {
             return None;
         }
         let ticks = Ticks::default();
@@ -272,22 +313,24 @@ impl Seats {
         })
     }
 
+    fn has_stayed(&self, taken: &Taken) -> bool {
+        taken.since.elapsed() >= self.grace
+    }
+
     /// Ends one connection of these that waits for its client: no proxy's if it can be helped, of the address with
-    /// the most, the oldest. Whether there was one.
-    fn displace(&self, table: &mut Table, of: impl Fn(&Taken) -> bool) -> bool {
+    /// the most, the oldest. `may_go` is told how many its address has. Whether there was one.
+    fn displace(&self, table: &mut Table, may_go: impl Fn(&Taken, usize) -> bool) -> bool {
         let mut crowds: HashMap<IpAddr, usize> = HashMap::new();
         for taken in table.taken.values() {
             *crowds.entry(taken.address).or_default() += 1;
         }
+        let crowd_of = |taken: &Taken| crowds.get(&taken.address).copied().unwrap_or(0);
         let waiting = table.taken.iter().filter(|(_number, taken)| {
             // The client's turn: nothing of it is being worked on.
-            let is_waiting = taken.watch.in_flight() == 0;
-            of(taken) && is_waiting && taken.since.elapsed() >= self.grace
+            taken.watch.in_flight() == 0 && may_go(taken, crowd_of(taken))
         });
-        let chosen = waiting.min_by_key(|(number, taken)| {
-            let crowd = crowds.get(&taken.address).copied().unwrap_or(0);
-            (taken.is_proxy, Reverse(crowd), **number)
-        });
+        let chosen = waiting
+            .min_by_key(|(number, taken)| (taken.is_proxy, Reverse(crowd_of(taken)), **number));
         let chosen = chosen.map(|(number, _taken)| *number);
         let Some(taken) = chosen.and_then(|number| table.taken.remove(&number)) else {
             return false;
@@ -320,13 +363,12 @@ impl Drop for Seat {
         drop(table);
         self.watch.leave();
         self.seats.crowd.open.fetch_sub(1, Ordering::Relaxed);
-        self.seats.left.notify_one();
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
 
@@ -337,7 +379,6 @@ mod tests {
     fn seats(connections_max: usize, per_address_max: usize) -> Arc<Seats> {
         Arc::new(Seats {
             table: Mutex::default(),
-            left: Notify::new(),
             connections_max,
             per_address_max,
             grace: Duration::ZERO,
@@ -346,8 +387,7 @@ mod tests {
     }
 
     fn take(seats: &Arc<Seats>, who: (IpAddr, bool)) -> Seat {
-        let taken = seats.take(who).now_or_never();
-        taken.expect("nobody is waited for")
+        seats.take(who).expect("a place")
     }
 
     fn was_ended(seat: &Seat) -> bool {
@@ -380,30 +420,95 @@ mod tests {
         let crowd = [(); 3].map(|()| take(&seats, NEAR));
         assert!(was_ended(&crowd[0]) && !was_ended(&crowd[1]));
         assert!(!proxies.iter().any(was_ended));
-        // What is at work stays, and keeps nobody out.
+        // What is at work stays, and no other comes beside it.
         let _work = [&crowd[1], &crowd[2]].map(|seat| seat.watch.begin());
-        let _next = take(&seats, NEAR);
+        assert!(seats.take(NEAR).is_none());
+        assert_eq!(seats.crowd.refused(), 1);
         assert!(!was_ended(&crowd[1]) && !was_ended(&crowd[2]));
+        let _other = take(&seats, FAR);
     }
 
-    #[tokio::test]
-    async fn who_has_just_come_makes_no_room() {
+    #[test]
+    fn an_address_has_at_most_a_quarter() {
+        for (connections_max, configured, most) in [
+            (512, 64, 64),
+            (44, 64, 11),
+            (8, 64, 2),
+            (3, 64, 1),
+            (100, 7, 7),
+        ] {
+            let limits = Limits {
+                admin_connections_max: connections_max,
+                admin_connections_per_address_max: configured,
+                ..Limits::default()
+            };
+            assert_eq!(per_address_max(&limits), most, "{connections_max}");
+        }
+    }
+
+    #[test]
+    fn a_crowd_makes_room_at_once_for_who_has_fewer_and_takes_nothing_of_theirs() {
+        let mut seats = seats(4, 4);
+        Arc::get_mut(&mut seats).unwrap().grace = Duration::from_hours(1);
+        let crowd = [(); 4].map(|()| take(&seats, NEAR));
+        let others = [(); 2].map(|()| take(&seats, FAR));
+        assert!(was_ended(&crowd[0]) && was_ended(&crowd[1]));
+        // Now they have as many as each other.
+        assert!(seats.take(FAR).is_none() && seats.take(NEAR).is_none());
+        drop(crowd);
+        let _two = [(); 2].map(|()| take(&seats, NEAR));
+        assert!(!others.iter().any(was_ended));
+    }
+
+    #[test]
+    fn who_has_just_come_makes_no_room() {
         let mut seats = seats(1, 1);
         Arc::get_mut(&mut seats).unwrap().grace = Duration::from_hours(1);
         let first = take(&seats, NEAR);
-        assert!(seats.take(NEAR).now_or_never().is_none());
-        assert!(seats.take(FAR).now_or_never().is_none());
+        assert!(seats.take(NEAR).is_none());
+        assert!(seats.take(FAR).is_none());
         assert!(!was_ended(&first));
     }
 
-    #[tokio::test]
-    async fn where_all_are_at_work_the_next_waits_until_one_leaves() {
+    #[test]
+    fn where_all_are_at_work_the_next_is_closed_until_one_leaves() {
         let seats = seats(1, 2);
         let first = take(&seats, NEAR);
         let work = first.watch.begin();
-        let mut next = pin!(seats.take(FAR));
-        assert!(next.as_mut().now_or_never().is_none());
+        assert!(seats.take(FAR).is_none());
         drop((work, first));
-        next.await;
+        let _next = take(&seats, FAR);
+    }
+
+    #[tokio::test]
+    async fn whoever_makes_room_begins_no_work() {
+        for makes_room in [false, true] {
+            let begun = Arc::new(AtomicU64::new(0));
+            let count = Arc::clone(&begun);
+            let router = Router::new().fallback(move || {
+                count.fetch_add(1, Ordering::Relaxed);
+                async {}
+            });
+            let desk = Arc::new(Desk::new(router, Limits::default(), [].into()));
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let mut client = TcpStream::connect(address).await.unwrap();
+            let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+            client.write_all(request).await.unwrap();
+            let (socket, peer) = listener.accept().await.unwrap();
+            // The request is there when its connection has to make room.
+            socket.readable().await.unwrap();
+            let seats = seats(1, 1);
+            let seat = take(&seats, NEAR);
+            let _next = makes_room.then(|| take(&seats, FAR));
+            let mut status = [0; 12];
+            let is_answered = tokio::select! {
+                biased;
+                () = desk.connection(socket, ClientAddress::of_peer(peer), seat) => false,
+                read = client.read_exact(&mut status) => read.is_ok(),
+            };
+            assert_eq!(is_answered, !makes_room);
+            assert_eq!(begun.load(Ordering::Relaxed), u64::from(!makes_room));
+        }
     }
 }

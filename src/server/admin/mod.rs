@@ -1,9 +1,13 @@
 //! The operators' listener: health, readiness, metrics; the management API and the console.
 //!
-//! **Invariant.** Nothing that comes here, however much, keeps the data plane or the follower of revocations from
-//! their work: connections have places and deadlines of their own (`connections`).
+//! **Invariant.** Connections that come here, however many, and requests that wait, keep neither the data plane nor
+//! the follower of revocations from their work: they have places and deadlines of their own (`connections`,
+//! `manage::gate`), the text of `/metrics` is put together a few times a second (`exposition`), and between two
+//! requests of a connection everything else on this thread has its turn. How many requests a second are answered is
+//! not bounded: they take processor time, which is the follower's too.
 
 mod connections;
+mod exposition;
 mod hosts;
 
 use std::sync::Arc;
@@ -17,17 +21,17 @@ use axum::http::header::CONTENT_TYPE;
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::auth::Authenticator;
 use crate::config::Config;
 use crate::store::Store;
 pub(super) use connections::Crowd;
 use connections::Reception;
+use exposition::Exposition;
 use hosts::Hosts;
 
 /// How long readiness waits for the store before it says that it does not answer.
@@ -45,7 +49,7 @@ pub(super) struct Readiness {
 
 #[derive(Clone)]
 struct Operators {
-    registry: Arc<Registry>,
+    exposition: Arc<Exposition>,
     readiness: Readiness,
 }
 
@@ -73,7 +77,7 @@ impl Admin {
             .route("/readyz", get(readyz))
             .route("/metrics", get(metrics))
             .with_state(Operators {
-                registry: Arc::new(self.registry),
+                exposition: Arc::new(Exposition::new(self.registry)),
                 readiness: self.readiness,
             })
             .merge(self.management)
@@ -129,9 +133,8 @@ async fn readyz(State(operators): State<Operators>) -> Response {
 }
 
 async fn metrics(State(operators): State<Operators>) -> Response {
-    let mut text = String::new();
-    match encode(&mut text, &operators.registry) {
-        Ok(()) => ([(CONTENT_TYPE, OPENMETRICS)], text).into_response(),
+    match operators.exposition.text(Instant::now()) {
+        Ok(text) => ([(CONTENT_TYPE, OPENMETRICS)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
