@@ -73,9 +73,15 @@ impl Addressing {
     /// spoke: of an HTTP/2 request hyper would not chunk the body.
     pub(super) fn write_http1<B>(&self, request: &mut Request<B>, host: &HeaderValue) {
         *request.version_mut() = Version::HTTP_11;
-        *request.uri_mut() = Uri::from(self.target.clone());
+        // The first attempt finds both as they should be, and to look costs less than to write.
+        let uri = request.uri();
+        if uri.authority().is_some() || uri.path_and_query() != Some(&self.target) {
+            *request.uri_mut() = Uri::from(self.target.clone());
+        }
         let headers = request.headers_mut();
-        headers.insert(HOST, host.clone());
+        if headers.get(HOST) != Some(host) {
+            headers.insert(HOST, host.clone());
+        }
         if self.takes_trailers && !headers.contains_key(CONNECTION) {
             headers.insert(CONNECTION, TE_OPTION);
         }
