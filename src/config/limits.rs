@@ -57,8 +57,8 @@ macro_rules! limits {
 limits! {
     /// Client connections of the whole process. At the bound no more are accepted: they wait in the
     /// kernel's queue. Each counts as two file descriptors, with its upstream's; where the system gives
-    /// fewer (`ulimit -n`), the bound is lowered at the start, with a warning. Streams of HTTP/2 beyond the
-    /// first may cost one more each, which is not counted.
+    /// fewer (`ulimit -n`), the bound is lowered at the start, with a warning. Streams of HTTP/2 beyond
+    /// the first may cost one more each, which is not counted.
     connections_max: usize = 10_000 in 1..=1_000_000,
     /// Connections of the admin listener. Above, one that waits for its client is closed for the next:
     /// of the address that has the most, the oldest. Its deadlines are those below. The requests that

@@ -280,7 +280,7 @@ fn last(headers: &HeaderMap, name: HeaderName) -> Option<HeaderValue> {
     HeaderValue::from_bytes(entry).ok()
 }
 
-/// What stands in `X-Forwarded-Proto`, of WebSockets too.
+/// What stands in `X-Forwarded-Proto`, for tunnels too.
 fn is_scheme(value: &HeaderValue) -> bool {
     let known: [&[u8]; 4] = [b"http", b"https", b"ws", b"wss"];
     known
