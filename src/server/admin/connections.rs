@@ -103,7 +103,7 @@ impl Reception {
                     starved = false;
                     let peer = ClientAddress::of_peer(peer);
                     let is_proxy = is_trusted(peer.ip, &desk.trusted_proxies);
-                    if let Some(seat) = seats.take((peer.ip, is_proxy)) {
+                    if let Some(seat) = seats.take((peer.ip, is_proxy)).await {
                         connections.spawn(Arc::clone(&desk).connection(socket, peer, seat));
                     }
                     // Whoever was let in is heard before many others are, who could take the place again.
@@ -257,7 +257,12 @@ struct Taken {
 
 impl Seats {
     /// A place for a connection from an address, which is that of a trusted proxy or not. None: it is to be closed.
-    fn take(self: &Arc<Self>, who: (IpAddr, bool)) -> Option<Seat> {
+    async fn take(self: &Arc<Self>, who: (IpAddr, bool)) -> Option<Seat> {
+        if let Some(seat) = self.offer(who) {
+            return Some(seat);
+        }
+        // Perhaps one has been closed by its client a moment ago: in a turn of the thread that is seen.
+        yield_now().await;
         let seat = self.offer(who);
         if seat.is_none() {
             self.crowd.refused.fetch_add(1, Ordering::Relaxed);
@@ -387,7 +392,7 @@ mod tests {
     }
 
     fn take(seats: &Arc<Seats>, who: (IpAddr, bool)) -> Seat {
-        seats.take(who).expect("a place")
+        seats.offer(who).expect("a place")
     }
 
     fn was_ended(seat: &Seat) -> bool {
@@ -422,8 +427,7 @@ mod tests {
         assert!(!proxies.iter().any(was_ended));
         // What is at work stays, and no other comes beside it.
         let _work = [&crowd[1], &crowd[2]].map(|seat| seat.watch.begin());
-        assert!(seats.take(NEAR).is_none());
-        assert_eq!(seats.crowd.refused(), 1);
+        assert!(seats.offer(NEAR).is_none());
         assert!(!was_ended(&crowd[1]) && !was_ended(&crowd[2]));
         let _other = take(&seats, FAR);
     }
@@ -454,7 +458,7 @@ mod tests {
         let others = [(); 2].map(|()| take(&seats, FAR));
         assert!(was_ended(&crowd[0]) && was_ended(&crowd[1]));
         // Now they have as many as each other.
-        assert!(seats.take(FAR).is_none() && seats.take(NEAR).is_none());
+        assert!(seats.offer(FAR).is_none() && seats.offer(NEAR).is_none());
         drop(crowd);
         let _two = [(); 2].map(|()| take(&seats, NEAR));
         assert!(!others.iter().any(was_ended));
@@ -465,19 +469,22 @@ mod tests {
         let mut seats = seats(1, 1);
         Arc::get_mut(&mut seats).unwrap().grace = Duration::from_hours(1);
         let first = take(&seats, NEAR);
-        assert!(seats.take(NEAR).is_none());
-        assert!(seats.take(FAR).is_none());
+        assert!(seats.offer(NEAR).is_none());
+        assert!(seats.offer(FAR).is_none());
         assert!(!was_ended(&first));
     }
 
-    #[test]
-    fn where_all_are_at_work_the_next_is_closed_until_one_leaves() {
+    #[tokio::test]
+    async fn where_all_are_at_work_the_next_is_closed_until_one_leaves() {
         let seats = seats(1, 2);
         let first = take(&seats, NEAR);
         let work = first.watch.begin();
-        assert!(seats.take(FAR).is_none());
-        drop((work, first));
-        let _next = take(&seats, FAR);
+        assert!(seats.take(FAR).await.is_none());
+        assert_eq!(seats.crowd.refused(), 1);
+        // One that leaves in the same turn leaves its place to the next.
+        let leaves = tokio::spawn(async move { drop((work, first)) });
+        assert!(seats.take(FAR).await.is_some());
+        leaves.await.unwrap();
     }
 
     #[tokio::test]

@@ -38,7 +38,7 @@ impl Exposition {
         }
     }
 
-    /// Every metric, in the OpenMetrics text format, for who asks `now`.
+    /// Every metric, as `OPENMETRICS` says, for who asks `now`.
     pub(super) fn text(&self, now: Instant) -> Result<Bytes, fmt::Error> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if last
