@@ -204,8 +204,10 @@ async fn a_name_that_looks_like_one_that_is_there_exists_already() {
             done.failed(6, &["Story", "exists already"]);
         }
         house.run(&["organizations", "create", "My Team"]).ok();
-        let done = house.run(&["organizations", "create", "My\u{a0}Team"]);
-        done.failed(6, &["exists already"]);
+        for twin in ["My\u{a0}Team", "My  Team", "My \u{a0}\u{2003}Team"] {
+            let done = house.run(&["organizations", "create", twin]);
+            done.failed(6, &["exists already"]);
+        }
         house.run(&["organizations", "create", "Storey"]).ok();
 
         let key = house.key(

@@ -9,13 +9,14 @@ use genkan::config;
 use genkan::model::audit::Act;
 use genkan::model::change::{Change, ChangeKind, Sequence};
 use genkan::model::clock::{Clock, SystemClock, Timestamp};
-use genkan::model::id::{InstanceId, KeyId, MembershipId, OrganizationId, UserId};
+use genkan::model::id::{InstanceId, KeyId, MembershipId, OrganizationId, SessionId, UserId};
 use genkan::model::key::{Key, KeyHash, KeyState, PlainKey};
-use genkan::model::member::{Member, MemberKind, Organization, Role};
+use genkan::model::member::{Member, MemberKind, Organization, Proof, Role};
 use genkan::model::random::SystemEntropy;
 use genkan::model::scope::Scopes;
 use genkan::store::{
-    self, Created, KeyFilter, Lease, Management, Report, SharedSecret, StoreError, postgres, sqlite,
+    self, Created, KeyFilter, Lease, Management, NewSession, Report, SharedSecret, StoreError,
+    postgres, sqlite,
 };
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, SqlSafeStr, SqliteConnection};
 use tempfile::TempDir;
@@ -897,6 +898,52 @@ async fn a_server_that_is_away_is_told_without_the_password_and_found_again() {
     );
     server.thaw();
     assert!(store.look_up(&key.hash).await.unwrap().key.is_some());
+}
+
+/// Guesses need no name: were each a writer, those who guess would keep everybody's writes waiting.
+#[tokio::test]
+async fn a_link_that_is_not_there_waits_for_no_writer() {
+    for place in Place::both().await {
+        let store = place.open().await;
+        founded(&*store).await;
+        let guess = KeyHash::of(b"a guess");
+        let session = NewSession {
+            id: SessionId::generate(now(), &SystemEntropy),
+            token_hash: KeyHash::of(b"a session"),
+            proof: Proof::Membership,
+            user_id: UserId::generate(now(), &SystemEntropy),
+            replaces: None,
+            forget_before: now(),
+        };
+        let ids = (
+            MembershipId::generate(now(), &SystemEntropy),
+            UserId::generate(now(), &SystemEntropy),
+        );
+        let guesses = async {
+            for _ in 0..20 {
+                let accepted = store.accept_invitation(&guess, ids, &session, &act()).await;
+                assert_eq!(accepted.unwrap(), None);
+                let signed_in = store.sign_in(&guess, &session, &act()).await;
+                assert_eq!(signed_in.unwrap(), None);
+            }
+        };
+        // Less than anybody waits for the lock that somebody else holds.
+        let in_time = Duration::from_secs(4);
+        match &place {
+            Place::Sqlite(folder) => {
+                let url = format!("sqlite://{}", file_in(folder).display());
+                let mut holder = SqliteConnection::connect(&url).await.unwrap();
+                holder.execute("BEGIN IMMEDIATE").await.unwrap();
+                tokio::time::timeout(in_time, guesses).await.unwrap();
+            }
+            Place::Postgres(url) => {
+                let mut holder = PgConnection::connect(url).await.unwrap();
+                let lock = "BEGIN; SELECT seq FROM revocation_head FOR UPDATE";
+                sqlx::raw_sql(lock).execute(&mut holder).await.unwrap();
+                tokio::time::timeout(in_time, guesses).await.unwrap();
+            }
+        }
+    }
 }
 
 #[tokio::test]

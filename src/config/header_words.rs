@@ -4,7 +4,7 @@ use http::HeaderName;
 
 use super::read::{Read, Reader};
 use super::tree::Node;
-use super::words::parsed;
+use super::words::parsed_unless;
 use crate::model::header;
 
 /// Hop-by-hop (RFC 9110 §7.6.1), framing, routing, and what genkan says of the request; folded.
@@ -26,10 +26,17 @@ const RESERVED: &[&str] = &[
     "x-request-id",
 ];
 
-/// Any header's name.
+/// Any header's name. What is none may be a whole line, with the credential in it.
 fn name(node: &Node, reader: &mut Reader) -> Option<HeaderName> {
     let complaint = ("not the name of a header", "for example \"x-api-key\"");
-    parsed(node, reader, complaint, |text| text.parse().ok())
+    let whole_line = |text: &str| {
+        !text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b':')
+    };
+    parsed_unless(node, reader, complaint, whole_line, |text| {
+        text.parse().ok()
+    })
 }
 
 /// A header that a route may set: none that frames a message, names the caller or is genkan's own.

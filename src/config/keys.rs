@@ -72,17 +72,23 @@ pub(super) enum Meaning {
     Unknown,
     /// It has a value that may be shown wherever it stands.
     Plain,
-    /// In some table its value is a secret.
+    /// In some table its value is a secret, or the file of one: who mistakes the two writes the secret.
     Secret,
 }
 
+/// Whether it names the file of what another key of this table says itself.
+fn is_secret_file(fields: &'static [Field], key: &str) -> bool {
+    let ways = Level::root(fields).alternatives(key);
+    key.ends_with("_file") && ways.iter().any(|way| way.is_secret)
+}
+
 /// What this key stands for, in any of the tables.
-pub(super) fn meaning(fields: &[Field], key: &str) -> Meaning {
+pub(super) fn meaning(fields: &'static [Field], key: &str) -> Meaning {
     let mut found = Meaning::Unknown;
     for field in fields {
         let here = match field.fields {
             [] if field.key != key => Meaning::Unknown,
-            [] if field.is_secret => Meaning::Secret,
+            [] if field.is_secret || is_secret_file(fields, key) => Meaning::Secret,
             [] => Meaning::Plain,
             inner => meaning(inner, key),
         };

@@ -155,6 +155,7 @@ impl Reader {
             | Value::Array(_)
             | Value::Table(_)
             | Value::Other(_) => {
+                self.sources.hide_below(node);
                 self.expected(node, "a string in quotes");
                 None
             }
@@ -183,6 +184,8 @@ impl Reader {
         };
         for entry in &table.0 {
             if !fields.iter().any(|field| field.key == entry.key) {
+                // It may be a secret's, mistyped.
+                self.sources.hide_below(&entry.node);
                 self.unknown_key(&entry.key_origin, &entry.key, fields);
             }
         }

@@ -2,12 +2,13 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use zeroize::Zeroizing;
 
 use super::read::{Read, Reader};
 use super::tree::Node;
+use super::words::path;
 
 /// A text that is never shown.
 #[derive(Clone)]
@@ -28,17 +29,33 @@ pub(super) struct SecretFile(pub(super) Secret);
 
 impl Read for SecretFile {
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
-        let path = PathBuf::read(node, reader)?;
+        let path = path(node, reader)?;
         match read_secret(&path) {
-            Ok(secret) => Some(Self(secret)),
-            Err(error) => {
+            Ok(secret) => {
+                reader.reveal(node);
+                Some(Self(secret))
+            }
+            Err(error) if is_there(&path) => {
+                reader.reveal(node);
                 let what = format!("cannot read {}: {error}", path.display());
                 let help = "a text file of one line that this user may read".to_owned();
                 reader.wrong(&node.origin, &what, help);
                 None
             }
+            Err(_error) => {
+                reader.sources.hide_with_comment(&node.origin);
+                let help = "write the path of a text file of one line; what is written here is not shown, \
+                            for it may be the secret itself";
+                reader.wrong(&node.origin, "there is no such file", help.to_owned());
+                None
+            }
         }
     }
+}
+
+/// Whether a path names something: then it is no secret that was written in a path's place.
+fn is_there(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok()
 }
 
 /// No secret is longer, in bytes; what is was not meant, `/dev/zero` for one.

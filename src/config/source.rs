@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use super::keys::{self, Level, Meaning};
 use super::read::Field;
+use super::tree::{Node, Value};
 
 /// Where a key or a value was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,18 +80,50 @@ impl Sources {
         }
     }
 
-    /// The same of a whole value and the comment behind it, which may tell of it.
+    /// The same of a whole value and the comment that its line ends in, which may tell of it.
     pub(super) fn hide_with_comment(&mut self, origin: &Origin) {
+        self.hide(origin.source, origin.span.clone());
+        self.hide_comment(origin);
+    }
+
+    /// The same of the comment behind what stands at `origin`; in a line that has a `#` in a text, of more.
+    fn hide_comment(&mut self, origin: &Origin) {
         let Some(source) = self.0.get_mut(origin.source) else {
             return;
         };
-        let mut span = origin.span.clone();
-        let behind = source.text.get(span.end..).unwrap_or_default();
+        let end = origin.span.end;
+        let behind = source.text.get(end..).unwrap_or_default();
         let line = behind.lines().next().unwrap_or_default();
-        if line.trim_start().starts_with('#') {
-            span.end += line.len();
+        if let Some((between, _comment)) = line.split_once('#') {
+            let length = between.trim_end().len();
+            source.hidden.push(end + length..end + line.len());
         }
-        source.hidden.push(span);
+    }
+
+    /// The same of everything that stands below, the keys too: under a secret's key, perhaps mistyped, any
+    /// of it may be the secret.
+    pub(super) fn hide_below(&mut self, node: &Node) {
+        if self.is_header(node) {
+            self.hide_comment(&node.origin);
+        } else {
+            self.hide_with_comment(&node.origin);
+        }
+        match &node.value {
+            Value::Array(items) => items.iter().for_each(|item| self.hide_below(item)),
+            Value::Table(table) => {
+                for entry in &table.0 {
+                    self.hide(entry.key_origin.source, entry.key_origin.span.clone());
+                    self.hide_below(&entry.node);
+                }
+            }
+            Value::String(_) | Value::Integer(_) | Value::Boolean(_) | Value::Other(_) => {}
+        }
+    }
+
+    /// Whether this is a table that no braces are around: its place is a header, or a part of a key.
+    fn is_header(&self, node: &Node) -> bool {
+        let is_inline = || self.written(&node.origin).starts_with('{');
+        matches!(node.value, Value::Table(_)) && !is_inline()
     }
 
     /// What stands at `origin` is no secret.
@@ -187,7 +220,7 @@ impl Source {
     }
 }
 
-/// Hides `user:password` in whatever looks like a URL: in comments, for one.
+/// Hides `user:password` and the query in whatever looks like a URL: in comments, for one.
 fn hide_passwords(text: &str) -> String {
     let mut hidden = String::with_capacity(text.len());
     let mut rest = text;
@@ -197,10 +230,13 @@ fn hide_passwords(text: &str) -> String {
             .unwrap_or(after.len());
         let (url, tail) = after.split_at(end);
         let user = url.rfind('@').unwrap_or(0);
+        let query = url.find('?').map_or(url.len(), |at| at + 1).max(user);
+        let stars = |count| std::iter::repeat_n('*', count);
         hidden.push_str(before);
         hidden.push_str("://");
-        hidden.extend(std::iter::repeat_n('*', user));
-        hidden.push_str(url.get(user..).unwrap_or_default());
+        hidden.extend(stars(user));
+        hidden.push_str(url.get(user..query).unwrap_or_default());
+        hidden.extend(stars(url.len() - query));
         rest = tail;
     }
     hidden.push_str(rest);
@@ -249,6 +285,8 @@ mod tests {
             ("sqlite = x\n", "sqlite = x\n"),
             ("sqlite = \"x\n", "sqlite = \"x\n"),
             ("postgres = p:w\n", "postgres =****\n"),
+            ("postgres_file = p:w\n", "postgres_file =****\n"),
+            ("value_file = \"s\n", "value_file =***\n"),
             ("header = a, value = s\n", "header =*************\n"),
             ("header = \"a\" value \"s\"\n", "header =**************\n"),
             ("level = info # s\n", "level =*********\n"),
@@ -275,5 +313,8 @@ mod tests {
         let mut sources = Sources::default();
         sources.add("file", "# was http://u:p@h/x\u{1b}[31m".to_owned());
         assert_eq!(sources.shown()[0].1, "# was http://***@h/x [31m");
+        let mut sources = Sources::default();
+        sources.add("file", "# http://h/x?token=s3 http://u?p@h?t".to_owned());
+        assert_eq!(sources.shown()[0].1, "# http://h/x?******** http://*******");
     }
 }

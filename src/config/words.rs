@@ -128,8 +128,24 @@ pub(super) fn parsed<T>(
     (what, help): (&str, &str),
     parse: impl FnOnce(&str) -> Option<T>,
 ) -> Option<T> {
-    let text = reader.plain(node)?;
+    parsed_unless(node, reader, (what, help), |_text| false, parse)
+}
+
+/// The same; what is refused is not shown where it may hold a secret.
+pub(super) fn parsed_unless<T>(
+    node: &Node,
+    reader: &mut Reader,
+    (what, help): (&str, &str),
+    may_hold_secret: impl FnOnce(&str) -> bool,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Option<T> {
+    let text = reader.text(node)?;
     let value = parse(&text);
+    if value.is_some() || !may_hold_secret(&text) {
+        reader.reveal(node);
+    } else {
+        reader.sources.hide_with_comment(&node.origin);
+    }
     if value.is_none() {
         reader.wrong(&node.origin, what, help.to_owned());
     }
@@ -156,14 +172,26 @@ impl Read for IpNet {
     }
 }
 
-/// A path; a relative one begins at the folder of the configuration file.
+/// A path; a relative one begins at the folder of the configuration file. It is not shown yet.
+pub(super) fn path(node: &Node, reader: &mut Reader) -> Option<PathBuf> {
+    let text = reader.text(node)?;
+    let (what, help) = if text.contains("://") {
+        reader.sources.hide_with_comment(&node.origin);
+        ("a URL where a path is wanted", "a URL has another key")
+    } else if text.is_empty() || text.contains('\0') {
+        ("the path is empty", "give a path")
+    } else {
+        return Some(reader.base.join(text));
+    };
+    reader.wrong(&node.origin, what, help.to_owned());
+    None
+}
+
 impl Read for PathBuf {
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
-        let base = reader.base.clone();
-        let complaint = ("the path is empty", "give a path");
-        parsed(node, reader, complaint, |text| {
-            (!text.is_empty() && !text.contains('\0')).then(|| base.join(text))
-        })
+        let path = path(node, reader)?;
+        reader.reveal(node);
+        Some(path)
     }
 }
 
@@ -211,8 +239,13 @@ impl Read for Url {
             "`http://` or `https://`, a host and perhaps a port, and no path: \
              \"https://genesis.example.com\"",
         );
-        parsed(node, reader, complaint, parse_url)
+        parsed_unless(node, reader, complaint, url_may_hold_secret, parse_url)
     }
+}
+
+/// A user, a query or a fragment: where tokens stand in URLs.
+fn url_may_hold_secret(text: &str) -> bool {
+    text.contains(['@', '?', '#'])
 }
 
 fn parse_url(text: &str) -> Option<Url> {
@@ -294,7 +327,7 @@ impl Read for CorsOrigin {
             "not an origin",
             "scheme and host as a browser sends them: \"https://app.example.com\", or \"*\" for all",
         );
-        parsed(node, reader, complaint, |text| {
+        parsed_unless(node, reader, complaint, url_may_hold_secret, |text| {
             let is_origin = parse_url(text).is_some() && !text.ends_with('/');
             let origin = text.to_ascii_lowercase();
             // Browsers leave a port out that goes without saying.
@@ -318,7 +351,7 @@ impl Read for Issuer {
             "`https://`, a host and perhaps a path, as the provider writes it: \
              \"https://login.example.com\"",
         );
-        parsed(node, reader, complaint, |text| {
+        parsed_unless(node, reader, complaint, url_may_hold_secret, |text| {
             let uri: Uri = text.parse().ok()?;
             let is_here = matches!(uri.host()?, "127.0.0.1" | "[::1]" | "localhost");
             let safe = match uri.scheme_str()? {
@@ -355,7 +388,7 @@ impl Read for PublicUrl {
             "not a public address",
             "scheme and host, and no path: \"https://genkan.example.com\"",
         );
-        parsed(node, reader, complaint, |text| {
+        parsed_unless(node, reader, complaint, url_may_hold_secret, |text| {
             let is_origin = parse_url(text).is_some() && !text.ends_with('/');
             is_origin.then(|| Self(text.to_ascii_lowercase()))
         })

@@ -23,7 +23,7 @@ const MARKS_MAX: usize = 4;
 const DIRECTION_MARKS: [char; 3] = ['\u{61c}', '\u{200e}', '\u{200f}'];
 
 /// A name that somebody gave: 1 to 100 characters of any script, trimmed, in Unicode's NFC, of which each
-/// is seen.
+/// is seen, and no two blanks in a row.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Name(String);
 
@@ -73,7 +73,8 @@ impl Name {
     /// What this name looks like: two names that people can take for each other have the same
     /// (UTS #39 §4). Not a name, and never shown.
     pub fn look(&self) -> String {
-        skeleton(&self.0).collect()
+        // A name that was stored before may have two blanks where people see one.
+        skeleton(&one_blank(&self.0)).collect()
     }
 
     /// Whether somebody who types `text` means this name.
@@ -102,7 +103,7 @@ impl FromStr for Name {
         } else {
             text.nfc().collect()
         };
-        let name = Self::stored(text.chars().map(plain_space).collect())?;
+        let name = Self::stored(one_blank(&text))?;
         if name.0.contains(DIRECTION_MARKS) {
             Err(NameError::Control)
         } else if is_seen(&name.0) {
@@ -126,6 +127,21 @@ fn plain_space(char: char) -> char {
     } else {
         char
     }
+}
+
+/// Of blanks in a row, the first: nobody sees how many there are.
+fn one_blank(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for char in text.chars().map(plain_space) {
+        if !(is_blank(char) && plain.ends_with(is_blank)) {
+            plain.push(char);
+        }
+    }
+    plain
+}
+
+fn is_blank(char: char) -> bool {
+    matches!(char, ' ' | '\u{3000}')
 }
 
 /// Whether every character is seen, each by itself or as a part of an emoji.
@@ -232,6 +248,21 @@ mod tests {
         let decomposed: String = "김철수 Zoë".nfd().collect();
         assert_eq!(name(&decomposed), name("김철수 Zoë"));
         assert_eq!(name("a\u{a0}b\u{2009}c"), name("a b c"));
+        // However many blanks stand in a row, of whatever kind.
+        for blanks in [
+            "  ",
+            " \u{a0} ",
+            "\u{2003}\u{2003}",
+            " \u{3000}",
+            &" ".repeat(90),
+        ] {
+            assert_eq!(
+                name(&format!("Acme{blanks}Corp")),
+                name("Acme Corp"),
+                "{blanks:?}"
+            );
+        }
+        assert_eq!(name("山田\u{3000}\u{3000}太郎"), name("山田\u{3000}太郎"));
         assert!(
             name("김철수")
                 .unwrap()
@@ -339,6 +370,9 @@ mod tests {
             ("ci", "ci\u{200b}"),
             ("ABC", "АВС"),
             ("Story", "Story"),
+            // Stored before there was one form.
+            ("Acme Corp", "Acme  Corp"),
+            ("Acme Corp", "Acme \u{a0} Corp"),
         ] {
             assert_eq!(look(one), look(other), "{one} {other}");
         }

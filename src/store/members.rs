@@ -49,7 +49,7 @@ pub(super) fn refuse_look_alike(what: &str, present: &Name, new: &Name) -> Resul
         Err(StoreError::Exists(format!("the {what} {new}")))
     } else if present.look() == new.look() {
         Err(StoreError::Exists(format!(
-            "the {what} {present}, which looks like the new name"
+            "the {what} {present}, which looks like the new name,"
         )))
     } else {
         Ok(())

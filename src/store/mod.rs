@@ -106,8 +106,8 @@ pub enum StoreError {
     /// A trigger that writes the revocation log is missing, disabled or altered: a revocation would
     /// be committed and reach nobody.
     #[error(
-        "the database's {0}: revocations would reach no gateway. Restore the schema from a backup, or \
-         put the trigger back as genkan's migrations create it"
+        "the database's {0}: revocations would reach no gateway. Put it back as it was when \
+         genkan's migrations had run, or restore the schema from a backup"
     )]
     Unguarded(String),
     /// The store holds what genkan never writes.

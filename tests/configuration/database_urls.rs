@@ -59,6 +59,26 @@ async fn an_option_that_is_not_honoured_is_an_error_at_its_place_in_the_file() {
         ("service=x", "`service` cannot be honoured"),
         ("target_session_attrs=standby", "name the primary"),
         ("surprise=1", "`surprise` is not known"),
+        (
+            "options=-c%20session_replication_role%3Dreplica",
+            "tell no gateway of a revocation",
+        ),
+        (
+            "options=--session-replication-role%3Dreplica",
+            "tell no gateway of a revocation",
+        ),
+        (
+            "options=-c%20Session-Replication_Role%3Dreplica",
+            "tell no gateway of a revocation",
+        ),
+        (
+            "options=-c%20statement_timeout%3D0",
+            "genkan sets it on every connection itself",
+        ),
+        (
+            "options=-c%20synchronous_commit%3Doff",
+            "a confirmed revocation must be on disk",
+        ),
     ] {
         let done = checked(&format!("{url}?{query}"));
         done.failed_at_length(3, &["store.postgres", "genkan.toml:"]);
@@ -261,4 +281,31 @@ async fn a_server_that_takes_no_writes_is_refused_where_writes_are_wanted() {
     let read_only = format!("ALTER DATABASE {name} SET default_transaction_read_only = on");
     postgres::execute(url, &read_only).await;
     is_bad(&wanted, "takes no writes");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_switches_triggers_off_is_refused_whoever_told_it_to() {
+    let server = Server::start_private();
+    let url = server.database("story").await;
+    let address = url.split('?').next().unwrap();
+    let off = "session_replication_role = replica";
+    for (set, reset) in [
+        (
+            format!("ALTER DATABASE story SET {off}"),
+            "ALTER DATABASE story RESET session_replication_role",
+        ),
+        (
+            format!("ALTER ROLE CURRENT_USER SET {off}"),
+            "ALTER ROLE CURRENT_USER RESET session_replication_role",
+        ),
+        (
+            format!("ALTER ROLE CURRENT_USER IN DATABASE story SET {off}"),
+            "ALTER ROLE CURRENT_USER IN DATABASE story RESET session_replication_role",
+        ),
+    ] {
+        postgres::execute(&url, &set).await;
+        is_bad(address, "session_replication_role is `replica`");
+        postgres::execute(&url, reset).await;
+        is_good(address, "NOT encrypted (sslmode=prefer)");
+    }
 }

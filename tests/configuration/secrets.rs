@@ -38,3 +38,30 @@ fn a_client_secret_in_the_environment_replaces_the_files_and_is_not_shown() {
     assert_hidden(&done);
     assert!(done.ok().contains("client_secret = \"(hidden)\""));
 }
+
+#[test]
+fn a_secret_in_the_place_of_a_path_is_not_shown() {
+    let url = format!("postgres://g:{CANARY}@127.0.0.1/g");
+    for store in [
+        format!("postgres_file = \"{url}\""),
+        format!("postgres_file = \"{CANARY}\" # {CANARY}"),
+        format!("sqlite = \"{url}\""),
+        format!("sqlite = \"postgres://127.0.0.1/g?password={CANARY}\""),
+    ] {
+        for command in [&["config", "check"][..], &["serve"]] {
+            let done = Written::new(&store, "").run(command, &[]);
+            done.failed_at_length(3, &["genkan.toml:"]);
+            assert_hidden(&done);
+        }
+    }
+    for lines in [
+        format!("client_secret_file = \"{CANARY}\""),
+        format!("client_secrets = \"x\" # {CANARY}"),
+        format!("client_secret.{CANARY} = 1"),
+        format!("[oidc.client_secret.{CANARY}]"),
+    ] {
+        let done = with_oidc(&lines).run(&["config", "check"], &[]);
+        done.failed_at_length(3, &["genkan.toml:"]);
+        assert_hidden(&done);
+    }
+}

@@ -8,6 +8,7 @@
 //! only where nothing in the URL can be a password that was cut in two.
 
 mod options;
+mod settings;
 mod split;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::settings::settings;
 use super::split::{self, Parts};
 use super::{Draft, Roots, TlsMode, UrlError, Written};
 use crate::config::read::nearest;
@@ -353,44 +354,4 @@ fn target_session_attrs(draft: &mut Draft, value: &str) -> Result<(), String> {
         }
     };
     Ok(())
-}
-
-/// Settings as on the server's command line: `-c name=value`, `--name=value`; a backslash before a blank
-/// that belongs to a value.
-fn settings(draft: &mut Draft, value: &str) -> Result<(), String> {
-    let wrong = || "write -c name=value for each setting, with %20 for a blank".to_owned();
-    let mut words = words(value).into_iter();
-    while let Some(word) = words.next() {
-        let setting = match word.strip_prefix("-c") {
-            Some("") => words.next().ok_or_else(wrong)?,
-            Some(setting) => setting.to_owned(),
-            None => word.strip_prefix("--").ok_or_else(wrong)?.to_owned(),
-        };
-        let (name, value) = setting.split_once('=').ok_or_else(wrong)?;
-        if name.eq_ignore_ascii_case("session_replication_role") {
-            return Err(
-                "without its triggers the database would tell no gateway of a revocation; \
-                take session_replication_role out"
-                    .to_owned(),
-            );
-        }
-        draft.settings.push((name.to_owned(), value.to_owned()));
-    }
-    Ok(())
-}
-
-fn words(text: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut word = String::new();
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => word.extend(chars.next()),
-            _ if c.is_whitespace() => words.push(std::mem::take(&mut word)),
-            _ => word.push(c),
-        }
-    }
-    words.push(word);
-    words.retain(|word| !word.is_empty());
-    words
 }

@@ -181,13 +181,18 @@ const RULES: &[(&str, &str, &str)] = &[
     ),
     (
         "sqlite = \"genkan.db\"",
+        "sqlite = \"postgres://h/d\"",
+        "store.sqlite: a URL where a path is wanted",
+    ),
+    (
+        "sqlite = \"genkan.db\"",
         "postgres = \"mysql://h/d\"",
         "not the URL of a PostgreSQL",
     ),
     (
         "sqlite = \"genkan.db\"",
         "postgres_file = \"none\"",
-        "cannot read /etc/genkan/none",
+        "store.postgres_file: there is no such file",
     ),
     (
         "sqlite = \"genkan.db\"",

@@ -81,6 +81,33 @@ fn no_mistake_near_a_secret_shows_it() {
             route,
             "scope = \"api\"\nupstream_credential = {\nheader = \"x\", value = \"SECRET\" x\n}",
         ),
+        // A secret in the place of something else: of a name, an address, a path.
+        (
+            route,
+            "scope = \"api\"\nupstream_credential = {header = \"Authorization: Bearer SECRET\", value = \"x\"}",
+        ),
+        (
+            route,
+            "scope = \"api\"\nupstream_credential = {header = \"Bearer SECRET\", value = \"x\"} # SECRET",
+        ),
+        (route, "scope = \"api\"\ncors_headers = [\"X-Key:SECRET\"]"),
+        (route, "scope = \"api\"\nkeep_headers = [\"X-Key: SECRET\"]"),
+        (
+            route,
+            "scope = \"api\"\ncors_origins = [\"https://a?SECRET\"]",
+        ),
+        ("genesis.example.com", "genesis.example.com?token=SECRET"),
+        ("genesis.example.com", "genesis.example.com/#SECRET"),
+        (
+            "\n[[listeners]]",
+            "admin.url = \"http://a?SECRET\"\n[[listeners]]",
+        ),
+        ("[store]", "[oidc]\nissuer = \"https://a?SECRET\"\n[store]"),
+        (store, "sqlite = \"postgres://g:SECRET@db/g\""),
+        (store, "sqlite = \"postgres://db/g?password=SECRET\""),
+        (store, "postgres_file = \"SECRET\""),
+        (store, "postgress = \"x\" # SECRET"),
+        (store, "x = 1 # postgres://db/g?password=SECRET"),
     ];
     for (piece, mistake) in mistakes {
         let text = shortest_but(piece, &mistake.replace("SECRET", CANARY));
@@ -260,11 +287,32 @@ const MISTAKES: &[&str] = &[
     "KEY = { SECRET = 1 }",
     "KEY = {\n  SECRET = \"SECRET\"\n}",
     "KEY.a = \"SECRET\"",
+    "KEY.SECRET = 1",
+    "KEY.a.SECRET = 1 # was SECRET",
+    "[TABLE.KEY.SECRET] # was SECRET",
+    "[TABLE.KEY] # was SECRET\nSECRET = 1",
+    "[[TABLE.KEY]]\nSECRET = 1",
     // Another key, and too many.
     "KEYx = \"SECRET\"",
+    "KEYx = \"SECRET\" # was SECRET",
+    "KEYx = [\"SECRET\"] # was SECRET",
+    "KEYx = { SECRET = { SECRET = 1 } } # was SECRET",
+    "KEYx.SECRET.SECRET = 1",
+    "[TABLE.KEYx.SECRET] # was SECRET",
+    "[TABLE.KEYx] # was SECRET\nSECRET = 1",
     "KEY = \"SECRET\"\nKEYx = \"SECRET\"",
     "KEY = \"SECRET\"\nKEY = \"SECRET\"",
     "KEY = \"SECRET\"\n\"KEY\" = \"SECRET\"",
+];
+
+/// What is a mistake only where a path is wanted.
+const IN_A_PATHS_PLACE: &[&str] = &[
+    "KEY = \"SECRET\"",
+    "KEY = \"SECRET\" # was SECRET",
+    "KEY = \"/nowhere/SECRET\"",
+    "KEY = \"Bearer SECRET\"",
+    "KEY = \"postgres://g:SECRET@db/g\" # was SECRET",
+    "KEY = \"postgres://db/g?password=SECRET\"",
 ];
 
 /// Before everything else.
@@ -316,6 +364,15 @@ fn no_error_shows_a_secret_whatever_is_wrong() {
             ] {
                 texts.push(place.document(&place.told(&mistake)));
             }
+        }
+        // In the place of its file's path.
+        let files = place.ways.iter().filter(|way| way.key.ends_with("_file"));
+        for file in files {
+            let mistakes = MISTAKES.iter().chain(IN_A_PATHS_PLACE);
+            texts.extend(mistakes.map(|mistake| {
+                let mistake = mistake.replace("KEY", file.key);
+                place.document(&place.told(&mistake))
+            }));
         }
         for text in texts {
             let errors = read_in(folder.path(), &text, &[]).expect_err(&text);

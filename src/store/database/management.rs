@@ -233,6 +233,11 @@ impl<E: Engine> Management for Database<E> {
         session: &NewSession,
         act: &Act,
     ) -> Result<Option<Member>, StoreError> {
+        // Whoever guesses takes no lock of the writers'; whoever does not is asked again where they are alone.
+        let found = self.invitation(token).await?;
+        if found.is_none_or(|open| open.expires_at <= act.at) {
+            return Ok(None);
+        }
         act!(self.0, act, invitations::accept, token, ids, session)
     }
 
@@ -263,6 +268,9 @@ impl<E: Engine> Management for Database<E> {
         session: &NewSession,
         act: &Act,
     ) -> Result<Option<Member>, StoreError> {
+        if !self.knows_sign_in_link(token).await? {
+            return Ok(None);
+        }
         act!(self.0, act, sessions::sign_in, token, session)
     }
 

@@ -6,6 +6,7 @@ use std::{fmt, io};
 
 use sqlx::error::DatabaseError;
 
+use super::guards::Silenced;
 use crate::store::StoreError;
 
 /// From sqlx's error to ours.
@@ -18,6 +19,9 @@ pub(super) fn explain(error: sqlx::Error) -> StoreError {
         sqlx::Error::Database(error) => explain_state(error.as_ref()),
         sqlx::Error::Io(error) => explain_io(&error),
         sqlx::Error::Tls(error) => no_tls(&error),
+        sqlx::Error::Configuration(error) if error.is::<Silenced>() => {
+            StoreError::Unguarded(error.to_string())
+        }
         sqlx::Error::PoolTimedOut => StoreError::Unavailable(
             "PostgreSQL gave no connection in time; check that it runs, or allow this process more \
              connections"

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use sqlx::PgConnection;
 
+use super::errors::explain;
 use super::open::MIGRATIONS;
 use super::session::answered;
 use crate::store::StoreError;
@@ -70,11 +71,34 @@ const EXPECTED_TRIGGERS: [(&str, &str); 10] = [
     ),
 ];
 
+/// The setting by which a connection switches triggers off.
+const ROLE: &str = "SELECT current_setting('session_replication_role')";
+
+/// On this connection the triggers that write the log do not fire.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "setting session_replication_role is `{0}`, which switches triggers off (see ALTER DATABASE and \
+     ALTER ROLE … RESET)"
+)]
+pub(super) struct Silenced(String);
+
+/// Refuses a connection whose triggers do not fire, whoever wanted it so: the URL, the role, the database or
+/// the server.
+pub(super) fn judge(role: String) -> sqlx::Result<()> {
+    if role == "origin" {
+        Ok(())
+    } else {
+        Err(sqlx::Error::Configuration(Box::new(Silenced(role))))
+    }
+}
+
 /// Compares what the database has with what genkan made.
 ///
 /// # Errors
-/// [`StoreError::Unguarded`] names the first that is missing or differs.
+/// [`StoreError::Unguarded`] names the first that is missing or differs, or says why none fires.
 pub(super) async fn verify(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let role = answered(sqlx::query_scalar(ROLE).fetch_one(&mut *connection)).await?;
+    judge(role).map_err(explain)?;
     let functions = listed(connection, FUNCTIONS).await?;
     for (name, body) in expected_functions() {
         compare("function", name, &body, functions.get(name))?;

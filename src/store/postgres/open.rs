@@ -35,8 +35,9 @@ pub(super) const MIGRATIONS: &[(&str, &str)] = &[
 /// planner, which guesses that an empty table is large, makes a statement of 0.3 ms one of 120 ms. A
 /// process that is stopped in the middle of a transaction holds the
 /// log's lock: the server ends it. A commit that is not on disk is no promise, whatever the server's
-/// default.
-const SETTINGS: &str = "SELECT set_config('idle_in_transaction_session_timeout', '2s', false), \
+/// default. And the first column: whether triggers fire, which nobody may have changed since the start.
+const SETTINGS: &str = "SELECT current_setting('session_replication_role'), \
+    set_config('idle_in_transaction_session_timeout', '2s', false), \
     set_config('jit', 'off', false), \
     set_config('default_transaction_isolation', 'read committed', false), \
     set_config('statement_timeout', $1, false), \
@@ -113,8 +114,8 @@ pub(super) async fn configure(
     connection: &mut PgConnection,
     must_take_writes: bool,
 ) -> sqlx::Result<()> {
-    let settings = sqlx::query(SETTINGS).bind(format!("{}ms", ANSWER_TIMEOUT.as_millis()));
-    settings.execute(&mut *connection).await?;
+    let settings = sqlx::query_scalar(SETTINGS).bind(format!("{}ms", ANSWER_TIMEOUT.as_millis()));
+    guards::judge(settings.fetch_one(&mut *connection).await?)?;
     if must_take_writes && !takes_writes(connection).await? {
         return Err(sqlx::Error::Configuration(NO_WRITES.into()));
     }

@@ -28,7 +28,7 @@ pub(super) async fn register(
     id: InstanceId,
     lease: Duration,
 ) -> Result<Sequence, StoreError> {
-    let mut transaction = engine.begin().await?;
+    let mut transaction = engine.begin_next().await?;
     transaction.execute(FORGET, vec![]).await?;
     transaction.execute(sql::FORGET_REPORTS, vec![]).await?;
     let row = vec![Value::text(id), rows::lease_ms(lease).into()];
@@ -45,7 +45,7 @@ pub(super) async fn acknowledge(
     applied: Sequence,
     reports: &[Report],
 ) -> Result<Lease, StoreError> {
-    let mut transaction = engine.begin().await?;
+    let mut transaction = engine.begin_next().await?;
     if !reports.is_empty() {
         let values = vec![Value::text(id), log::reports_as_json(reports)];
         transaction.execute(REPORT, values).await?;

@@ -9,6 +9,7 @@ mod guards;
 mod instances;
 mod open;
 mod session;
+mod turns;
 mod usage;
 mod wait;
 
@@ -17,10 +18,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
-use sqlx::{Sqlite, SqlitePool, Transaction};
+use sqlx::{Sqlite, SqlitePool};
 
 use self::errors::explain;
 use self::session::Link;
+use self::turns::{Turn, Turns, Write};
 use super::database::Database;
 use super::engine::{Engine, Session, Value};
 use super::rows::Columns;
@@ -64,8 +66,10 @@ pub async fn open(path: &Path, busy_timeout: Duration) -> Result<Arc<dyn Managem
 /// One open file.
 struct SqliteEngine {
     path: PathBuf,
-    /// One connection.
+    /// One connection. The follower's statements queue here and nowhere else.
     writer: SqlitePool,
+    /// Whose turn it is to queue for the writer, of everybody else.
+    turns: Turns,
     /// For look-ups on a request's way, and nothing else.
     lookups: SqlitePool,
     /// For what management reads.
@@ -79,11 +83,20 @@ struct SqliteEngine {
 
 impl SqliteEngine {
     /// Commits what no follower has to be woken for.
-    async fn commit_quietly(
-        &self,
-        transaction: Link<Transaction<'static, Sqlite>>,
-    ) -> Result<(), StoreError> {
+    async fn commit_quietly(&self, transaction: Link<Write>) -> Result<(), StoreError> {
         transaction.0.commit().await.map_err(explain)
+    }
+
+    /// Begins a write of the follower's, which waits for one other write at most: however many of
+    /// management's there are, the lease is renewed.
+    async fn begin_next(&self) -> Result<Link<Write>, StoreError> {
+        self.begin_with(None).await
+    }
+
+    async fn begin_with(&self, turn: Option<Turn>) -> Result<Link<Write>, StoreError> {
+        let begun = self.writer.begin_with("BEGIN IMMEDIATE").await;
+        let transaction = begun.map_err(explain)?;
+        Ok(Link(Write::new(transaction, turn)))
     }
 }
 
@@ -93,7 +106,7 @@ async fn lend(pool: &SqlitePool) -> Result<Link<PoolConnection<Sqlite>>, StoreEr
 
 impl Engine for SqliteEngine {
     type Reader = Link<PoolConnection<Sqlite>>;
-    type Transaction = Link<Transaction<'static, Sqlite>>;
+    type Transaction = Link<Write>;
 
     const USAGE: tellings::Statements = usage::STATEMENTS;
 
@@ -122,8 +135,8 @@ impl Engine for SqliteEngine {
     }
 
     async fn begin(&self) -> Result<Self::Transaction, StoreError> {
-        let begun = self.writer.begin_with("BEGIN IMMEDIATE").await;
-        begun.map(Link).map_err(explain)
+        let turn = self.turns.next().await?;
+        self.begin_with(Some(turn)).await
     }
 
     async fn commit(&self, transaction: Self::Transaction) -> Result<(), StoreError> {
@@ -163,7 +176,7 @@ impl Engine for SqliteEngine {
         sql: &'static str,
         values: Vec<Value>,
     ) -> Result<u64, StoreError> {
-        let mut transaction = self.begin().await?;
+        let mut transaction = self.begin_next().await?;
         let changed = transaction.execute(sql, values).await?;
         self.commit_quietly(transaction).await?;
         Ok(changed)

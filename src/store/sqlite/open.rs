@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 use super::SqliteEngine;
 use super::errors::explain;
 use super::guards;
+use super::turns::Turns;
 use super::wait::Watch;
 use crate::store::StoreError;
 use crate::store::schema::{self, Schema};
@@ -61,6 +62,7 @@ pub(super) async fn engine(
     Ok(SqliteEngine {
         path: path.to_owned(),
         writer: pool(1),
+        turns: Turns::new(busy_timeout.saturating_mul(2)),
         lookups: pool(LOOKUPS_MAX),
         readers: pool(READERS_MAX),
         follower: pool(1),
