@@ -913,6 +913,7 @@ async fn a_link_that_is_not_there_waits_for_no_writer() {
             proof: Proof::Membership,
             user_id: UserId::generate(now(), &SystemEntropy),
             replaces: None,
+            leaves: None,
             forget_before: now(),
         };
         let ids = (

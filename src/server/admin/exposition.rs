@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 /// The text is put together at most [`MADE_MAX`] times in so long. Whoever asks more often is told the last one,
 /// which is no older.
-const PERIOD: Duration = Duration::from_millis(250);
+const PERIOD: Duration = Duration::from_millis(20);
 /// More than scrapers that are there need: each asks every few seconds.
 const MADE_MAX: u32 = 4;
 
