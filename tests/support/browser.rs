@@ -73,15 +73,15 @@ fn find_or_install() -> PathBuf {
     })
 }
 
+/// How often the driver is started: another process may take the port that it picked
+/// before it listens on both IPv4 and IPv6, and then it ends.
+const STARTS: usize = 3;
+
 impl Browser {
     pub async fn start(look: Look) -> Self {
-        let mut driver = Command::new(driver())
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let port = port_of(&mut driver);
+        let (driver, port) = (0..STARTS)
+            .find_map(|_| start_driver())
+            .expect("the driver says its port");
         let profile = tempfile::tempdir().unwrap();
         let mut client =
             ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new());
@@ -179,17 +179,33 @@ impl Drop for Browser {
     }
 }
 
+/// The driver's process and its port; none where it ended before it listened.
+fn start_driver() -> Option<(Child, u16)> {
+    let mut driver = Command::new(driver())
+        .arg("--port=0")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let port = port_of(&mut driver);
+    if port.is_none() {
+        drop(driver.kill());
+        drop(driver.wait());
+    }
+    Some((driver, port?))
+}
+
 /// The driver says where it listens.
-fn port_of(driver: &mut Child) -> u16 {
+fn port_of(driver: &mut Child) -> Option<u16> {
     let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-    let told = lines.find_map(|line| {
+    let port = lines.find_map(|line| {
         let line = line.unwrap();
         let port = line.split("successfully on port ").nth(1)?;
         port.trim_end_matches('.').parse().ok()
     });
     // What it says later is read and forgotten, so that it never waits for a reader.
     std::thread::spawn(move || lines.for_each(drop));
-    told.expect("the driver says its port")
+    port
 }
 
 fn capabilities(look: Look, profile: &Path) -> serde_json::Map<String, Value> {
