@@ -15,14 +15,14 @@ const OFF: &[&str] = &["off", "false", "no", "0"];
 /// Names as PostgreSQL folds them, the values that are refused (none: all), and why.
 struct Refused {
     name: &'static str,
-    is_refused: fn(&str) -> bool,
+    refuses: fn(&str) -> bool,
     why: &'static str,
 }
 
 const fn always(name: &'static str, why: &'static str) -> Refused {
     Refused {
         name,
-        is_refused: |_value| true,
+        refuses: |_value| true,
         why,
     }
 }
@@ -46,12 +46,12 @@ const REFUSED: &[Refused] = &[
     ),
     Refused {
         name: "synchronous_commit",
-        is_refused: |value| OFF.contains(&value),
+        refuses: |value| OFF.contains(&value),
         why: DURABLE,
     },
     Refused {
         name: "default_transaction_read_only",
-        is_refused: |value| !OFF.contains(&value),
+        refuses: |value| !OFF.contains(&value),
         why: WRITABLE,
     },
 ];
@@ -83,7 +83,7 @@ fn folded(name: &str) -> String {
 fn refuse(name: &str, value: &str) -> Result<(), String> {
     let value = value.to_ascii_lowercase();
     match REFUSED.iter().find(|refused| refused.name == name) {
-        Some(refused) if (refused.is_refused)(&value) => {
+        Some(refused) if (refused.refuses)(&value) => {
             Err(format!("`{}`: {}", refused.name, refused.why))
         }
         Some(_) | None => Ok(()),
