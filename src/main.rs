@@ -24,7 +24,12 @@ fn main() -> ExitCode {
         .max_blocking_threads(BLOCKING_THREADS_MAX)
         .build();
     match runtime {
-        Ok(runtime) => runtime.block_on(cli.run()).into(),
+        Ok(runtime) => {
+            let exit = runtime.block_on(cli.run());
+            // What still blocks a thread, a name look-up for one, is left.
+            runtime.shutdown_background();
+            exit.into()
+        }
         Err(error) => {
             // Standard error may be closed too; the code says it then.
             let _told = writeln!(

@@ -50,7 +50,16 @@ impl Written {
     }
 
     fn serve(&self) -> Done {
-        genkan(&["serve", "--config", self.file.to_str().unwrap()])
+        genkan(&[
+            "serve",
+            "--no-wait",
+            "--config",
+            self.file.to_str().unwrap(),
+        ])
+    }
+
+    fn init(&self) -> Done {
+        genkan(&["init", "--config", self.file.to_str().unwrap()])
     }
 
     /// A command that writes.
@@ -137,7 +146,7 @@ async fn a_database_that_another_process_holds_is_given_up_in_time() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("genkan.db");
     let written = Written::sqlite(&path);
-    written.create().ok();
+    written.init().ok();
     let mut holder = sqlite(&path).await;
     holder.execute("BEGIN IMMEDIATE").await.unwrap();
     let create = tokio::task::spawn_blocking(move || written.create());
@@ -151,7 +160,7 @@ async fn a_database_of_a_newer_genkan_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("genkan.db");
     let written = Written::sqlite(&path);
-    written.create().ok();
+    written.init().ok();
     let newer = "UPDATE _sqlx_migrations SET version = 99 WHERE version = 2";
     let mut connection = sqlite(&path).await;
     connection.execute(newer).await.unwrap();
@@ -172,7 +181,7 @@ async fn a_postgresql_that_is_away_or_takes_no_writes_is_said_to_be_so() {
 
     let url = postgres::database().await;
     let written = Written::store(&format!("postgres = {url:?}"));
-    written.create().ok();
+    written.init().ok();
     let name = url.rsplit('/').next().unwrap().split('?').next().unwrap();
     let read_only = format!("ALTER DATABASE {name} SET default_transaction_read_only = on");
     let mut connection = PgConnection::connect(&url).await.unwrap();
@@ -234,7 +243,7 @@ fn a_mistyped_data_folder_does_not_become_a_database() {
     let folder = tempfile::tempdir().unwrap();
     let absent = folder.path().join("dtaa");
     let list = genkan(&["keys", "list", "--data", absent.to_str().unwrap()]);
-    list.failed(1, &["dtaa", "genkan dev", "--config"]);
+    list.failed(4, &["dtaa", "genkan dev", "--config"]);
     assert!(!absent.exists());
 }
 
@@ -293,4 +302,46 @@ async fn a_reader_that_leaves_is_no_failure() {
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!((output.status.code(), stderr.as_str()), (Some(0), ""));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_init_and_serve_make_a_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mistyped/genkan.db");
+    let url = postgres::database().await;
+    for (written, named) in [
+        (Written::sqlite(&file), file.to_str().unwrap()),
+        (Written::store(&format!("postgres = {url:?}")), "PostgreSQL"),
+    ] {
+        let config = written.file.to_str().unwrap();
+        let run = |arguments: &[&str]| genkan(&[arguments, &["--config", config]].concat());
+        for command in [
+            &["keys", "list"][..],
+            &["keys", "revoke-all", "--everybody"],
+            &["members", "list"],
+            &["organizations", "create", "Story"],
+            &["sessions", "list"],
+            &["audit", "verify"],
+            &["status"],
+        ] {
+            run(command).failed(4, &["there is no genkan database", named, "genkan init"]);
+        }
+        let checked = run(&["config", "check"]);
+        checked.failed_at_length(3, &["there is no genkan database", named]);
+        let is_file = named != "PostgreSQL";
+        assert!(
+            !is_file || !file.parent().unwrap().exists(),
+            "a command made a folder"
+        );
+        let made = run(&["init"]);
+        assert_eq!(made.code, Some(0), "{made:?}");
+        assert_eq!(run(&["keys", "list"]).code, Some(0));
+        // A second time it changes nothing.
+        run(&["organizations", "create", "Story"]).ok();
+        assert_eq!(run(&["init"]).code, Some(0));
+        assert!(run(&["organizations", "list"]).ok().contains("Story"));
+    }
+    let nowhere = folder.path().join("nowhere");
+    let listed = genkan(&["keys", "list", "--data", nowhere.to_str().unwrap()]);
+    listed.failed(4, &["there is no database at", "genkan dev"]);
 }

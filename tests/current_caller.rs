@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::cut_streams::{MODES, Open, event_stream, gauge, open, read_to_end, web_socket};
+use crate::cut_streams::{MODES, Open, gauge, mcp_stream, open, read_to_end, web_socket};
 use crate::support::client::{self, Mode, Target};
 use crate::support::house::{Engine, House, Key, Process, route};
 use crate::support::upstream::{Recorded, Upstream};
@@ -46,10 +46,13 @@ async fn house(engine: Engine, upstream: &Upstream) -> House {
 
 const EVERYTHING: [&str; 6] = ["--scope", "api", "--scope", "mcp", "--scope", "manage"];
 
+/// A JSON-RPC request, which a stream answers.
+const CALL: &str = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call"}"#;
+
 async fn open_all(upstream: &Upstream, target: &Target) -> Streams {
     let mut streams: Vec<(&'static str, JoinHandle<(String, Instant)>)> = Vec::new();
     for mode in MODES {
-        let events = read_to_end(event_stream(upstream, target, mode).await);
+        let events = read_to_end(mcp_stream(upstream, target, mode, CALL).await);
         streams.push(("events", tokio::spawn(broken(events))));
         streams.push((
             "upload",
@@ -163,10 +166,13 @@ async fn an_overlaps_end(engine: Engine) {
         for (what, read) in streams.end(end).await {
             if what == "events" {
                 assert!(read.contains("within the overlap"), "{read}");
-                assert!(read.contains("The API key has expired"), "{read}");
+                assert!(
+                    read.contains("The API key was replaced by a new one"),
+                    "{read}"
+                );
             }
-            let told = ["the API key has expired"];
-            assert!(what != "socket" || told.contains(&&*read), "{read}");
+            let told = "the API key was replaced by a new one, and their overlap has ended";
+            assert!(what != "socket" || told == read, "{read}");
         }
     }
     others.iter().for_each(Streams::go_on);

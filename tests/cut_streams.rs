@@ -156,25 +156,101 @@ async fn event_streams_end_on_every_instance_and_others_go_on_with_postgresql() 
     streams_end(Engine::Postgres).await;
 }
 
+/// An event stream that answers the JSON-RPC messages in `body`, of which one event has come.
+pub(crate) async fn mcp_stream(
+    upstream: &Upstream,
+    target: &Target,
+    mode: Mode,
+    body: &str,
+) -> Open {
+    let mut connection = target.connect(mode).await;
+    let request = target
+        .request(mode, "POST", "/sse")
+        .header("content-type", "application/json")
+        .body(client::full(body.to_owned()));
+    let response = connection.send(request.unwrap()).await;
+    let mut open = Open {
+        _connection: connection,
+        response,
+    };
+    assert_eq!(open.response.status(), 200);
+    upstream.send_event(r#"{"jsonrpc":"2.0","method":"notifications/progress"}"#);
+    let first = within("an event", open.response.body_mut().frame()).await;
+    assert!(text(first.unwrap().unwrap()).contains("progress"));
+    open
+}
+
+/// The JSON-RPC messages of an event stream: `event: message`, then one line of data.
+fn messages(read: &str) -> Vec<Value> {
+    let events = read.split("\n\n").filter(|event| !event.is_empty());
+    let data = events.map(|event| event.split_once("data: ").expect("data").1);
+    data.map(|data| serde_json::from_str(data).unwrap())
+        .collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn an_mcp_client_is_told_why_its_stream_ends() {
+async fn an_mcp_client_gets_an_error_for_each_request_that_has_no_response() {
     let upstream = Upstream::start().await;
     let house = house(Engine::Sqlite, &upstream, "mcp").await;
     let gateway = house.start().await;
+    let padding = "x".repeat(200_000);
     for mode in MODES {
         let key = house.key("mcp", &[]);
         let target = house.target(&gateway, Some(&key.plain));
-        let stream = read_to_end(event_stream(&upstream, &target, mode).await);
+        let open = async |body: &str| read_to_end(mcp_stream(&upstream, &target, mode, body).await);
+        let number = open(r#"{"jsonrpc":"2.0","id":7,"method":"tools/call"}"#).await;
+        // As the Python SDK writes it: the id is last.
+        let late =
+            format!(r#"{{"method":"tools/call","params":{{"id":1,"a":"{padding}"}},"id":"late"}}"#);
+        let late = open(&late).await;
+        let batch = open(r#"[{"id":1,"method":"a"},{"id":2,"method":"b"},{"method":"c"}]"#).await;
+        let notification = open(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#).await;
+        let get = read_to_end(event_stream(&upstream, &target, mode).await);
+        // Every stream gets it; in one of them it answers a request.
+        upstream.send_event(r#"{"jsonrpc":"2.0","id":1,"result":{"id":2}}"#);
         let (_receipt, returned) = revoke_key(&house, &key).await;
-        let (read, clean, ended) = within("the stream ends", stream).await.unwrap();
-        in_time("an MCP event stream", returned, ended);
-        assert!(!clean);
-        let data = read.strip_prefix("event: message\ndata: ");
-        let data = data.and_then(|it| it.strip_suffix("\n\n"));
-        let error: Value = serde_json::from_str(data.expect("one event")).unwrap();
-        assert_eq!(error["jsonrpc"], "2.0");
-        assert_eq!(error["error"]["message"], "The API key was revoked");
+        let last = async |stream: JoinHandle<(String, bool, Instant)>| {
+            let (read, clean, ended) = within("the stream ends", stream).await.unwrap();
+            in_time("an MCP event stream", returned, ended);
+            assert!(!clean, "a cut stream must not look complete");
+            let errors = messages(&read.replace("data: before\n\n", "")).into_iter();
+            errors
+                .filter(|it| it.get("error").is_some())
+                .collect::<Vec<_>>()
+        };
+        for (stream, id) in [
+            (number, Value::from(7)),
+            (late, "late".into()),
+            (batch, 2.into()),
+        ] {
+            let errors = last(stream).await;
+            assert_eq!(errors.len(), 1, "{errors:?}");
+            assert_eq!(errors[0]["jsonrpc"], "2.0");
+            assert_eq!(errors[0]["id"], id);
+            assert_eq!(errors[0]["error"]["code"], -32_003);
+            assert_eq!(errors[0]["error"]["message"], "The API key was revoked");
+        }
+        // A client would reject an error that answers none of its requests.
+        for stream in [notification, get] {
+            assert_eq!(last(stream).await, Vec::<Value>::new());
+        }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_mcp_stream_whose_key_expires_says_so() {
+    let upstream = Upstream::start().await;
+    let house = house(Engine::Sqlite, &upstream, "mcp").await;
+    let gateway = house.start().await;
+    let key = house.key("mcp", &["--expires", "3s"]);
+    let target = house.target(&gateway, Some(&key.plain));
+    let body = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call"}"#;
+    let stream = read_to_end(mcp_stream(&upstream, &target, Mode::Http1, body).await);
+    let (read, _clean, _ended) = within("the key expires", stream).await.unwrap();
+    let errors = messages(&read);
+    let error = errors.last().unwrap();
+    assert_eq!(error["id"], 7);
+    assert_eq!(error["error"]["message"], "The API key has expired");
 }
 
 pub(crate) async fn web_socket(
@@ -371,6 +447,7 @@ async fn a_stream_freezes_while_the_lease_is_out_and_goes_on_or_is_cut() {
         .unwrap();
     let config = config.replace(store, &format!("postgres = {url:?}"));
     std::fs::write(house.config(), config + "[limits]\nlease_ms = 1_000\n").unwrap();
+    house.run(&["init"]).ok();
     house.run(&["organizations", "create", "Story"]).ok();
     let owner = [
         "members",

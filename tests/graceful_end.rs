@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::support::client::{self, Connection, Mode, Target};
 use crate::support::house::{Engine, House, Process, field};
@@ -164,6 +165,29 @@ async fn what_does_not_end_in_time_is_cut_and_counted() {
         .body(client::empty());
     let mut events = events.send(request.unwrap()).await.into_body();
     let mut socket = web_socket(&target).await;
+    let mut mcp = target.connect(Mode::Http1).await;
+    let call = target
+        .request(Mode::Http1, "POST", "/mcp/sse")
+        .body(client::full(
+            r#"{"jsonrpc":"2.0","id":7,"method":"tools/call"}"#,
+        ));
+    let mut mcp = mcp.send(call.unwrap()).await.into_body();
+    let waiting = tokio::spawn({
+        let target = target.clone();
+        async move {
+            let mut connection = target.connect(Mode::Http1).await;
+            let request = target.request(Mode::Http1, "GET", "/slow");
+            let answer = connection
+                .send(request.body(client::empty()).unwrap())
+                .await;
+            (answer.status(), client::json(answer).await)
+        }
+    });
+    upstream
+        .wait_for("the slow request is there", |requests| {
+            requests.iter().any(|request| request.target == "/slow")
+        })
+        .await;
 
     gateway.signal(Signal::TERM);
     says(&mut gateway, "no more connections").await;
@@ -180,10 +204,25 @@ async fn what_does_not_end_in_time_is_cut_and_counted() {
     // Then they end, and not as if they were complete.
     let cut = within("the stream is cut", events.frame()).await;
     assert!(!matches!(cut, None | Some(Ok(_))), "a clean end: {cut:?}");
-    let cut = within("the tunnel is cut", socket.next()).await;
-    assert!(!matches!(cut, Some(Ok(_))), "{cut:?}");
+    let cut = within("the tunnel is closed", socket.next()).await;
+    let Some(Ok(Message::Close(Some(frame)))) = cut else {
+        panic!("{cut:?}");
+    };
+    assert_eq!(frame.code, CloseCode::Away);
+    assert_eq!(frame.reason, "the gateway is shutting down");
+    let mut last = String::new();
+    while let Some(Ok(frame)) = within("the last event", mcp.frame()).await {
+        last += &String::from_utf8_lossy(&frame.into_data().unwrap());
+    }
+    let error = last.rsplit_once("data: ").expect("an event").1;
+    let error: serde_json::Value = serde_json::from_str(error).unwrap();
+    assert_eq!(error["id"], 7);
+    assert_eq!(error["error"]["message"], "The gateway is shutting down");
+    let (status, problem) = within("the slow request", waiting).await.unwrap();
+    assert_eq!(status, 503);
+    assert_eq!(problem["title"], "The gateway is shutting down");
     assert_eq!(gateway.ended().await, Some(0), "{:#?}", gateway.stderr());
-    assert_eq!(ended(&gateway), ("0".to_owned(), "2".to_owned()));
+    assert_eq!(ended(&gateway), ("0".to_owned(), "4".to_owned()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

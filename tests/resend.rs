@@ -160,7 +160,7 @@ fn request(method: &str, path: &str, key: &str, body: &'static str) -> Request<c
 async fn resent(host: &str, later: &'static [u8]) -> (Upstream, Seen) {
     let upstream = Upstream::start(later).await;
     let text = format!(
-        "[upstreams.genesis]\nurls = [\"https://127.0.0.1:{}\"]\ntls_roots_file = {:?}\nhost = {host:?}\n{}",
+        "[upstreams.genesis]\nurls = [\"https://127.0.0.1:{}\"]\ntls_roots_file = {:?}\nhttp2 = true\nhost = {host:?}\n{}",
         upstream.address.port(),
         upstream.certificate.certificate_file,
         route("rest", "/", "genesis", "api"),

@@ -10,7 +10,7 @@ use genkan::model::key::{Key, KeyHash};
 use genkan::model::member::Proof;
 use genkan::model::random::SystemEntropy;
 use genkan::service::Service;
-use genkan::store::{self, Management, StoreError};
+use genkan::store::{self, Management, StoreError, WhenAbsent};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{
@@ -264,7 +264,9 @@ async fn changes(store: &dyn Management, since: Sequence) -> Vec<ChangeKind> {
 async fn the_fourth_schema_keeps_everything_and_trusts_nothing_that_cannot_be_known() {
     for old in Old::both().await {
         let before = old.counts().await;
-        let store = store::open(&old.config()).await.unwrap();
+        let store = store::open(&old.config(), WhenAbsent::Create)
+            .await
+            .unwrap();
         assert_eq!(old.counts().await, before);
         if let Old::Sqlite(_) = &old {
             let dangling = "SELECT COUNT(*) FROM pragma_foreign_key_check";
@@ -323,7 +325,9 @@ async fn the_fourth_schema_keeps_everything_and_trusts_nothing_that_cannot_be_kn
 #[tokio::test]
 async fn after_the_migration_a_proof_joins_what_was_one_user_and_is_taken_back_from_it() {
     for old in Old::both().await {
-        let store = store::open(&old.config()).await.unwrap();
+        let store = store::open(&old.config(), WhenAbsent::Create)
+            .await
+            .unwrap();
         let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
         let service = Service::new(Arc::clone(&store), clock, entropy);
         let head = store.head().await.unwrap();
@@ -364,7 +368,9 @@ async fn after_the_migration_a_proof_joins_what_was_one_user_and_is_taken_back_f
 #[tokio::test]
 async fn after_the_migration_the_triggers_guard() {
     for old in Old::both().await {
-        let store = store::open(&old.config()).await.unwrap();
+        let store = store::open(&old.config(), WhenAbsent::Create)
+            .await
+            .unwrap();
         let head = store.head().await.unwrap();
         let flag = match &old {
             Old::Sqlite(_) => "1",
@@ -390,13 +396,17 @@ async fn after_the_migration_the_triggers_guard() {
         );
         assert!(told);
         // Whoever looks at the guards again finds them, and misses one that is gone.
-        store::open(&old.config()).await.unwrap().close().await;
+        store::open(&old.config(), WhenAbsent::Create)
+            .await
+            .unwrap()
+            .close()
+            .await;
         let drop_it = match &old {
             Old::Sqlite(_) => "DROP TRIGGER users_changed",
             Old::Postgres(_) => "DROP TRIGGER users_changed ON users",
         };
         old.sql(drop_it).await.unwrap();
-        let refused = store::open(&old.config()).await.err();
+        let refused = store::open(&old.config(), WhenAbsent::Create).await.err();
         assert!(
             matches!(&refused, Some(StoreError::Unguarded(name)) if name.contains("users_changed")),
             "{refused:?}"

@@ -16,7 +16,7 @@ use genkan::model::random::SystemEntropy;
 use genkan::model::scope::Scopes;
 use genkan::store::{
     self, Created, KeyFilter, Lease, Management, NewSession, Report, SharedSecret, StoreError,
-    postgres, sqlite,
+    WhenAbsent, postgres, sqlite,
 };
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, SqlSafeStr, SqliteConnection};
 use tempfile::TempDir;
@@ -54,7 +54,9 @@ impl Place {
     }
 
     async fn open(&self) -> Arc<dyn Management> {
-        store::open(&self.config()).await.unwrap()
+        store::open(&self.config(), WhenAbsent::Create)
+            .await
+            .unwrap()
     }
 
     /// Plain SQL, past genkan, as somebody with a shell would.
@@ -126,6 +128,7 @@ fn key_of(member: &Member) -> Key {
         scopes: Scopes::DEFAULT,
         created_at: now(),
         expires_at: Some(now().plus(Duration::from_hours(1))),
+        is_replaced: false,
         revoked_at: None,
     }
 }
@@ -610,7 +613,7 @@ async fn a_database_whose_triggers_are_not_ours_is_refused() {
         place.open().await.close().await;
         for statement in break_in {
             place.sql(statement).await.unwrap();
-            let opened = store::open(&place.config()).await;
+            let opened = store::open(&place.config(), WhenAbsent::Create).await;
             let unguarded = |error: &StoreError| matches!(error, StoreError::Unguarded(_));
             let text = told(opened, unguarded);
             assert!(
@@ -668,6 +671,12 @@ async fn every_statement_is_understood_and_the_look_up_goes_by_the_index() {
     let mut file = SqliteConnection::connect(&url_of_file).await.unwrap();
     for (name, statement) in sqlite::STATEMENTS.concat() {
         let prepared = file.prepare(statement.into_sql_str()).await;
+        prepared.unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+    let leases = format!("{url_of_file}-leases");
+    let mut leases = SqliteConnection::connect(&leases).await.unwrap();
+    for (name, statement) in sqlite::LEASE_STATEMENTS.concat() {
+        let prepared = leases.prepare(statement.into_sql_str()).await;
         prepared.unwrap_or_else(|error| panic!("{name}: {error}"));
     }
     let mut server = PgConnection::connect(url).await.unwrap();
@@ -731,7 +740,7 @@ fn told(result: Result<impl Sized, StoreError>, expected: fn(&StoreError) -> boo
 }
 
 async fn open_file(path: &std::path::Path) -> Result<Arc<dyn Management>, StoreError> {
-    sqlite::open(path, Duration::from_millis(50)).await
+    sqlite::open(path, Duration::from_millis(50), WhenAbsent::Create).await
 }
 
 #[tokio::test]
@@ -834,13 +843,13 @@ async fn a_database_of_a_newer_genkan_is_left_alone() {
             .sql("UPDATE _sqlx_migrations SET version = 99 WHERE version = 4")
             .await
             .unwrap();
-        let opened = store::open(&place.config()).await;
+        let opened = store::open(&place.config(), WhenAbsent::Create).await;
         let newer = |error: &StoreError| {
             matches!(
                 error,
                 StoreError::Newer {
                     found: 99,
-                    known: 4
+                    known: 4 | 5
                 }
             )
         };
@@ -868,19 +877,27 @@ async fn a_value_that_genkan_did_not_write_is_corrupt_and_not_shown() {
 
 #[tokio::test]
 async fn a_server_that_is_away_is_told_without_the_password_and_found_again() {
-    let unavailable = |error: &StoreError| matches!(error, StoreError::Unavailable(_));
+    let unavailable = |error: &StoreError| {
+        matches!(
+            error,
+            StoreError::Unreachable(_) | StoreError::Unavailable(_)
+        )
+    };
     for url in [
         "postgres://u:s3cret@127.0.0.1:1/x",
         "nonsense://u:s3cret@h",
         "postgres://u:s3cret@:x",
     ] {
-        let text = told(postgres::open(url, 4).await, unavailable);
+        let text = told(
+            postgres::open(url, 4, WhenAbsent::Create).await,
+            unavailable,
+        );
         assert!(!text.contains("s3cret") && text.contains("URL"), "{text}");
     }
 
     let server = support::postgres::Server::start_private();
     let url = server.database("away").await;
-    let store = postgres::open(&url, 4).await.unwrap();
+    let store = postgres::open(&url, 4, WhenAbsent::Create).await.unwrap();
     let (_organization, hana) = founded(&*store).await;
     let key = with_key(&*store, &hana).await;
     store.wait_for_change(SOON).await;

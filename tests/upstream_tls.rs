@@ -20,7 +20,7 @@ const IDENTITY: [&str; 5] = [
 /// A gateway before `upstream`, reached over TLS, that trusts the given roots alone.
 async fn gateway(upstream: &Upstream, roots: &std::path::Path) -> (House, Process, Target) {
     let routes = format!(
-        "[upstreams.genesis]\nurls = [\"https://127.0.0.1:{}\"]\ntls_roots_file = {roots:?}\n{}",
+        "[upstreams.genesis]\nurls = [\"https://127.0.0.1:{}\"]\ntls_roots_file = {roots:?}\nhttp2 = true\n{}",
         upstream.tls.port(),
         route("rest", "/", "genesis", "api"),
     );

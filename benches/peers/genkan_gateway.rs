@@ -10,7 +10,7 @@ use genkan::model::key::Key;
 use genkan::model::member::{Member, MemberKind, Organization, Role};
 use genkan::model::random::SystemEntropy;
 use genkan::model::scope::Scopes;
-use genkan::store::{self, Management};
+use genkan::store::{self, Management, WhenAbsent};
 
 use crate::contenders::{Start, Wire};
 use crate::lab::Keys;
@@ -69,7 +69,7 @@ pub(crate) async fn fill(path: &Path, keys: &Keys) -> anyhow::Result<()> {
     let config = config::Store::Sqlite {
         path: path.to_owned(),
     };
-    let store = store::open(&config).await?;
+    let store = store::open(&config, WhenAbsent::Create).await?;
     let act = Act::of_operator(SystemClock.now());
     let owner = found(store.as_ref(), &act).await?;
     for text in keys.plain() {
@@ -120,6 +120,7 @@ fn key_of(owner: &Member, text: &genkan::model::key::PlainKey) -> anyhow::Result
         scopes: Scopes::DEFAULT,
         created_at: now,
         expires_at: None,
+        is_replaced: false,
         revoked_at: None,
     })
 }

@@ -11,9 +11,12 @@ use genkan::model::audit::Act;
 use genkan::model::clock::{Clock as _, SystemClock};
 use genkan::model::key::{Key, PlainKey, PresentedKey};
 use genkan::model::member::{Member, MemberKind, Organization, Role};
-use genkan::store::{self, Management};
+use genkan::store::{self, Management, WhenAbsent};
 
 use crate::samples;
+
+/// Where the key comes from.
+const CLIENT: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 /// An authenticator that knows one key, from a real store: what every request after the first meets.
 pub(crate) struct Gatehouse {
@@ -41,7 +44,9 @@ impl Gatehouse {
         let lease = Arc::new(Lease::default());
         lease.extend(SystemClock.boot(), Duration::from_hours(24));
         let authenticator = runtime.block_on(async {
-            let store = store::open(&place).await.expect("a store");
+            let store = store::open(&place, WhenAbsent::Create)
+                .await
+                .expect("a store");
             furnish(&*store).await.expect("one key");
             let handle = tokio::runtime::Handle::current();
             Authenticator::new(
@@ -65,7 +70,7 @@ impl Gatehouse {
     async fn look_up(&self) {
         let key = PresentedKey::parse(self.key.as_bytes()).expect("a key");
         self.authenticator
-            .authenticate(key)
+            .authenticate(key, CLIENT)
             .await
             .expect("it opens");
     }
@@ -73,7 +78,10 @@ impl Gatehouse {
     /// The whole decision on a hit: format, checksum, hash, cache, tombstones, lease, expiry.
     pub(crate) fn decide(&self) -> Option<Arc<Caller>> {
         let key = PresentedKey::parse(std::hint::black_box(self.key.as_bytes()))?;
-        self.authenticator.authenticate(key).now_or_never()?.ok()
+        self.authenticator
+            .authenticate(key, CLIENT)
+            .now_or_never()?
+            .ok()
     }
 }
 
@@ -115,6 +123,7 @@ async fn furnish(store: &dyn Management) -> Result<(), store::StoreError> {
         scopes: principal.scopes,
         created_at,
         expires_at: Some(created_at.plus(Duration::from_hours(24))),
+        is_replaced: false,
         revoked_at: None,
     };
     store.create_key(&key, None, &act).await.map(|_sequence| ())

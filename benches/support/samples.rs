@@ -43,6 +43,7 @@ pub(crate) fn principal() -> Principal {
         chain_id: KeyId::generate(now, &ConstantEntropy),
         scopes: Scopes::DEFAULT,
         expires_at: None,
+        is_replaced: false,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The decision: admit, refuse, or ask the store.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tokio::runtime::Handle;
 use super::caller::Caller;
 use super::lookups::{Budget, Lookups};
 use super::memory::Memory;
+use super::places::ClientNetwork;
 use super::sweeps::{SweepRequests, Sweeps};
 use super::tombstones::{Tombstones, Verdict};
 use crate::config::limits::Limits;
@@ -114,12 +116,16 @@ impl Authenticator {
         }
     }
 
-    /// The caller behind a key.
+    /// The caller behind a key, which came from the address `client`.
     ///
     /// # Errors
     /// The reason to refuse. [`Refusal::StoreUnavailable`], [`Refusal::LeaseExpired`] and
     /// [`Refusal::LookupsExhausted`] say nothing about the key.
-    pub async fn authenticate(&self, key: PresentedKey<'_>) -> Result<Arc<Caller>, Refused> {
+    pub async fn authenticate(
+        &self,
+        key: PresentedKey<'_>,
+        client: IpAddr,
+    ) -> Result<Arc<Caller>, Refused> {
         let budget = match key.format() {
             KeyFormat::Own => Budget::Own,
             KeyFormat::Foreign if self.memory.imported.may_exist() => Budget::Imported,
@@ -129,7 +135,7 @@ impl Authenticator {
         match self.decide(&hash, budget) {
             Decision::Admit(caller) => Ok(caller),
             Decision::Refuse(refused) => Err(refused),
-            Decision::Ask(budget) => self.ask_within(budget, &hash).await,
+            Decision::Ask(budget) => self.ask_within(budget, &hash, client.into()).await,
         }
     }
 
@@ -193,12 +199,18 @@ impl Authenticator {
     /// What the store says of a key that was good here before, and about which nothing that still holds is
     /// remembered.
     pub(super) async fn ask(&self, hash: &KeyHash) -> Result<Arc<Caller>, Refused> {
-        self.ask_within(Budget::Remembered, hash).await
+        self.ask_within(Budget::Remembered, hash, ClientNetwork::OWN)
+            .await
     }
 
-    async fn ask_within(&self, budget: Budget, hash: &KeyHash) -> Result<Arc<Caller>, Refused> {
+    async fn ask_within(
+        &self,
+        budget: Budget,
+        hash: &KeyHash,
+        network: ClientNetwork,
+    ) -> Result<Arc<Caller>, Refused> {
         for _ in 0..ASK_ATTEMPTS_MAX {
-            let answer = self.lookups.ask(budget, *hash).await?;
+            let answer = self.lookups.ask(budget, *hash, network).await?;
             match self.check(hash, answer, budget) {
                 Decision::Admit(caller) => return Ok(caller),
                 Decision::Refuse(refused) => return Err(refused),
@@ -235,13 +247,15 @@ impl Authenticator {
                 key_id: Some(caller.principal().key_id),
             })
         };
-        let expired = self.is_expired(caller.principal());
+        let expiry = self.expiry(caller.principal());
         match self.standing(&caller) {
             Standing::Revoked(_) => refuse(Refusal::KeyRevoked),
             Standing::Stale => Decision::Ask(Budget::Remembered),
             Standing::Fenced => Decision::Refuse(Refusal::LeaseExpired.into()),
-            Standing::Holds(_) if expired => refuse(Refusal::KeyExpired),
             Standing::Holds(now) => {
+                if let Some(expired) = expiry {
+                    return refuse(expired);
+                }
                 caller.accept(now);
                 Decision::Admit(caller)
             }
@@ -270,11 +284,11 @@ impl Authenticator {
         }
     }
 
-    /// Whether a key is over by its date.
-    pub(super) fn is_expired(&self, principal: &Principal) -> bool {
-        principal
-            .expires_at
-            .is_some_and(|end| end <= self.clock.now())
+    /// Why a key is refused by its date, if it is.
+    pub(super) fn expiry(&self, principal: &Principal) -> Option<Refusal> {
+        // Most keys have no end, and the clock is not read for them.
+        principal.expires_at?;
+        principal.expiry(self.clock.now())
     }
 
     /// Takes part in sweeps: one for each worker.
@@ -368,7 +382,9 @@ mod tests {
     use crate::model::id::OrganizationId;
     use crate::model::key::PlainKey;
     use crate::model::random::SystemEntropy;
-    use crate::store;
+    use crate::store::{self, WhenAbsent};
+
+    const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     /// On a new SQLite, with a lease for this long.
     async fn authenticator(folder: &std::path::Path, lease_for: Duration) -> Authenticator {
@@ -378,7 +394,7 @@ mod tests {
         let lease = Arc::new(Lease::default());
         lease.extend(SystemClock.boot(), lease_for);
         Authenticator::new(
-            store::open(&place).await.unwrap(),
+            store::open(&place, WhenAbsent::Create).await.unwrap(),
             Arc::new(SystemClock),
             (lease, Arc::default()),
             &Limits::default(),
@@ -392,7 +408,7 @@ mod tests {
         let house = authenticator(folder.path(), Duration::from_hours(1)).await;
         let ask = async |text: &str| {
             let key = PresentedKey::parse(text.as_bytes()).unwrap();
-            house.authenticate(key).await.unwrap_err().refusal
+            house.authenticate(key, CLIENT).await.unwrap_err().refusal
         };
         let asked = || Budget::ALL.map(|budget| house.lookups_within(budget).0);
         // Nothing is known yet.
@@ -481,6 +497,7 @@ mod tests {
             scopes: Scopes::DEFAULT,
             created_at: now,
             expires_at: None,
+            is_replaced: false,
             revoked_at: None,
         };
         store.create_key(&key, None, &act).await.unwrap();
@@ -493,7 +510,7 @@ mod tests {
         let place = config::Store::Sqlite {
             path: folder.path().join("genkan.db"),
         };
-        let store = store::open(&place).await.unwrap();
+        let store = store::open(&place, WhenAbsent::Create).await.unwrap();
         let (ours, our_key) = founded(&*store, "ours").await;
         let (_theirs, their_key) = founded(&*store, "theirs").await;
         let lease = Arc::new(Lease::default());

@@ -2,6 +2,7 @@
 //! invent have a budget of their own, so that they take no place from others.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::future::ready;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,12 +12,12 @@ use foldhash::quality::RandomState;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::authenticate::{Answer, Refused};
 use super::caller::Caller;
 use super::memory::Memory;
+use super::places::{ClientNetwork, Places};
 use super::tombstones::{Tombstones, Verdict};
 use crate::config::limits::Limits;
 use crate::invalidation::progress::Progress;
@@ -28,6 +29,9 @@ use crate::store::{LookedUp, Store, StoreError};
 /// Keys that may wait for a place among the look-ups, for each place. More would not get their turn in
 /// time anyway, so they are told at once.
 const WAITING_PER_LOOKUP: usize = 16;
+
+/// Of the look-ups that may wait, one network may have one of so many once half of them wait.
+const NETWORK_SHARE: usize = 8;
 
 /// Which look-ups share their places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,13 +80,47 @@ struct SharedState {
 /// The places of one budget.
 struct Bound {
     /// Only misses come here, so this lock is not on the hot path.
-    in_flight: Mutex<HashMap<KeyHash, Flight, RandomState>>,
+    in_flight: Mutex<InFlight>,
     in_flight_max: usize,
-    places: Semaphore,
+    places: Arc<Places>,
     /// How often the store was asked.
     count: AtomicU64,
     /// How many look-ups found no place.
     refused: AtomicU64,
+}
+
+/// The look-ups that run or wait, and how many of them are of each network.
+#[derive(Default)]
+struct InFlight {
+    by_key: HashMap<KeyHash, Flight, RandomState>,
+    by_network: HashMap<ClientNetwork, usize, RandomState>,
+}
+
+impl InFlight {
+    /// Whether one more of this network may wait, where there may be `max` in all. While less than half of them is
+    /// taken, a network may have as many as it likes; then an eighth of all, so that others find room.
+    fn has_room(&self, network: ClientNetwork, max: usize) -> bool {
+        let all = self.by_key.len();
+        let own = self.by_network.get(&network).copied().unwrap_or_default();
+        all < max && (all < max / 2 || own < (max / NETWORK_SHARE).max(1))
+    }
+
+    fn insert(&mut self, hash: KeyHash, network: ClientNetwork, flight: Flight) {
+        self.by_key.insert(hash, flight);
+        *self.by_network.entry(network).or_default() += 1;
+    }
+
+    fn remove(&mut self, hash: &KeyHash, network: ClientNetwork) {
+        if self.by_key.remove(hash).is_none() {
+            return;
+        }
+        if let Entry::Occupied(mut count) = self.by_network.entry(network) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
 }
 
 impl Bound {
@@ -90,13 +128,13 @@ impl Bound {
         Self {
             in_flight: Mutex::default(),
             in_flight_max: places.saturating_mul(WAITING_PER_LOOKUP),
-            places: Semaphore::new(places),
+            places: Places::new(places),
             count: AtomicU64::new(0),
             refused: AtomicU64::new(0),
         }
     }
 
-    fn in_flight(&self) -> MutexGuard<'_, HashMap<KeyHash, Flight, RandomState>> {
+    fn in_flight(&self) -> MutexGuard<'_, InFlight> {
         self.in_flight
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -141,49 +179,69 @@ impl Lookups {
     }
 
     /// What the store says of `hash`, waiting at most the look-up timeout from now on.
-    pub(super) async fn ask(&self, budget: Budget, hash: KeyHash) -> Result<Answer, Refusal> {
+    /// `network`: who asks; look-ups are shared out among networks.
+    pub(super) async fn ask(
+        &self,
+        budget: Budget,
+        hash: KeyHash,
+        network: ClientNetwork,
+    ) -> Result<Answer, Refusal> {
         // Known to be in vain: no wait, and no load on a store that is coming back.
         if self.shared.progress.store_is_silent() {
             return Err(Refusal::StoreUnavailable);
         }
-        let flight = self.join(budget, hash)?;
+        let flight = self.join(budget, hash, network)?;
         timeout(self.shared.timeout, flight)
             .await
             .unwrap_or(Err(Refusal::StoreUnavailable))
     }
 
     /// The flight that is under way for this key, or a new one.
-    fn join(&self, budget: Budget, hash: KeyHash) -> Result<Flight, Refusal> {
+    fn join(
+        &self,
+        budget: Budget,
+        hash: KeyHash,
+        network: ClientNetwork,
+    ) -> Result<Flight, Refusal> {
         let bound = self.shared.bound(budget);
         let mut in_flight = bound.in_flight();
-        if let Some(flight) = in_flight.get(&hash) {
+        if let Some(flight) = in_flight.by_key.get(&hash) {
             return Ok(flight.clone());
         }
         // One may have landed since the asker found nothing: it is remembered before it leaves the map.
         if let Some(answer) = self.shared.remembered(budget, &hash) {
             return Ok(ready(Ok(answer)).boxed().shared());
         }
-        if in_flight.len() >= bound.in_flight_max {
+        if !in_flight.has_room(network, bound.in_flight_max) {
             return Err(bound.refuse());
         }
         // A task of its own: the one who asked first may hang up, the others still want to know.
         let task = self
             .runtime
-            .spawn(Arc::clone(&self.shared).fly(budget, hash));
+            .spawn(Arc::clone(&self.shared).fly(budget, hash, network));
         let flight = task
             .map(|joined| joined.unwrap_or(Err(Refusal::StoreUnavailable)))
             .boxed()
             .shared();
-        in_flight.insert(hash, flight.clone());
+        in_flight.insert(hash, network, flight.clone());
         Ok(flight)
     }
 }
 
 impl SharedState {
-    async fn fly(self: Arc<Self>, budget: Budget, hash: KeyHash) -> Result<Answer, Refusal> {
+    async fn fly(
+        self: Arc<Self>,
+        budget: Budget,
+        hash: KeyHash,
+        network: ClientNetwork,
+    ) -> Result<Answer, Refusal> {
         let bound = self.bound(budget);
-        let landing = Landing { bound, hash };
-        let answer = self.look_up(bound, hash).await;
+        let landing = Landing {
+            bound,
+            hash,
+            network,
+        };
+        let answer = self.look_up(bound, hash, network).await;
         if let Ok(answer) = &answer {
             self.memory.insert(hash, budget, answer);
         }
@@ -192,9 +250,14 @@ impl SharedState {
     }
 
     /// Within the look-up timeout, the wait for a place included.
-    async fn look_up(&self, bound: &Bound, hash: KeyHash) -> Result<Answer, Refusal> {
+    async fn look_up(
+        &self,
+        bound: &Bound,
+        hash: KeyHash,
+        network: ClientNetwork,
+    ) -> Result<Answer, Refusal> {
         let deadline = Instant::now() + self.timeout;
-        let Ok(Ok(_place)) = timeout_at(deadline, bound.places.acquire()).await else {
+        let Ok(_place) = timeout_at(deadline, bound.places.acquire(network)).await else {
             return Err(bound.refuse());
         };
         bound.count.fetch_add(1, Ordering::Relaxed);
@@ -252,11 +315,12 @@ impl SharedState {
 struct Landing<'a> {
     bound: &'a Bound,
     hash: KeyHash,
+    network: ClientNetwork,
 }
 
 impl Drop for Landing<'_> {
     fn drop(&mut self) {
-        self.bound.in_flight().remove(&self.hash);
+        self.bound.in_flight().remove(&self.hash, self.network);
     }
 }
 

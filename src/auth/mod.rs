@@ -13,6 +13,7 @@ mod ledger;
 mod lookups;
 mod memory;
 mod open;
+mod places;
 mod sweeps;
 mod tombstones;
 

@@ -169,8 +169,8 @@ impl OpenRequests {
                 continue;
             } else if frozen.is_some_and(|since| now.since(since) > self.freeze_timeout) {
                 Refusal::LeaseExpired
-            } else if self.authenticator.is_expired(request.caller().principal()) {
-                Refusal::KeyExpired
+            } else if let Some(expired) = self.authenticator.expiry(request.caller().principal()) {
+                expired
             } else {
                 continue;
             };
@@ -178,6 +178,15 @@ impl OpenRequests {
             cut.push(Rc::downgrade(&request));
         }
         reset_after_grace(cut);
+    }
+
+    /// Ends every request that is open. Each may still say why, and is not reset for it.
+    pub fn end_all(&self, refusal: Refusal) {
+        for request in self.registered() {
+            if request.ended.get().is_none() {
+                request.end(refusal);
+            }
+        }
     }
 
     /// Looks at every request again.

@@ -243,6 +243,7 @@ mod tests {
             email: "hana@example.com".parse().unwrap(),
             scopes: Scopes::DEFAULT,
             expires_at: None,
+            is_replaced: false,
         }
     }
 

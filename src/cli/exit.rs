@@ -1,6 +1,7 @@
 //! How commands end.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::config::complain;
@@ -16,7 +17,7 @@ Exit codes:
   1  failed for a reason of its own
   2  the command line is not understood
   3  the configuration, or something it names, is not right
-  4  the database cannot be used: away, locked, read-only, or newer than this genkan
+  4  the database cannot be used: absent, away, locked, read-only, or newer than this genkan
   5  what was named does not exist
   6  it exists already, or a rule forbids it
   7  the change is committed, but not every gateway has confirmed it
@@ -80,6 +81,12 @@ pub enum Failure {
     /// The store itself.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// No `--config` was given, and the data folder holds no database.
+    #[error(
+        "there is no database at {}: start `genkan dev` once, or say where it is with --data DIR or --config FILE",
+        .0.display()
+    )]
+    NoDatabase(PathBuf),
     /// The gateway did not start.
     #[error(transparent)]
     Start(#[from] StartError),
@@ -105,6 +112,7 @@ impl Failure {
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => return Exit::Ok,
             Self::Service(_)
             | Self::Store(_)
+            | Self::NoDatabase(_)
             | Self::Start(_)
             | Self::BusyPort(_)
             | Self::Output(_)
@@ -118,6 +126,7 @@ impl Failure {
             Self::Config(_) | Self::Checked => Exit::Configuration,
             Self::Store(error) | Self::Start(StartError::Store(error)) => of_store(error),
             Self::Service(error) => of_service(error),
+            Self::NoDatabase(_) => Exit::Store,
             Self::Start(_) | Self::BusyPort(_) => Exit::Start,
             Self::Output(_) | Self::Other(_) => Exit::Failed,
         }
@@ -136,6 +145,8 @@ fn of_store(error: &StoreError) -> Exit {
         | StoreError::OthersKeys
         | StoreError::Conflict(_) => Exit::Forbidden,
         StoreError::Unavailable(_)
+        | StoreError::Unreachable(_)
+        | StoreError::Absent(_)
         | StoreError::Locked(_)
         | StoreError::ReadOnly(_)
         | StoreError::Newer { .. }

@@ -394,6 +394,7 @@ mod tests {
             scopes: Scopes::DEFAULT,
             created_at: Timestamp::from_millis(0),
             expires_at: None,
+            is_replaced: false,
             revoked_at: Some(Timestamp::from_millis(1_000)),
         };
         let list = serde_json::to_string(&rows(&[key], Timestamp::from_millis(2_000))).unwrap();

@@ -8,6 +8,7 @@ mod dev;
 mod duration;
 pub mod exit;
 mod healthcheck;
+mod init;
 mod keys;
 mod logging;
 mod members;
@@ -21,10 +22,11 @@ mod settled;
 mod sign_in_link;
 mod status;
 mod table;
+mod terminal;
 
 use clap::{Parser, Subcommand};
 
-use crate::store;
+use crate::store::{self, WhenAbsent};
 use exit::{Exit, Failure};
 
 /// An authentication gateway: it recognises callers by API key before they step in.
@@ -41,6 +43,8 @@ enum Command {
     Dev(dev::Dev),
     /// Run the gateway.
     Serve(serve::Serve),
+    /// Create the database of a configuration, or bring its schema up to date.
+    Init(init::Init),
     /// Check, show, or begin a configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -75,6 +79,7 @@ impl Cli {
         let done = match self.command {
             Command::Dev(dev) => dev.run().await,
             Command::Serve(serve) => serve.run().await,
+            Command::Init(init) => init.run().await,
             Command::Config(config) => run_config(config).await,
             Command::Keys(keys) => keys.run().await,
             Command::Members(members) => members.run().await,
@@ -96,7 +101,7 @@ impl Cli {
 async fn run_config(command: config::ConfigCommand) -> Result<(), Failure> {
     command
         .run(async |store| {
-            let opened = store::open(store).await;
+            let opened = store::open(store, WhenAbsent::Refuse).await;
             let store = opened.map_err(|error| error.to_string())?;
             let description = store.describe().await.map_err(|error| error.to_string());
             store.close().await;

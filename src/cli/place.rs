@@ -10,7 +10,7 @@ use crate::config;
 use crate::model::clock::SystemClock;
 use crate::model::random::SystemEntropy;
 use crate::service::Service;
-use crate::store::{self, Management};
+use crate::store::{self, Management, WhenAbsent};
 
 /// The data folder of `genkan dev`, where none is named.
 pub(super) const DATA_DEFAULT: &str = "data";
@@ -37,13 +37,14 @@ pub(super) fn database_in(data: &Path) -> PathBuf {
 impl Place {
     /// Opens the database.
     pub(super) async fn store(&self) -> Result<Arc<dyn Management>, Failure> {
-        let place = match &self.config {
-            Some(file) => config::load(file, config::environment())?.store,
-            None => config::Store::Sqlite {
-                path: self.existing()?,
-            },
-        };
-        Ok(store::open(&place).await?)
+        let place = self.database()?;
+        if let config::Store::Sqlite { path } = &place
+            && self.config.is_none()
+            && !path.exists()
+        {
+            return Err(Failure::NoDatabase(path.clone()));
+        }
+        Ok(store::open(&place, WhenAbsent::Refuse).await?)
     }
 
     /// Where people reach the console of the gateway with this database.
@@ -69,16 +70,13 @@ impl Place {
         done
     }
 
-    /// A mistyped folder must not become a new, empty database.
-    fn existing(&self) -> Result<PathBuf, Failure> {
-        let file = database_in(&self.data);
-        if file.exists() {
-            return Ok(file);
-        }
-        Err(Failure::Other(format!(
-            "there is no database at {}: start `genkan dev` once, or say where it is with --data DIR \
-             or --config FILE",
-            file.display()
-        )))
+    /// The database that the configuration names, or that of a data folder.
+    pub(super) fn database(&self) -> Result<config::Store, Failure> {
+        Ok(match &self.config {
+            Some(file) => config::load(file, config::environment())?.store,
+            None => config::Store::Sqlite {
+                path: database_in(&self.data),
+            },
+        })
     }
 }

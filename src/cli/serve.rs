@@ -7,11 +7,11 @@ use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::exit::Failure;
-use super::logging;
+use super::{logging, terminal};
 use crate::config;
 use crate::model::clock::SystemClock;
-use crate::server::{Addresses, Ended, Server};
-use crate::store;
+use crate::server::{self, Addresses, Ended, Server};
+use crate::store::{self, WhenAbsent};
 
 /// Run the gateway until SIGTERM or Ctrl+C; a second one ends it at once.
 #[derive(Debug, Args)]
@@ -19,6 +19,9 @@ pub(super) struct Serve {
     /// The configuration; `genkan config example` writes one with every key.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// End with exit code 4 when PostgreSQL cannot be reached, rather than wait for it.
+    #[arg(long)]
+    no_wait: bool,
 }
 
 impl Serve {
@@ -27,11 +30,17 @@ impl Serve {
         let _log = logging::init(&config.log, config.limits.log_lines_max);
         let mut signals = Signals::listen()?;
         let clock = Arc::new(SystemClock);
-        let store = store::open(&config.store).await?;
-        let server = Server::bind(config, Arc::clone(&store), clock).await?;
+        let store = if self.no_wait {
+            store::open(&config.store, WhenAbsent::Create).await?
+        } else {
+            tokio::select! {
+                opened = server::open_when_reachable(&config) => opened?,
+                () = signals.next() => return Ok(()),
+            }
+        };
+        let server = Server::bind(config, store, clock).await?;
         announce(server.addresses());
         let ended = signals.serve(server).await?;
-        store.close().await;
         tracing::info!(finished = ended.finished, cut = ended.cut, "ended");
         Ok(())
     }
@@ -46,10 +55,16 @@ fn announce(addresses: &Addresses) {
     tracing::info!("ready");
 }
 
-/// What asks the process to end.
+/// The signals that a process gets: two ask it to end. The others would end it at once if nobody listened.
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// None where it is ignored, as `nohup` has it.
+    hangup: Option<Signal>,
+    user1: Signal,
+    user2: Signal,
+    /// Whether the process was started from a terminal.
+    had_terminal: bool,
 }
 
 impl Signals {
@@ -61,14 +76,35 @@ impl Signals {
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
+            hangup: terminal::hangup_is_heeded()
+                .then(|| listen(SignalKind::hangup()))
+                .transpose()?,
+            user1: listen(SignalKind::user_defined1())?,
+            user2: listen(SignalKind::user_defined2())?,
+            had_terminal: terminal::is_there(),
         })
     }
 
-    /// Returns at the next of them.
+    /// Returns when the process is to end: at SIGTERM, at SIGINT, and when its terminal was closed.
     pub(super) async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+        loop {
+            let ignored = tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                () = received(self.hangup.as_mut()) => {
+                    if self.had_terminal && !terminal::is_there() {
+                        return;
+                    }
+                    "SIGHUP"
+                }
+                _ = self.user1.recv() => "SIGUSR1",
+                _ = self.user2.recv() => "SIGUSR2",
+            };
+            tracing::warn!(
+                signal = ignored,
+                "a signal is ignored: the configuration is read at the start only; restart the gateway to have it \
+                 read anew"
+            );
         }
     }
 
@@ -90,5 +126,12 @@ impl Signals {
                 Err(Failure::Other("ended at once by a second signal; requests were cut".to_owned()))
             }
         }
+    }
+}
+
+async fn received(signal: Option<&mut Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
     }
 }

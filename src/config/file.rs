@@ -146,8 +146,12 @@ section! {
         /// polls and MCP tools that answer late.
         Default first_byte_timeout_ms: Within<0, 86_400_000> = "60_000",
         /// An idle connection is closed after this. Keep it below the upstream's own, so that no
-        /// request meets a connection that is being closed.
-        Default idle_timeout_ms: Within<1, 3_600_000> = "30_000",
+        /// request meets a connection that is being closed: Node.js and uvicorn close after 5 s.
+        Default idle_timeout_ms: Within<1, 3_600_000> = "4_000",
+        /// Whether HTTP/2 is spoken to an https upstream that offers it. For the time being one connection of
+        /// each worker carries all requests then: one that the upstream ends (GOAWAY) may cost the requests
+        /// that are on their way, and its limit of streams is a limit for all.
+        Default http2: bool = "false",
     }
 }
 

@@ -133,6 +133,13 @@ limits! {
     shutdown_linger_ms: u64 = 1_000 in 0..=60_000,
     /// At the end: how long requests in flight may take to finish. What is left then is cut and counted.
     shutdown_timeout_ms: u64 = 30_000 in 0..=3_600_000,
+    /// At the end: how long clients have to take the reason for which they are cut: a close frame of a
+    /// WebSocket, the last event of a stream, the answer 503 of a request.
+    shutdown_notice_ms: u64 = 1_000 in 0..=60_000,
+    /// At the end: how long the steps after the last request may take together: what was noted of keys is
+    /// written, the instance leaves the database, the connections to it are closed. What is not done
+    /// then is left, with a line in the log: a database that does not answer keeps no process.
+    shutdown_store_timeout_ms: u64 = 5_000 in 100..=600_000,
     /// Log lines that wait to be written. Above, lines are dropped and counted: a full disk or a slow
     /// terminal stops no request.
     log_lines_max: usize = 8_192 in 16..=1_000_000,

@@ -149,6 +149,7 @@ fn upstream(name: At<String>, written: file::Upstream, reader: &mut Reader) -> O
         connect_timeout_ms: written.connect_timeout_ms?.value.0,
         first_byte_timeout_ms: written.first_byte_timeout_ms?.value.0,
         idle_timeout_ms: written.idle_timeout_ms?.value.0,
+        http2: written.http2?.value,
     })
 }
 

@@ -256,6 +256,8 @@ pub struct Upstream {
     pub first_byte_timeout_ms: u64,
     /// An idle connection is closed after this, in ms. Keep it below the upstream's own.
     pub idle_timeout_ms: u64,
+    /// Whether HTTP/2 is offered to it by ALPN.
+    pub http2: bool,
 }
 
 /// The `Host` header towards an upstream.

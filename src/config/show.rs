@@ -117,6 +117,7 @@ fn show_upstream(file: &mut Toml, upstream: &Upstream) {
         number(upstream.first_byte_timeout_ms),
     );
     file.key("idle_timeout_ms", number(upstream.idle_timeout_ms));
+    file.key("http2", upstream.http2);
 }
 
 fn show_route(file: &mut Toml, route: &Route, upstream: &str) {

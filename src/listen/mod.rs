@@ -7,6 +7,7 @@
 
 pub mod accept;
 pub mod forwarded;
+mod frames;
 pub mod socket;
 pub mod stream;
 pub mod tls;

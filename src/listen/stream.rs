@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::frames::Frames;
 use super::watch::Watch;
 
 /// How an HTTP/2 connection begins (RFC 9113 §3.4); no HTTP/1 method does.
@@ -35,6 +36,8 @@ enum Transport {
 pub struct Stream {
     transport: Transport,
     watch: Arc<Watch>,
+    /// Of HTTP/2.
+    frames: Option<Frames>,
 }
 
 impl Stream {
@@ -56,7 +59,28 @@ impl Stream {
             let protocol = sniff(&socket).await?;
             (Transport::Plain(socket), protocol)
         };
-        Ok((Self { transport, watch }, protocol))
+        let frames = (protocol == Protocol::Http2).then(Frames::default);
+        let stream = Self {
+            transport,
+            watch,
+            frames,
+        };
+        Ok((stream, protocol))
+    }
+}
+
+impl Stream {
+    /// Tells the watch what came. Of HTTP/2 only what is unfinished has a deadline: a PING and its like are no request.
+    fn note(&mut self, came: &[u8]) {
+        let Some(frames) = &mut self.frames else {
+            return self.watch.bytes_came();
+        };
+        frames.read(came);
+        if frames.is_unfinished() {
+            self.watch.bytes_came();
+        } else {
+            self.watch.frame_ended();
+        }
     }
 }
 
@@ -96,8 +120,9 @@ impl AsyncRead for Stream {
             Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
             Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
         };
-        if buffer.filled().len() > before {
-            self.watch.bytes_came();
+        let came = buffer.filled().get(before..).unwrap_or_default();
+        if !came.is_empty() {
+            self.note(came);
         }
         read
     }

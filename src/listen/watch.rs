@@ -102,6 +102,8 @@ pub struct Watch {
     ticks: Ticks,
     phase: AtomicU8,
     since: AtomicU32,
+    /// When it was last without a request; that it speaks of itself makes this no later.
+    idle_since: AtomicU32,
     in_flight: AtomicU32,
     /// What the kernel still holds for the client is not to be delivered.
     is_reset_at_end: AtomicBool,
@@ -115,11 +117,12 @@ pub struct Watch {
 impl Watch {
     /// A connection that was accepted now.
     pub fn new(ticks: Ticks) -> Self {
-        let since = AtomicU32::new(ticks.now());
+        let now = ticks.now();
         Self {
             ticks,
             phase: AtomicU8::new(Phase::Handshake.number()),
-            since,
+            since: AtomicU32::new(now),
+            idle_since: AtomicU32::new(now),
             in_flight: AtomicU32::new(0),
             is_reset_at_end: AtomicBool::new(false),
             is_draining: AtomicBool::new(false),
@@ -135,10 +138,22 @@ impl Watch {
         }
     }
 
-    /// The connection is ready for its first request, or spoke only of itself (HTTP/2).
+    /// The connection is ready for its next request.
     pub fn idle(&self) {
         if self.in_flight.load(Ordering::Relaxed) == 0 {
             self.enter(Phase::Idle);
+            let now = self.since.load(Ordering::Relaxed);
+            self.idle_since.store(now, Ordering::Relaxed);
+        }
+    }
+
+    /// A frame of HTTP/2 came to its end. If it was a request's, that begins in a moment; else the connection is as
+    /// idle as it was.
+    pub fn frame_ended(&self) {
+        if self.phase() == Phase::Head {
+            self.enter(Phase::Idle);
+            let idle_since = self.idle_since.load(Ordering::Relaxed);
+            self.since.store(idle_since, Ordering::Relaxed);
         }
     }
 
@@ -314,6 +329,21 @@ mod tests {
         // In the same turn of the worker, before the connection's task was told.
         watch.bytes_came();
         assert_eq!(watch.called().now_or_never(), None);
+    }
+
+    #[test]
+    fn a_connection_that_speaks_of_itself_is_as_idle_as_it_was() {
+        let ticks = Ticks::default();
+        let watch = Watch::new(ticks.clone());
+        watch.idle();
+        for _ in 0..7 {
+            assert!(!after(&watch, &ticks, 9));
+            watch.bytes_came();
+            assert!(!after(&watch, &ticks, 1));
+            watch.frame_ended();
+            assert_eq!(watch.phase(), Phase::Idle);
+        }
+        assert!(after(&watch, &ticks, 6));
     }
 
     #[test]

@@ -307,6 +307,8 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(_)
+            | StoreError::Unreachable(_)
+            | StoreError::Absent(_)
             | StoreError::Locked(_)
             | StoreError::ReadOnly(_)
             | StoreError::Newer { .. } => {

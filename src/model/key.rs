@@ -290,6 +290,8 @@ pub struct Key {
     pub created_at: Timestamp,
     /// From when on it is refused, its own end or that of its rotation; none: it does not expire.
     pub expires_at: Option<Timestamp>,
+    /// Whether that end is its rotation's.
+    pub is_replaced: bool,
     /// When it was revoked, by itself or with its member.
     pub revoked_at: Option<Timestamp>,
 }

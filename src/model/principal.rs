@@ -4,6 +4,7 @@ use super::clock::Timestamp;
 use super::id::{KeyId, MembershipId, OrganizationId, UserId};
 use super::key::Key;
 use super::member::EmailAddress;
+use super::refusal::Refusal;
 use super::scope::Scopes;
 
 /// The caller, as the database knows it.
@@ -27,6 +28,20 @@ pub struct Principal {
     pub scopes: Scopes,
     /// From when on it is refused.
     pub expires_at: Option<Timestamp>,
+    /// Whether it is refused then because a rotation replaced it.
+    pub is_replaced: bool,
+}
+
+impl Principal {
+    /// Why the key is refused at `now` by its date; none: it is not.
+    pub fn expiry(&self, now: Timestamp) -> Option<Refusal> {
+        let end = self.expires_at?;
+        (end <= now).then_some(if self.is_replaced {
+            Refusal::KeyReplaced
+        } else {
+            Refusal::KeyExpired
+        })
+    }
 }
 
 impl From<Key> for Principal {
@@ -41,6 +56,7 @@ impl From<Key> for Principal {
             chain_id: key.chain_id,
             scopes: key.scopes,
             expires_at: key.expires_at,
+            is_replaced: key.is_replaced,
         }
     }
 }

@@ -34,6 +34,8 @@ pub enum Refusal {
     KeyRevoked,
     /// The key expired.
     KeyExpired,
+    /// The key was rotated, and the time in which both keys are accepted has ended.
+    KeyReplaced,
     /// The key lacks the scope that the route requires.
     ScopeMissing(Scope),
     /// A lenient reader of the path would choose a route that the caller may not use.
@@ -65,6 +67,62 @@ pub enum Refusal {
     UpstreamTimeout,
     /// A tunnel in which nothing moved for too long.
     TunnelIdle,
+    /// The gateway ends, and this request did not end in the time that it had.
+    ShuttingDown,
+}
+
+/// A sequence of bytes in a path that two readers could take differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PathFault {
+    /// What it is.
+    pub kind: PathFaultKind,
+    /// Its first byte, counted from 0 in the path as it came. A target has at most 65,536 bytes.
+    pub at: u16,
+    /// How many bytes it has.
+    pub length: u16,
+}
+
+/// What makes a path ambiguous.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PathFaultKind {
+    /// It does not begin with a slash.
+    NotAbsolute,
+    /// A character that a path may only have as an escape (RFC 3986 §3.3).
+    Character,
+    /// Two slashes with nothing between them.
+    EmptySegment,
+    /// `.` or `..`, or what some readers take for it.
+    DotSegment,
+    /// `%` without two hexadecimal digits (RFC 3986 §2.1).
+    Escape,
+    /// An escaped separator, control character or percent sign: who decodes it finds another path.
+    EncodedSeparator,
+    /// Escapes that are not UTF-8.
+    NotUtf8,
+}
+
+impl PathFaultKind {
+    /// What it is called, and what to do about it.
+    pub const fn as_str(self) -> (&'static str, &'static str) {
+        match self {
+            Self::NotAbsolute => ("the beginning", "Begin the path with `/`."),
+            Self::Character => ("the character", "Send it percent-encoded."),
+            Self::EmptySegment => (
+                "the empty segment",
+                "Send one slash; a base URL with a slash at its end, joined to a path that begins with one, makes two.",
+            ),
+            Self::DotSegment => ("the dot segment", "Resolve it before the request is sent."),
+            Self::Escape => (
+                "the incomplete escape",
+                "Write a percent sign as `%25`, or leave it out.",
+            ),
+            Self::EncodedSeparator => (
+                "the encoded separator or control character",
+                "Send a path without it.",
+            ),
+            Self::NotUtf8 => ("the escapes that are not UTF-8", "Encode text as UTF-8."),
+        }
+    }
 }
 
 /// What was wrong with a malformed or ambiguous request.
@@ -77,7 +135,7 @@ pub enum BadRequest {
     /// A target that is neither a path nor an absolute URI.
     Target,
     /// A path that two readers could resolve differently.
-    Path,
+    Path(PathFault),
     /// Transfer-Encoding in HTTP/1.0, or another than `chunked`.
     TransferEncoding,
     /// Both Content-Length and Transfer-Encoding, or a Content-Length that is no number.
@@ -97,10 +155,7 @@ impl BadRequest {
             Self::Host => "The request must name exactly one host.",
             Self::HostMismatch => "The host of the request target and the Host header differ.",
             Self::Target => "The request target must be a path or an absolute URI.",
-            Self::Path => {
-                "The path can be read in two ways: it has dot segments, empty segments, encoded \
-                 separators, or escapes that are not UTF-8."
-            }
+            Self::Path(_) => "The path can be read in two ways.",
             Self::TransferEncoding => "The transfer encoding is not one that is forwarded.",
             Self::ContentLength => "The length of the body is ambiguous.",
             Self::Body => "The body is malformed, or ended before it was complete.",
@@ -118,8 +173,22 @@ impl Refusal {
             Self::KeyUnknown
                 | Self::KeyRevoked
                 | Self::KeyExpired
+                | Self::KeyReplaced
                 | Self::ScopeMissing(_)
                 | Self::RouteAmbiguous
+        )
+    }
+
+    /// Whether it says that the request brought no credential, or one that does not open.
+    pub const fn is_about_the_credential(self) -> bool {
+        matches!(
+            self,
+            Self::CredentialAbsent
+                | Self::CredentialMalformed
+                | Self::KeyUnknown
+                | Self::KeyRevoked
+                | Self::KeyExpired
+                | Self::KeyReplaced
         )
     }
 
@@ -130,7 +199,7 @@ impl Refusal {
             Self::BadRequest(BadRequest::Host) => "bad_host",
             Self::BadRequest(BadRequest::HostMismatch) => "host_mismatch",
             Self::BadRequest(BadRequest::Target) => "bad_target",
-            Self::BadRequest(BadRequest::Path) => "ambiguous_path",
+            Self::BadRequest(BadRequest::Path(_)) => "ambiguous_path",
             Self::BadRequest(BadRequest::TransferEncoding) => "bad_transfer_encoding",
             Self::BadRequest(BadRequest::ContentLength) => "bad_content_length",
             Self::BadRequest(BadRequest::Body) => "bad_body",
@@ -149,6 +218,7 @@ impl Refusal {
             Self::KeyUnknown => "key_unknown",
             Self::KeyRevoked => "key_revoked",
             Self::KeyExpired => "key_expired",
+            Self::KeyReplaced => "key_replaced",
             Self::ScopeMissing(_) => "scope_missing",
             Self::RouteAmbiguous => "ambiguous_route",
             Self::OriginRefused => "origin_refused",
@@ -163,6 +233,7 @@ impl Refusal {
             Self::UpstreamFailed => "upstream_failed",
             Self::UpstreamTimeout => "upstream_timeout",
             Self::TunnelIdle => "tunnel_idle",
+            Self::ShuttingDown => "shutting_down",
         }
     }
 }

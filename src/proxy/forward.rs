@@ -6,12 +6,13 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::{HeaderValue, Response};
+use http::{HeaderValue, Method, Response};
 use hyper::body::{Body as _, Incoming};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::addressing::Addressing;
 use super::body::Upload;
+use super::jsonrpc::PendingCalls;
 use super::tunnel::Upgrade;
 use super::upstream::{Returning, Sent};
 use super::{BoxedRequest, Proxy, headers, location};
@@ -39,6 +40,8 @@ pub(super) struct Answer {
     pub connection: Option<Returning>,
     /// The client's side of a tunnel, if the upstream agreed to one.
     pub upgrade: Option<Upgrade>,
+    /// The JSON-RPC requests that it answers, of an MCP request with a body.
+    pub calls: Option<Rc<PendingCalls>>,
 }
 
 impl Proxy {
@@ -65,12 +68,16 @@ impl Proxy {
         if let Some(upgrade) = &errand.upgrade {
             headers::set_upgrade(request.headers_mut(), upgrade.protocol.clone());
         }
+        let is_call = route.config.mcp && request.method() == Method::POST;
+        let calls = is_call.then(Rc::<PendingCalls>::default);
+        request.body_mut().note_calls(calls.clone());
         let open = errand.open.as_deref();
         let is_upgrade = errand.upgrade.is_some();
         let sending = pin!(upstream.send(request, &errand.addressing, is_upgrade, open));
         let store_wait = Duration::from_millis(limits.lookup_timeout_ms);
         let sent = until_ended(open, store_wait, sending).await?;
         let mut answer = accept(sent, errand.upgrade.take())?;
+        answer.calls = calls;
         let headers = answer.response.headers_mut();
         if location::is_there_any(headers)
             && let Some(client) = errand.addressing.client_address()
@@ -134,6 +141,7 @@ fn accept(sent: Sent, upgrade: Option<Upgrade>) -> Result<Answer, Refusal> {
             response,
             connection,
             upgrade: None,
+            calls: None,
         }),
         (true, Some(mut upgrade)) => {
             upgrade.protocol = protocol.unwrap_or_else(|| HeaderValue::from_static("websocket"));
@@ -142,6 +150,7 @@ fn accept(sent: Sent, upgrade: Option<Upgrade>) -> Result<Answer, Refusal> {
                 response,
                 connection: None,
                 upgrade: Some(upgrade),
+                calls: None,
             })
         }
         // Nobody asked for it.
@@ -149,8 +158,9 @@ fn accept(sent: Sent, upgrade: Option<Upgrade>) -> Result<Answer, Refusal> {
     }
 }
 
-/// Waits for the head of an answer. The time counts from when the client's body last moved, so that a
-/// long upload is no late answer. Zero: for as long as it takes.
+/// Waits for the head of an answer, at most `limit`: counted from now, or from when a part of the client's body was last
+/// passed on, so that a long upload is no late answer. While the client owes a part of its body, that is waited for
+/// instead. Zero: for as long as it takes.
 pub(super) async fn await_head<T>(
     mut head: Pin<&mut impl Future<Output = T>>,
     upload: &Upload,
@@ -159,12 +169,15 @@ pub(super) async fn await_head<T>(
     if limit.is_zero() {
         return Ok(head.await);
     }
+    let mut deadline = Instant::now() + limit;
     loop {
-        let moved = upload.moved();
-        match timeout(limit, head.as_mut()).await {
-            Ok(answered) => return Ok(answered),
-            Err(_elapsed) if upload.moved() > moved => {}
-            Err(_elapsed) => return Err(Refusal::UpstreamTimeout),
+        if let Ok(answered) = timeout_at(deadline, head.as_mut()).await {
+            return Ok(answered);
+        }
+        match upload.moved_at().map(|moved| moved + limit) {
+            _ if upload.waits_for_client() => deadline = Instant::now() + limit,
+            Some(later) if later > deadline => deadline = later,
+            _ => return Err(Refusal::UpstreamTimeout),
         }
     }
 }

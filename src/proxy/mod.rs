@@ -2,7 +2,8 @@
 //! there, and what they call runs straight.
 //!
 //! **Invariants.** What is forwarded has a permit (`forward`). What may have reached an upstream is
-//! never sent again ([`upstream`]). Only `respond` knows what a refusal looks like on the wire.
+//! never sent again ([`upstream`]). Only `respond` and `problem` know what a
+//! refusal looks like on the wire.
 
 mod addressing;
 mod body;
@@ -11,10 +12,12 @@ mod cookies;
 mod cors;
 mod forward;
 mod headers;
+mod jsonrpc;
 mod last_words;
 mod location;
 mod mcp;
 mod mcp_sessions;
+mod problem;
 mod respond;
 mod target;
 mod tunnel;
@@ -28,6 +31,7 @@ use std::time::Duration;
 use http::header::USER_AGENT;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, Version};
 use hyper::body::{Body as _, Incoming};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use body::{RequestBody, ResponseBody};
@@ -78,6 +82,8 @@ pub struct Proxy {
     open: Rc<OpenRequests>,
     usage: UsageNotes,
     tunnels: TaskTracker,
+    /// What is still open is cut.
+    cut: CancellationToken,
 }
 
 /// A request on its way: written once, and then handed on as a pointer until it is sent.
@@ -101,6 +107,8 @@ struct Trail<'a> {
     uri: Uri,
     method: Method,
     route: Option<&'a Route>,
+    /// The client asked in JSON-RPC: it reads an error in JSON-RPC.
+    is_jsonrpc: bool,
     /// The origin of a page that may read the answer.
     cors_origin: Option<HeaderValue>,
     /// Its place among the open requests, from its admission on.
@@ -129,6 +137,7 @@ impl Proxy {
             open,
             usage: UsageNotes::default(),
             tunnels,
+            cut: CancellationToken::new(),
         }
     }
 
@@ -147,6 +156,12 @@ impl Proxy {
     pub fn sweep(&self) {
         self.open.tick();
         self.upstreams.iter().for_each(Upstream::sweep);
+    }
+
+    /// Cuts every request and tunnel that is open, each with its reason, as the server ends.
+    pub fn cut_all(&self) {
+        self.open.end_all(Refusal::ShuttingDown);
+        self.cut.cancel();
     }
 
     /// Walks a request through the house; whatever happens, there is an answer.
@@ -233,7 +248,12 @@ impl Proxy {
         }
         let accepts = |source| found.route().accepts(source);
         let key = credential::find(request.headers(), accepts)?;
-        match self.shared.authenticator.authenticate(key).await {
+        match self
+            .shared
+            .authenticator
+            .authenticate(key, trail.record.client().ip)
+            .await
+        {
             Ok(caller) => {
                 trail.record.set_key(caller.principal().key_id);
                 let agent = request.headers().get(USER_AGENT).map(HeaderValue::as_bytes);
@@ -276,6 +296,7 @@ impl Proxy {
             uri: request.uri().clone(),
             method,
             route: None,
+            is_jsonrpc: false,
             cors_origin: None,
             open: None,
             body_expected: !request.body().is_end_stream(),
@@ -287,9 +308,14 @@ impl<'a> Trail<'a> {
     fn takes(&mut self, route: &'a Route, headers: &HeaderMap, path: &str) {
         self.route = Some(route);
         self.record.set_route(route.index, path);
+        self.is_jsonrpc = route.config.mcp && mcp::is_jsonrpc(&self.method, headers);
         if !route.config.cors_origins.is_empty() {
             self.cors_origin = cors::accepted_origin(route, headers);
         }
+    }
+
+    fn speaks_mcp(&self) -> bool {
+        self.route.is_some_and(|route| route.config.mcp)
     }
 }
 

@@ -53,7 +53,8 @@ impl<'a> Target<'a> {
         if key::is_in(authority.as_bytes()) {
             return Err(bad(BadRequest::Host));
         }
-        let path = path::canonical(request.uri().path()).ok_or(bad(BadRequest::Path))?;
+        let path = path::canonical(request.uri().path());
+        let path = path.map_err(|fault| bad(BadRequest::Path(fault)))?;
         Ok(Self {
             host: without_dot(host_of(authority)),
             path,

@@ -14,6 +14,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::frame::{Frame, FrameHeader};
@@ -25,8 +26,8 @@ use crate::model::key;
 use crate::model::refusal::{BadRequest, Refusal};
 use crate::record::request::Record;
 
-/// How long the client of an idle WebSocket has to answer the close frame.
-const IDLE_CLOSE_TIME: Duration = Duration::from_secs(1);
+/// How long the client of a WebSocket has to answer the close frame, where nobody's key ended.
+const AWAY_CLOSE_TIME: Duration = Duration::from_secs(1);
 /// What one direction holds in memory.
 const BUFFER_BYTES: usize = 8 * 1024;
 /// How long a client has to take the last frame, well within the 100 ms in which a revoked key's
@@ -90,6 +91,8 @@ pub(super) struct Tunnel {
     frames: Option<Frames>,
     /// How long nothing may move.
     idle: Duration,
+    /// The server cuts what is still open.
+    cut: CancellationToken,
     record: Record,
     _in_flight: InFlight,
 }
@@ -112,7 +115,7 @@ impl Tunnel {
     pub(super) fn new(
         protocol: &HeaderValue,
         open: Option<Rc<OpenRequest>>,
-        idle: Duration,
+        (idle, cut): (Duration, CancellationToken),
         (record, in_flight): (Record, InFlight),
     ) -> Self {
         let is_web_socket = protocol.as_bytes().eq_ignore_ascii_case(b"websocket");
@@ -120,6 +123,7 @@ impl Tunnel {
             open,
             frames: is_web_socket.then(Frames::default),
             idle,
+            cut,
             record,
             _in_flight: in_flight,
         }
@@ -149,6 +153,7 @@ impl Tunnel {
         let ended = tokio::select! {
             ended = both => ended,
             () = passage.idle(self.idle) => Err(Broken::Cut(Refusal::TunnelIdle)),
+            () = self.cut.cancelled() => Err(Broken::Cut(Refusal::ShuttingDown)),
         };
         match ended {
             Ok(()) => self.record.finish(),
@@ -158,8 +163,8 @@ impl Tunnel {
             }
             Err(Broken::Cut(refusal)) => {
                 self.record.cut(refusal);
-                let time = if refusal == Refusal::TunnelIdle {
-                    IDLE_CLOSE_TIME
+                let time = if is_going_away(refusal) {
+                    AWAY_CLOSE_TIME
                 } else {
                     CLOSE_TIME
                 };
@@ -268,10 +273,15 @@ async fn passing<T>(
     .await
 }
 
+/// Whether this side leaves, whatever the key is.
+fn is_going_away(refusal: Refusal) -> bool {
+    matches!(refusal, Refusal::TunnelIdle | Refusal::ShuttingDown)
+}
+
 /// Close (RFC 6455 §7.4.1): 1008, a policy was violated, where the key no longer opens; 1001, going away,
-/// where nothing was said for too long; 1013, try again later, where nobody can tell.
+/// where nothing was said for too long, or the server ends; 1013, try again later, where nobody can tell.
 fn close_frame(refusal: Refusal) -> Vec<u8> {
-    let code = if refusal == Refusal::TunnelIdle {
+    let code = if is_going_away(refusal) {
         CloseCode::Away
     } else if refusal.is_about_the_key() {
         CloseCode::Policy
@@ -384,6 +394,7 @@ mod tests {
         assert_eq!(code(Refusal::KeyExpired), 1_008);
         assert_eq!(code(Refusal::ScopeMissing(Scope::Api)), 1_008);
         assert_eq!(code(Refusal::TunnelIdle), 1_001);
+        assert_eq!(code(Refusal::ShuttingDown), 1_001);
         assert_eq!(code(Refusal::LeaseExpired), 1_013);
     }
 

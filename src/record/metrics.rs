@@ -18,6 +18,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
+use super::refusals::RefusalLog;
 use crate::model::refusal::Refusal;
 
 /// Upper bounds in seconds, as OpenTelemetry advises for `http.server.request.duration`.
@@ -73,6 +74,7 @@ pub struct WorkerMetrics {
     shared: Arc<Shared>,
     series: RefCell<HashMap<SeriesKey, Arc<Series>, RandomState>>,
     refusals: RefCell<HashMap<&'static str, Arc<AtomicU64>, RandomState>>,
+    refusal_log: RefusalLog,
 }
 
 impl WorkerMetrics {
@@ -82,7 +84,13 @@ impl WorkerMetrics {
             shared: Arc::default(),
             series: RefCell::default(),
             refusals: RefCell::default(),
+            refusal_log: RefusalLog::default(),
         }
+    }
+
+    /// Which refusals get a line in the log.
+    pub fn refusal_log(&self) -> &RefusalLog {
+        &self.refusal_log
     }
 
     /// The name of a route.

@@ -5,6 +5,7 @@
 //! number of series is bounded by routes × methods × status codes.
 
 pub mod metrics;
+pub mod refusals;
 pub mod request;
 pub mod request_id;
 pub mod usage;

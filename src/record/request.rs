@@ -106,7 +106,14 @@ impl Record {
         let took = self.begun.elapsed();
         self.metrics
             .answered(self.route, &self.method, self.status.unwrap_or(0), took);
-        if self.log == LogRequests::All || self.refusal.is_some() {
+        let is_logged = match self.log {
+            LogRequests::None => false,
+            LogRequests::All => true,
+            LogRequests::Refused => {
+                self.refusal.is_some() && self.metrics.refusal_log().admits(self.client.ip)
+            }
+        };
+        if is_logged {
             self.tell("request", took);
         }
     }

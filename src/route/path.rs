@@ -12,20 +12,56 @@
 use std::borrow::Cow;
 
 use super::lenient;
+use crate::model::refusal::{PathFault, PathFaultKind};
 
-/// The canonical form of an absolute path, or none if two readers could resolve it differently.
-pub fn canonical(path: &str) -> Option<Cow<'_, str>> {
-    let bytes = path.as_bytes();
-    if bytes.first() != Some(&b'/') || !bytes.iter().all(|byte| is_path_byte(*byte)) {
-        return None;
+/// The canonical form of an absolute path.
+///
+/// # Errors
+/// The first sequence of bytes for which two readers could resolve it differently.
+pub fn canonical(came: &str) -> Result<Cow<'_, str>, PathFault> {
+    let bytes = came.as_bytes();
+    if bytes.first() != Some(&b'/') {
+        return Err(fault(PathFaultKind::NotAbsolute, 0, 0));
+    }
+    if let Some(at) = bytes.iter().position(|byte| !is_path_byte(*byte)) {
+        // All before it is ASCII, so a character begins here.
+        let length = came.get(at..).and_then(|rest| rest.chars().next());
+        let length = length.map_or(1, char::len_utf8);
+        return Err(fault(PathFaultKind::Character, at, length));
     }
     let path = if bytes.contains(&b'%') {
-        Cow::Owned(unescape(path)?)
+        Cow::Owned(unescape(came)?)
     } else {
-        Cow::Borrowed(path)
+        Cow::Borrowed(came)
     };
-    let is_plain = is_plain(&path) && !lenient::has_dot_segments(&path)?;
-    is_plain.then_some(path)
+    check_segments(&path).map_err(|(kind, number)| of_segment(came, kind, number))?;
+    Ok(path)
+}
+
+fn fault(kind: PathFaultKind, at: usize, length: usize) -> PathFault {
+    let short = |number: usize| u16::try_from(number).unwrap_or(u16::MAX);
+    PathFault {
+        kind,
+        at: short(at),
+        length: short(length),
+    }
+}
+
+/// The fault of a segment, in the path as it came: no escape of a slash is decoded, so its number is the same there.
+fn of_segment(came: &str, kind: PathFaultKind, number: usize) -> PathFault {
+    let mut at = 0_usize;
+    for (index, segment) in came.split('/').enumerate() {
+        if index == number {
+            return if kind == PathFaultKind::EmptySegment {
+                // With the slashes around it.
+                fault(kind, at.saturating_sub(1), 2)
+            } else {
+                fault(kind, at, segment.len())
+            };
+        }
+        at += segment.len() + 1;
+    }
+    fault(kind, 0, 0)
 }
 
 /// `pchar`, `/` and `%` (RFC 3986 §3.3), and the brackets and bars that browsers leave as they are.
@@ -33,37 +69,49 @@ fn is_path_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/%[]|".contains(&byte)
 }
 
-/// No empty segment but the last, and none that is `.` or `..`, with or without parameters.
-fn is_plain(path: &str) -> bool {
-    let mut segments = path.split('/').skip(1).peekable();
-    while let Some(segment) = segments.next() {
+/// No empty segment but the last, and none that is `.` or `..`, with or without parameters, or that a lenient reader
+/// takes for it. The number of the first that is not so counts from 0, before the first slash.
+fn check_segments(path: &str) -> Result<(), (PathFaultKind, usize)> {
+    let mut segments = path.split('/').enumerate().skip(1).peekable();
+    while let Some((number, segment)) = segments.next() {
         // After a colon NTFS has the name of a stream.
         let name = segment
             .split_once([';', ':'])
             .map_or(segment, |(name, _parameters)| name);
         let last = segments.peek().is_none();
-        if name == "." || name == ".." || (segment.is_empty() && !last) {
-            return false;
+        if segment.is_empty() && !last {
+            return Err((PathFaultKind::EmptySegment, number));
+        }
+        let has_dots =
+            lenient::has_dot_segments(segment).ok_or((PathFaultKind::NotUtf8, number))?;
+        if name == "." || name == ".." || has_dots {
+            return Err((PathFaultKind::DotSegment, number));
         }
     }
-    true
+    Ok(())
 }
 
-/// Decodes the escapes of unreserved characters and writes the others in upper case. None for an
+/// Decodes the escapes of unreserved characters and writes the others in upper case. Refused is an
 /// escape that is not one, or one of a separator, a control or `%` itself: a reader that decodes
 /// twice would find there what this one did not.
-fn unescape(path: &str) -> Option<String> {
+fn unescape(path: &str) -> Result<String, PathFault> {
     let mut plain = String::with_capacity(path.len());
     let mut rest = path;
     while let Some((before, after)) = rest.split_once('%') {
         plain.push_str(before);
-        let (digits, after) = after.split_at_checked(2)?;
-        let hexadecimal = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-        let byte = u8::from_str_radix(digits, 16)
-            .ok()
-            .filter(|_| hexadecimal)?;
+        let at = path.len() - after.len() - 1;
+        let escape = after.split_at_checked(2).and_then(|(digits, after)| {
+            let hexadecimal = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+            let byte = u8::from_str_radix(digits, 16);
+            Some((byte.ok().filter(|_| hexadecimal)?, digits, after))
+        });
+        let Some((byte, digits, after)) = escape else {
+            return Err(fault(PathFaultKind::Escape, at, after.len().min(2) + 1));
+        };
         match byte {
-            0..=0x1f | 0x7f | b'/' | b'\\' | b'%' => return None,
+            0..=0x1f | 0x7f | b'/' | b'\\' | b'%' => {
+                return Err(fault(PathFaultKind::EncodedSeparator, at, 3));
+            }
             byte if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
                 plain.push(char::from(byte));
             }
@@ -75,7 +123,7 @@ fn unescape(path: &str) -> Option<String> {
         rest = after;
     }
     plain.push_str(rest);
-    Some(plain)
+    Ok(plain)
 }
 
 /// A path as it may be shown to people: escapes that hide a letter, a digit, or another escape are taken
@@ -122,7 +170,7 @@ mod tests {
             "/@x:y",
         ] {
             assert!(
-                matches!(canonical(path), Some(Cow::Borrowed(same)) if same == path),
+                matches!(canonical(path), Ok(Cow::Borrowed(same)) if same == path),
                 "{path}"
             );
         }
@@ -132,9 +180,9 @@ mod tests {
     fn escapes_are_normalised() {
         assert_eq!(
             canonical("/%61pi/%e7%8e%84").as_deref(),
-            Some("/api/%E7%8E%84")
+            Ok("/api/%E7%8E%84")
         );
-        assert_eq!(canonical("/a%20b").as_deref(), Some("/a%20b"));
+        assert_eq!(canonical("/a%20b").as_deref(), Ok("/a%20b"));
         // Every length of UTF-8, its first and its last.
         for whole in [
             "/%C2%80",
@@ -151,7 +199,7 @@ mod tests {
             "/a+b",
             "/a..%20b",
         ] {
-            assert_eq!(canonical(whole).as_deref(), Some(whole));
+            assert_eq!(canonical(whole).as_deref(), Ok(whole));
         }
     }
 
@@ -222,7 +270,32 @@ mod tests {
             "/a%e9",
             "/a%c0.",
         ] {
-            assert_eq!(canonical(path), None, "{path}");
+            assert!(canonical(path).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_sequence_that_is_refused_is_named() {
+        use PathFaultKind as Kind;
+        for (path, kind, sequence) in [
+            ("api", Kind::NotAbsolute, ""),
+            ("/é", Kind::Character, "é"),
+            ("/a/b c", Kind::Character, " "),
+            ("//api/x", Kind::EmptySegment, "//"),
+            ("/%61//b", Kind::EmptySegment, "//"),
+            ("/a/..;x/b", Kind::DotSegment, "..;x"),
+            ("/a/%2e%2E/b", Kind::DotSegment, "%2e%2E"),
+            ("/a/b/%20..", Kind::DotSegment, "%20.."),
+            ("/a/b%zz", Kind::Escape, "%zz"),
+            ("/a%2", Kind::Escape, "%2"),
+            ("/a/b%2Fc", Kind::EncodedSeparator, "%2F"),
+            ("/a%00", Kind::EncodedSeparator, "%00"),
+            ("/a/b%ffc/d", Kind::NotUtf8, "b%ffc"),
+        ] {
+            let fault = canonical(path).unwrap_err();
+            let at = usize::from(fault.at);
+            let named = path.get(at..at + usize::from(fault.length));
+            assert_eq!((fault.kind, named), (kind, Some(sequence)), "{path}");
         }
     }
 
@@ -244,9 +317,9 @@ mod tests {
     proptest! {
         #[test]
         fn the_canonical_form_is_stable_and_stays_below_its_root(path in "/[a-z./%25;A-F0-9\\\\]{0,40}") {
-            if let Some(once) = canonical(&path) {
+            if let Ok(once) = canonical(&path) {
                 let twice = canonical(&once);
-                prop_assert_eq!(twice.as_deref(), Some(&*once));
+                prop_assert_eq!(twice.as_deref(), Ok(&*once));
                 prop_assert!(!once.split('/').any(|segment| segment == ".."));
             }
         }

@@ -8,9 +8,11 @@
 
 mod admin;
 mod descriptors;
+mod ending;
 mod metrics;
 mod protocols;
 mod usage;
+mod waiting;
 mod worker;
 
 use std::net::SocketAddr;
@@ -46,6 +48,7 @@ use crate::route::Routes;
 use crate::service::Service;
 use crate::store::{Management, SharedSecret, Store, StoreError};
 use usage::{Bookkeeper, Telling};
+pub use waiting::open_when_reachable;
 use worker::{Plan, Stages, Worker};
 
 /// Why a gateway did not start. Nothing was served.
@@ -218,9 +221,15 @@ impl Server {
             in_flight,
             "no more connections; finishing what is in flight"
         );
-        let cut = drain(acceptors, workers, &stages).await;
+        let cut = ending::drain(acceptors, workers, &stages).await;
         stages.end.send_replace(true);
-        let _joined = tokio::join!(admin, follower, bookkeeper);
+        let limit = Duration::from_millis(limits.shutdown_store_timeout_ms);
+        let steps = [
+            ("closing the admin listener", admin),
+            ("writing the last uses of keys", bookkeeper),
+            ("leaving the database's list of gateways", follower),
+        ];
+        ending::finish(steps, self.store, limit).await;
         Ended {
             finished: in_flight.saturating_sub(cut),
             cut,
@@ -370,19 +379,6 @@ fn accept(
             .run(stages.accept_no_more.subscribe())
         })
         .collect()
-}
-
-/// Ends the data plane in its order; returns how many requests were cut.
-async fn drain(mut acceptors: JoinSet<()>, workers: Vec<Worker>, stages: &Stages) -> u64 {
-    stages.accept_no_more.send_replace(true);
-    // The queues of the kernel are empty when these have ended; the workers' ends see no more senders.
-    while acceptors.join_next().await.is_some() {}
-    stages.drain.send_replace(true);
-    let mut cut = 0;
-    for worker in workers {
-        cut += worker.ended().await;
-    }
-    cut
 }
 
 /// A watch that nobody has turned yet.

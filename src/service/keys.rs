@@ -170,6 +170,7 @@ impl Service {
             scopes: new.scopes,
             created_at: act.at,
             expires_at,
+            is_replaced: false,
             revoked_at: None,
         };
         match self.store.create_key(&key, None, &act).await? {

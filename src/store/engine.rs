@@ -123,6 +123,9 @@ pub(super) trait Engine: Send + Sync {
     /// A connection for a sign of life, which neither of the others can occupy.
     fn probe_reader(&self) -> impl Future<Output = Result<Self::Reader, StoreError>> + Send;
 
+    /// A connection for what instances reported.
+    fn reports_reader(&self) -> impl Future<Output = Result<Self::Reader, StoreError>> + Send;
+
     /// See [`super::Store::lookups_at_once`].
     fn lookups_at_once(&self) -> usize;
 

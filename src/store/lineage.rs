@@ -207,6 +207,7 @@ mod tests {
             scopes: scopes.iter().copied().collect(),
             created_at: Timestamp::from_millis(0),
             expires_at: ends_at_ms.map(Timestamp::from_millis),
+            is_replaced: false,
             revoked_at: None,
         }
     }

@@ -5,7 +5,6 @@ use super::rows::{self, Columns};
 use super::{LookedUp, Report, StoreError, sql};
 use crate::model::change::{Change, ChangeKind, Sequence};
 use crate::model::clock::Timestamp;
-use crate::model::id::InstanceId;
 use crate::model::key::KeyHash;
 
 pub(super) async fn look_up(
@@ -27,17 +26,6 @@ pub(super) fn page_values(from: Sequence, limit: u32) -> Vec<Value> {
         rows::stored(from).into(),
         i64::from(limit).saturating_add(1).into(),
     ]
-}
-
-/// What the instances told of the entries from `first` to `last`.
-pub(super) async fn reports(
-    session: &mut impl Session,
-    first: Sequence,
-    last: Sequence,
-) -> Result<Vec<(InstanceId, Report)>, StoreError> {
-    let values = vec![rows::stored(first).into(), rows::stored(last).into()];
-    let found = session.fetch(sql::REPORTS, values).await?;
-    found.iter().map(rows::report).collect()
 }
 
 /// Reports as one value, for the statement that stores them all.

@@ -17,6 +17,7 @@ mod audit;
 mod database;
 mod engine;
 mod idempotency;
+mod instances;
 mod invitations;
 mod keys;
 mod lineage;
@@ -59,6 +60,14 @@ pub enum StoreError {
     /// asked: never to be shown as "no such key".
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
+    /// Nothing answered where it should be, when it was opened: it may come later.
+    #[error("the store is unavailable: {0}")]
+    Unreachable(String),
+    /// There is none, and the caller did not ask for a new one.
+    #[error(
+        "there is no genkan database {0}; check the name, or create one there with `genkan init`"
+    )]
+    Absent(String),
     /// Another process holds it, for longer than the busy timeout.
     #[error("the database is locked by another process: {0}")]
     Locked(String),
@@ -293,19 +302,33 @@ pub trait Store: Send + Sync {
     async fn close(&self);
 }
 
-/// Opens the database, creates what is absent, and brings its schema up to date.
+/// What becomes of a database that does not exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenAbsent {
+    /// It is created. Only for what begins a gateway: a mistyped name makes an empty database, in which no key is valid.
+    Create,
+    /// [`StoreError::Absent`].
+    Refuse,
+}
+
+/// Opens the database and brings its schema up to date.
 ///
 /// Several processes may do so at the same time.
 ///
 /// # Errors
 /// What does not work, with what to do about it; [`StoreError::Unguarded`] where the triggers that
 /// write the log are not those that genkan made.
-pub async fn open(config: &config::Store) -> Result<Arc<dyn Management>, StoreError> {
+pub async fn open(
+    config: &config::Store,
+    absent: WhenAbsent,
+) -> Result<Arc<dyn Management>, StoreError> {
     match config {
-        config::Store::Sqlite { path } => sqlite::open(path, sqlite::BUSY_TIMEOUT_DEFAULT).await,
+        config::Store::Sqlite { path } => {
+            sqlite::open(path, sqlite::BUSY_TIMEOUT_DEFAULT, absent).await
+        }
         config::Store::Postgres {
             url,
             connections_max,
-        } => postgres::open(url, *connections_max).await,
+        } => postgres::open(url, *connections_max, absent).await,
     }
 }

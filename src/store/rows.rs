@@ -132,6 +132,7 @@ pub(super) fn key(row: &impl Columns) -> Result<Key, StoreError> {
         scopes: granted.and(role.scopes_max()),
         created_at: row.time("created_at")?,
         expires_at: row.optional_time("expires_at")?,
+        is_replaced: row.flag("is_replaced")?,
         revoked_at: row.optional_time("revoked_at")?,
     })
 }

@@ -49,6 +49,8 @@ macro_rules! key_columns {
              k.scopes, m.role, k.created_at, \
              CASE WHEN r.ends_at IS NULL OR r.ends_at > k.expires_at THEN k.expires_at \
                  ELSE r.ends_at END AS expires_at, \
+             (r.ends_at IS NOT NULL AND (k.expires_at IS NULL OR r.ends_at <= k.expires_at)) \
+                 AS is_replaced, \
              COALESCE(k.revoked_at, m.removed_at) AS revoked_at"
         )
     };
@@ -120,32 +122,6 @@ macro_rules! log_page {
     };
 }
 
-/// What [`super::rows::instances`] reads: the head, and with it, in one snapshot, every instance.
-macro_rules! instances {
-    ($history:literal, $now:literal) => {
-        concat!(
-            "SELECT h.seq AS head, ",
-            $history,
-            " AS history, i.id, i.renewals, i.lease_ms, i.applied, i.evicted, ",
-            $now,
-            " - i.renewed_at AS renewed_ago_ms FROM revocation_head h \
-             LEFT JOIN instances i ON TRUE ORDER BY i.id"
-        )
-    };
-}
-
-/// A new row, at the head of the log.
-macro_rules! register {
-    ($now:literal) => {
-        concat!(
-            "INSERT INTO instances (id, renewals, lease_ms, applied, evicted, renewed_at) \
-             SELECT $1, 0, $2, seq, FALSE, ",
-            $now,
-            " FROM revocation_head WHERE TRUE RETURNING applied AS seq"
-        )
-    };
-}
-
 /// A renewal that comes late or twice never takes back what was applied.
 macro_rules! renew {
     ($now:literal) => {
@@ -170,8 +146,7 @@ macro_rules! forget {
 }
 
 pub(super) use {
-    forget, instances, is_verified, joined_user, log_page, member_columns, present_members,
-    register, renew, statements,
+    forget, is_verified, joined_user, log_page, member_columns, present_members, renew, statements,
 };
 
 statements! {
@@ -187,15 +162,6 @@ statements! {
     );
 
     HEAD = "SELECT seq FROM revocation_head";
-    DEREGISTER = "DELETE FROM instances WHERE id = $1";
-    ACKNOWLEDGE = "UPDATE instances SET applied = CASE WHEN applied > $2 THEN applied ELSE $2 END \
-        WHERE id = $1 AND NOT evicted";
-    /// A renewal that is under way holds the row: the condition is tried anew when it has committed.
-    EVICT = "UPDATE instances SET evicted = TRUE WHERE id = $1 AND renewals = $2 AND NOT evicted";
-    REPORTS = "SELECT seq, instance_id, streams_cut, last_accepted_at FROM revocation_reports \
-        WHERE seq >= $1 AND seq <= $2 ORDER BY seq, instance_id";
-    FORGET_REPORTS = "DELETE FROM revocation_reports \
-        WHERE seq < (SELECT seq FROM revocation_head) - 100000";
 
     INSERT_ORGANIZATION = "INSERT INTO organizations (id, name, created_at) VALUES ($1, $2, $3) \
         ON CONFLICT (name) DO NOTHING";

@@ -3,7 +3,14 @@
 use crate::support::door::{Door, agree, get};
 use crate::support::scripted::{Reply, Seen};
 
+use serde_json::Value;
+
+use super::unknown_key;
+
 const SESSION: &str = "HTTP/1.1 200 OK\r\nMcp-Session-Id: mine\r\nContent-Length: 2\r\n\r\nok";
+
+/// Who was led into OAuth reads it, and who sent a wrong key.
+const TAKES_KEYS: &str = "This server takes API keys, not OAuth.";
 
 fn opens_sessions(seen: &Seen) -> Reply {
     if seen.head.starts_with("POST /mcp ") && seen.header("mcp-session-id").is_empty() {
@@ -29,11 +36,11 @@ async fn oauth_discovery_is_answered_with_json() {
         for method in ["GET", "POST"] {
             let answer = door.ask(get(path, "").replacen("GET", method, 1)).await;
             assert_eq!(answer.status, 404, "{method} {path}");
-            assert!(
-                answer.problem()["error"].is_string(),
-                "{path}: {}",
-                answer.text()
-            );
+            let problem = answer.problem();
+            assert_eq!(problem["error"], "not_supported", "{path}");
+            // A client that finds no description shows an empty error.
+            let described = problem["error_description"].as_str().unwrap();
+            assert!(described.starts_with(TAKES_KEYS), "{path}: {described}");
             assert!(answer.header("www-authenticate").is_empty());
         }
     }
@@ -115,4 +122,76 @@ async fn every_method_is_authenticated_and_forwarded_with_the_headers_of_the_pro
             assert_eq!(seen.header(name), [value], "{method}");
         }
     }
+}
+
+fn call(headers: &str) -> String {
+    let body = r#"{"jsonrpc":"2.0","id":7,"method":"tools/list"}"#;
+    let length = body.len();
+    let headers = format!("{headers}Content-Length: {length}\r\n");
+    get("/mcp", &headers).replacen("GET", "POST", 1) + body
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asked_in_jsonrpc_is_refused_in_jsonrpc() {
+    let door = Door::open(agree, "").await;
+    let api_only = door.house.key("api", &["--scope", "api"]).plain;
+    for (key, status, words) in [
+        (
+            String::new(),
+            401,
+            vec!["An API key is required", TAKES_KEYS],
+        ),
+        (
+            format!("x-api-key: {}\r\n", unknown_key()),
+            401,
+            vec![
+                "The API key is not valid",
+                TAKES_KEYS,
+                "unknown, expired or revoked",
+            ],
+        ),
+        (
+            format!("x-api-key: {api_only}\r\n"),
+            403,
+            vec!["The API key may not do this", "`mcp`"],
+        ),
+    ] {
+        for content_type in ["application/json", "Application/JSON; charset=utf-8"] {
+            let answer = door
+                .ask(call(&format!("{key}Content-Type: {content_type}\r\n")))
+                .await;
+            assert_eq!(answer.status, status);
+            assert_eq!(answer.header("content-type"), ["application/json"]);
+            let error: Value = serde_json::from_slice(&answer.body).unwrap();
+            assert_eq!(error["jsonrpc"], "2.0");
+            assert_eq!(error["id"], Value::Null);
+            assert_eq!(error["error"]["code"], -32_003);
+            let message = error["error"]["message"].as_str().unwrap();
+            for words in &words {
+                assert!(message.contains(words), "{message}");
+            }
+            let problem = &error["error"]["data"];
+            assert_eq!(problem["status"], status);
+            let id = answer.header("x-request-id");
+            assert_eq!(id, [problem["request_id"].as_str().unwrap()]);
+        }
+        // Who asked otherwise reads problem details, in the order in which people read.
+        let answer = door
+            .ask(call(&format!("{key}Content-Type: text/plain\r\n")))
+            .await;
+        answer.problem();
+        let text = answer.text();
+        let places: Vec<_> = [
+            "\"type\"",
+            "\"title\"",
+            "\"status\"",
+            "\"detail\"",
+            "\"request_id\"",
+        ]
+        .iter()
+        .map(|name| text.find(name).unwrap())
+        .collect();
+        assert!(places.is_sorted(), "{text}");
+    }
+    assert!(door.upstream.seen().is_empty());
 }

@@ -14,7 +14,12 @@ fn says_nothing_about_the_key(answer: &Answer) {
     let seconds: u32 = answer.header("retry-after")[0].parse().unwrap();
     assert!(seconds > 0);
     assert!(answer.header("www-authenticate").is_empty());
-    answer.problem();
+    // A log without headers says when to come back, too.
+    let detail = answer.problem()["detail"].as_str().unwrap().to_owned();
+    assert!(
+        detail.contains(&format!("after {seconds} second")),
+        "{detail}"
+    );
 }
 
 async fn door(server: &Server) -> Door {

@@ -1,6 +1,8 @@
 //! An upstream in trouble: the client learns of it, never takes a part for the whole, and nothing is
 //! sent twice.
 
+use std::time::{Duration, Instant};
+
 use crate::support::door::{Door, agree};
 use crate::support::scripted::{OK, Reply, Seen};
 
@@ -165,6 +167,27 @@ async fn a_trigger_is_never_sent_twice() {
         assert_eq!(
             first.connection, second.connection,
             "the trigger met a new connection"
+        );
+    }
+}
+
+/// The upstream has a second to answer, from when it has the request: whether that has a body or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_with_a_body_waits_for_its_answer_no_longer_than_one_without() {
+    let door = Door::open(troubled, "").await;
+    for request in [
+        door.get("/api/silent", ""),
+        door.get("/api/silent", "Content-Length: 4\r\n")
+            .replacen("GET", "POST", 1)
+            + "body",
+    ] {
+        let begun = Instant::now();
+        assert_eq!(door.ask(&request).await.status, 504);
+        // One and a half times the limit: a busy machine is late, and a second wait would be as long as the first.
+        assert!(
+            begun.elapsed() < Duration::from_millis(1_500),
+            "{:?}",
+            begun.elapsed()
         );
     }
 }

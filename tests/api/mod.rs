@@ -8,12 +8,13 @@ mod ways_back;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use genkan::config;
 use genkan::model::clock::SystemClock;
 use genkan::model::member::Role;
 use genkan::model::random::SystemEntropy;
 use genkan::service::acting::{Acting, NewInvitation};
 use genkan::service::{NewMember, Service};
-use genkan::{config, store};
+use genkan::store::{self, WhenAbsent};
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -65,7 +66,9 @@ impl Office {
         let house = House::new(engine, upstream.plain, "").await;
         let gateway = house.start().await;
         let config = config::load(&house.config(), []).unwrap();
-        let store = store::open(&config.store).await.unwrap();
+        let store = store::open(&config.store, WhenAbsent::Create)
+            .await
+            .unwrap();
         let service = Service::new(store, Arc::new(SystemClock), Arc::new(SystemEntropy));
         service
             .create_organization("Rivals".parse().unwrap())

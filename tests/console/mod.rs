@@ -6,12 +6,13 @@ mod without_scripts;
 
 use std::sync::Arc;
 
+use genkan::config;
 use genkan::model::clock::SystemClock;
 use genkan::model::member::Role;
 use genkan::model::random::SystemEntropy;
 use genkan::service::acting::Acting;
 use genkan::service::{NewMember, Service};
-use genkan::{config, store};
+use genkan::store::{self, WhenAbsent};
 
 use tokio::sync::MutexGuard;
 
@@ -42,7 +43,9 @@ impl Office {
         let alone = ALONE.lock().await;
         let gateway = house.start().await;
         let config = config::load(&house.config(), []).unwrap();
-        let store = store::open(&config.store).await.unwrap();
+        let store = store::open(&config.store, WhenAbsent::Create)
+            .await
+            .unwrap();
         let service = Service::new(store, Arc::new(SystemClock), Arc::new(SystemEntropy));
         for (who, name, role) in [
             ("jun", "Jun 준", Role::Admin),

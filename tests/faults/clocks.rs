@@ -10,7 +10,7 @@ use genkan::config;
 use genkan::model::clock::{BootInstant, Clock, SystemClock, Timestamp};
 use genkan::server::{Addresses, Server};
 use genkan::service::Service;
-use genkan::store;
+use genkan::store::{self, WhenAbsent};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -68,7 +68,9 @@ struct Inside {
 impl Inside {
     async fn start(house: &House, clock: Arc<Turned>) -> Self {
         let config = config::load(&house.config(), []).unwrap();
-        let store = store::open(&config.store).await.unwrap();
+        let store = store::open(&config.store, WhenAbsent::Create)
+            .await
+            .unwrap();
         let server = Server::bind(config, Arc::clone(&store), Arc::clone(&clock) as _);
         let server = server.await.unwrap();
         let addresses = server.addresses().clone();

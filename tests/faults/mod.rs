@@ -7,12 +7,15 @@
 
 mod clocks;
 mod database_clock;
+mod ending;
 mod failover;
+mod full_disk;
 mod killed_writes;
 mod listening;
 mod load;
 mod never_a_success;
 mod outages;
+mod starting;
 mod stopped;
 
 use std::sync::Arc;
@@ -23,7 +26,7 @@ use genkan::model::clock::Clock;
 use genkan::model::random::SystemEntropy;
 use genkan::model::scope::Scopes;
 use genkan::service::{NewKey, Service};
-use genkan::store;
+use genkan::store::{self, WhenAbsent};
 use serde_json::Value;
 use tokio::sync::MutexGuard;
 
@@ -53,7 +56,9 @@ fn outage() -> Duration {
 /// The management rules in this process, on a house's database: for more calls than commands can be run.
 async fn service(house: &House, clock: Arc<dyn Clock>) -> Service {
     let config = config::load(&house.config(), []).unwrap();
-    let store = store::open(&config.store).await.unwrap();
+    let store = store::open(&config.store, WhenAbsent::Create)
+        .await
+        .unwrap();
     Service::new(store, clock, Arc::new(SystemEntropy))
 }
 

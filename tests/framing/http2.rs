@@ -1,6 +1,8 @@
 //! HTTP/2 by prior knowledge, frame by frame (RFC 9113 section 4.1, RFC 7541 section 6.2.2): what no
 //! client library would send.
 
+use std::time::{Duration, Instant};
+
 use crate::support::door::{Door, agree};
 use crate::support::raw::Wire;
 
@@ -196,4 +198,76 @@ async fn trailers_neither_frame_nor_say_who_somebody_is() {
         "{}",
         seen.head
     );
+}
+
+const PING: u8 = 6;
+
+/// The next frame of this kind: its payload. None: the connection ended before.
+async fn next(wire: &mut Wire, kind: u8) -> Option<Vec<u8>> {
+    loop {
+        let head = wire.exactly(9).await?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let payload = wire.exactly(length as usize).await?;
+        if head[3] == kind {
+            return Some(payload);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_only_pings_is_idle_and_still_takes_a_request() {
+    let limits = "[limits]\nhead_timeout_ms = 500\n";
+    let door = Door::open(agree, limits).await;
+    let mut wire = door.wire().await;
+    wire.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    wire.send(frame(SETTINGS, 0, 0, &[])).await;
+    // Three times as long as an unfinished head may take.
+    let until = Instant::now() + Duration::from_millis(1_500);
+    while Instant::now() < until {
+        wire.send(frame(PING, 0, 0, b"as long.")).await;
+        assert!(
+            next(&mut wire, PING).await.is_some(),
+            "the connection ended"
+        );
+    }
+    let fields = [
+        (":method", "GET"),
+        (":scheme", "http"),
+        (":path", "/api/a"),
+        (":authority", "a"),
+        ("x-api-key", door.key.plain.as_str()),
+    ];
+    wire.send(frame(
+        HEADERS,
+        END_HEADERS | END_STREAM,
+        1,
+        &headers(&fields),
+    ))
+    .await;
+    assert_eq!(outcome(&mut wire).await, Outcome::Passed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_over_its_time_is_sent_goaway_first() {
+    for (limits, unfinished) in [
+        ("[limits]\nkeep_alive_timeout_ms = 500\n", vec![]),
+        // A header block without an end.
+        (
+            "[limits]\nhead_timeout_ms = 500\n",
+            frame(HEADERS, 0, 1, &headers(&[(":method", "GET")])),
+        ),
+    ] {
+        let door = Door::open(agree, limits).await;
+        let mut wire = door.wire().await;
+        wire.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+        wire.send(frame(SETTINGS, 0, 0, &[])).await;
+        wire.send(unfinished).await;
+        let goaway = next(&mut wire, GOAWAY)
+            .await
+            .expect("GOAWAY before the end");
+        // NO_ERROR (RFC 9113 section 7).
+        assert_eq!(goaway[4..8], [0, 0, 0, 0]);
+        // A client that does not answer it is left.
+        while wire.exactly(1).await.is_some() {}
+    }
 }

@@ -18,7 +18,7 @@ use genkan::model::random::SystemEntropy;
 use genkan::model::scope::{Scope, Scopes};
 use genkan::service::acting::{Acting, NewOwnKey};
 use genkan::service::{NewMember, Service};
-use genkan::store::{self, Management, PageRequest};
+use genkan::store::{self, Management, PageRequest, WhenAbsent};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqlSafeStr, SqliteConnection};
 use std::sync::atomic::{AtomicI64, Ordering};
 use tempfile::TempDir;
@@ -92,7 +92,9 @@ impl Office {
     }
 
     async fn at(place: Place) -> Self {
-        let store = store::open(&place.config()).await.unwrap();
+        let store = store::open(&place.config(), WhenAbsent::Create)
+            .await
+            .unwrap();
         let clock = Arc::new(TurnedClock::default());
         let service = Service::new(
             store,
@@ -139,7 +141,9 @@ impl Office {
 
     /// The store again, as a gateway has it.
     async fn store(&self) -> Arc<dyn Management> {
-        store::open(&self.place.config()).await.unwrap()
+        store::open(&self.place.config(), WhenAbsent::Create)
+            .await
+            .unwrap()
     }
 
     /// Plain SQL, past genkan.

@@ -54,6 +54,7 @@ impl Door {
         let is_store = |line: &&str| line.starts_with("sqlite = ");
         let line = text.lines().find(is_store).expect("a store").to_owned();
         std::fs::write(house.config(), text.replace(&line, store)).unwrap();
+        house.run(&["init"]).ok();
         house.run(&["organizations", "create", "Story"]).ok();
         let owner = [
             "members",

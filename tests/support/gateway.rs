@@ -61,6 +61,7 @@ impl Builder {
         let text = configuration(folder.path(), upstream, &certificate, &self.extra);
         std::fs::write(&config, text).unwrap();
 
+        genkan(&config, &["init"]);
         genkan(&config, &["organizations", "create", "Story"]);
         for member in &self.members {
             let email = email(member);

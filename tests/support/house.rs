@@ -94,6 +94,11 @@ impl House {
         Self::founded(folder, &store, &(routes(upstream) + extra))
     }
 
+    /// As [`Self::new`], in this folder, with `store` in the configuration's words.
+    pub fn at(folder: tempfile::TempDir, store: &str, upstream: SocketAddr, extra: &str) -> Self {
+        Self::founded(folder, store, &(routes(upstream) + extra))
+    }
+
     /// With upstreams and routes of the test's own.
     pub async fn with_routes(engine: Engine, routes_and_more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -127,7 +132,8 @@ impl House {
         };
         let owner = ["members", "add", "hana@example.com", "--name", "Hana"];
         let founding = [
-            &["organizations", "create", "Story"][..],
+            &["init"][..],
+            &["organizations", "create", "Story"],
             &[&owner[..], &["--role", "owner"]].concat(),
         ];
         for command in founding {
@@ -201,7 +207,8 @@ impl House {
         Self::ready(Process::start(&arguments)).await
     }
 
-    async fn ready(mut process: Process) -> Process {
+    /// Waits until a gateway is ready, and notes where it listens.
+    pub async fn ready(mut process: Process) -> Process {
         process
             .stderr_line("ready", |line| field(line, "message") == "ready")
             .await;
@@ -268,7 +275,8 @@ impl Process {
         Self::spawn(command)
     }
 
-    fn spawn(mut command: Command) -> Self {
+    /// As [`Self::start`], by a command that becomes the binary.
+    pub fn spawn(mut command: Command) -> Self {
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

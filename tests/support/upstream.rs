@@ -178,11 +178,16 @@ async fn respond(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
     let index = record(&state, &request);
+    // From here on: a client that leaves before there is an answer lets go of it too.
+    let guard = AnswerDropped {
+        state: Arc::clone(&state),
+        index,
+    };
     let path = request.uri().path().to_owned();
     let is_head = request.method() == http::Method::HEAD;
     let response = match path.as_str() {
         "/ws" => return Ok(web_socket(request)),
-        "/sse" => sse(&state),
+        "/sse" | "/mcp/sse" => sse(&state),
         "/slow" => {
             state.gate.acquire().await.unwrap().forget();
             text("at last")
@@ -197,7 +202,6 @@ async fn respond(
             _ => demo(&state, index, request).await,
         },
     };
-    let guard = AnswerDropped { state, index };
     if is_head {
         // hyper leaves this to us over HTTP/2, where a body after HEAD is an error of the stream.
         return Ok(response.map(|_| nothing()));

@@ -22,7 +22,7 @@ use crate::model::language::Language;
 use crate::model::random::SystemEntropy;
 use crate::server::{Server, StartError};
 use crate::service::Service;
-use crate::store;
+use crate::store::{self, WhenAbsent};
 use self_check::SelfCheck;
 use welcome::Welcome;
 
@@ -65,13 +65,13 @@ impl Dev {
         let config = self.config(&upstream)?;
         let _log = logging::init(&config.log, config.limits.log_lines_max);
         let clock = Arc::new(SystemClock);
-        let store = store::open(&config.store).await?;
+        let store = store::open(&config.store, WhenAbsent::Create).await?;
         let service = Service::new(
             Arc::clone(&store),
             Arc::clone(&clock) as _,
             Arc::new(SystemEntropy),
         );
-        let server = match Server::bind(config, Arc::clone(&store), clock).await {
+        let server = match Server::bind(config, store, clock).await {
             Ok(server) => server,
             Err(error) => return Err(self.explain(error)),
         };
@@ -113,7 +113,6 @@ impl Dev {
         };
         welcome.print()?;
         let ended = serving.await?;
-        store.close().await;
         tracing::info!(finished = ended.finished, cut = ended.cut, "ended");
         Ok(())
     }

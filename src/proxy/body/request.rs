@@ -9,24 +9,32 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::Instant;
 
 use super::{BodyError, Patience, filter_trailers};
 use crate::auth::{Direction, OpenRequest};
 use crate::model::header::fold;
 use crate::model::key;
 use crate::model::refusal::{BadRequest, Refusal};
+use crate::proxy::jsonrpc::PendingCalls;
 
 /// How the client's body is getting on, for the one who waits for the answer.
 #[derive(Debug, Default)]
 pub(in crate::proxy) struct Upload {
-    moved: Cell<u64>,
+    moved_at: Cell<Option<Instant>>,
+    waits_for_client: Cell<bool>,
     failure: Cell<Option<Refusal>>,
 }
 
 impl Upload {
-    /// Bytes that were passed on so far.
-    pub(in crate::proxy) fn moved(&self) -> u64 {
-        self.moved.get()
+    /// When a part was last passed on; none: there was none yet.
+    pub(in crate::proxy) fn moved_at(&self) -> Option<Instant> {
+        self.moved_at.get()
+    }
+
+    /// Whether it is the client whose next part is waited for. That has a bound of its own.
+    pub(in crate::proxy) fn waits_for_client(&self) -> bool {
+        self.waits_for_client.get()
     }
 
     /// Why it will not come to its end, if that is the client's doing.
@@ -44,6 +52,8 @@ pub struct RequestBody {
     open: Option<Rc<OpenRequest>>,
     /// The header of the platform's own credential.
     own: Option<HeaderName>,
+    /// Of an MCP request: the JSON-RPC requests in it.
+    calls: Option<Rc<PendingCalls>>,
 }
 
 impl RequestBody {
@@ -56,7 +66,13 @@ impl RequestBody {
             upload: Rc::default(),
             open: None,
             own: None,
+            calls: None,
         }
+    }
+
+    /// Notes the JSON-RPC requests that pass.
+    pub(in crate::proxy) fn note_calls(&mut self, calls: Option<Rc<PendingCalls>>) {
+        self.calls = calls;
     }
 
     /// Every chunk passes only while the request may go on.
@@ -110,7 +126,10 @@ impl RequestBody {
         match self.bytes_left.checked_sub(length) {
             Some(left) => {
                 self.bytes_left = left;
-                self.upload.moved.set(self.upload.moved.get() + length);
+                self.upload.moved_at.set(Some(Instant::now()));
+                if let (Some(calls), Some(data)) = (&self.calls, frame.data_ref()) {
+                    calls.read_body(data);
+                }
                 Ok(filter_trailers(frame, |name, value| {
                     self.passes(name, value)
                 }))
@@ -132,6 +151,7 @@ impl Body for RequestBody {
             return Poll::Ready(Some(Err(error)));
         }
         let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        self.upload.waits_for_client.set(polled.is_pending());
         Poll::Ready(match polled {
             Poll::Ready(None) => None,
             Poll::Ready(Some(Err(error))) => {

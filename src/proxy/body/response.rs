@@ -13,7 +13,8 @@ use super::{BodyError, Patience, filter_trailers};
 use crate::auth::{Direction, OpenRequest};
 use crate::listen::watch::InFlight;
 use crate::model::refusal::Refusal;
-use crate::proxy::last_words::EventTail;
+use crate::proxy::jsonrpc::PendingCalls;
+use crate::proxy::last_words::McpEvents;
 use crate::proxy::upstream::Returning;
 use crate::record::request::Record;
 
@@ -48,8 +49,8 @@ struct Relay {
     connection: Option<Returning>,
     finish: Option<Finish>,
     open: Option<Rc<OpenRequest>>,
-    /// The end of an MCP event stream, which may have a last event.
-    events: Option<EventTail>,
+    /// An MCP event stream, which may have last events.
+    events: Option<McpEvents>,
     /// After a last event: what for, and the time it has to leave.
     parting: Option<(Refusal, Pin<Box<Sleep>>)>,
 }
@@ -62,8 +63,8 @@ pub(in crate::proxy) struct Passing {
     pub connection: Option<Returning>,
     /// Asked before every chunk.
     pub open: Option<Rc<OpenRequest>>,
-    /// Whether it is an event stream of MCP, in plain text.
-    pub is_mcp_events: bool,
+    /// The requests that it answers, where it is an event stream of MCP in plain text.
+    pub calls: Option<Rc<PendingCalls>>,
 }
 
 impl ResponseBody {
@@ -110,7 +111,7 @@ impl ResponseBody {
                 _in_flight: in_flight,
             }),
             open: passing.open,
-            events: passing.is_mcp_events.then(EventTail::default),
+            events: passing.calls.map(McpEvents::new),
             parting: None,
         };
         relay.end_if_complete();
@@ -199,8 +200,8 @@ impl Relay {
         if let Some(finish) = &mut self.finish {
             finish.record.cut(refusal);
         }
-        if let Some(events) = &self.events {
-            let last = events.last_event(refusal);
+        let events = self.events.as_ref();
+        if let Some(last) = events.and_then(|events| events.last_events(refusal)) {
             self.parting = Some((refusal, Box::pin(sleep(LAST_EVENT_TIME))));
             return Poll::Ready(Some(Ok(Frame::data(last))));
         }

@@ -1,15 +1,15 @@
 //! One address of an upstream, and one worker's connections to it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
 use http::{HeaderValue, Request};
 use hyper::client::conn::{http1, http2};
-use tokio::time::Instant;
 
 use super::Sent;
 use crate::config::Address;
+use crate::listen::watch::SWEEP_EVERY;
 use crate::proxy::BoxedRequest;
 use crate::proxy::body::RequestBody;
 
@@ -31,7 +31,8 @@ pub(super) enum SendError {
 
 struct Idle {
     sender: http1::SendRequest<RequestBody>,
-    since: Instant,
+    /// The number of the sweep before it: a request reads no clock for it.
+    since: u32,
 }
 
 pub(super) struct Endpoint {
@@ -42,7 +43,9 @@ pub(super) struct Endpoint {
     idle: RefCell<Vec<Idle>>,
     shared: RefCell<Option<http2::SendRequest<RequestBody>>>,
     idle_max: usize,
-    idle_timeout: Duration,
+    /// How many sweeps a connection may be idle for.
+    idle_sweeps_max: u32,
+    sweeps: Cell<u32>,
 }
 
 impl Endpoint {
@@ -59,7 +62,8 @@ impl Endpoint {
             idle: RefCell::default(),
             shared: RefCell::default(),
             idle_max,
-            idle_timeout,
+            idle_sweeps_max: sweeps_within(idle_timeout),
+            sweeps: Cell::new(0),
         }
     }
 
@@ -84,10 +88,13 @@ impl Endpoint {
         }
     }
 
+    /// A turn of the worker's clock, each [`SWEEP_EVERY`]: closes what has been idle for too long.
     pub(super) fn sweep(&self) {
-        self.idle
-            .borrow_mut()
-            .retain(|it| !it.sender.is_closed() && it.since.elapsed() < self.idle_timeout);
+        let now = self.sweeps.get().wrapping_add(1);
+        self.sweeps.set(now);
+        self.idle.borrow_mut().retain(|it| {
+            !it.sender.is_closed() && now.wrapping_sub(it.since) <= self.idle_sweeps_max
+        });
     }
 
     pub(super) async fn send(
@@ -120,6 +127,12 @@ impl Endpoint {
     }
 }
 
+/// At least one: a connection that is idle for less than the time until the next sweep is kept.
+fn sweeps_within(time: Duration) -> u32 {
+    let sweeps = time.as_millis() / SWEEP_EVERY.as_millis();
+    u32::try_from(sweeps).unwrap_or(u32::MAX).max(1)
+}
+
 fn send_error(mut error: hyper::client::conn::TrySendError<Request<RequestBody>>) -> SendError {
     match error.take_message() {
         Some(request) => SendError::Unsent(Box::new(request)),
@@ -141,7 +154,7 @@ impl Returning {
         if !sender.is_closed() && idle.len() < endpoint.idle_max {
             idle.push(Idle {
                 sender,
-                since: Instant::now(),
+                since: endpoint.sweeps.get(),
             });
         }
     }

@@ -17,7 +17,7 @@ use crate::listen::tls::{ALPN, TlsError, certificates};
 /// How the TLS connections of one upstream are made.
 #[derive(Clone)]
 pub struct Connectors {
-    /// Offers `h2` and `http/1.1`.
+    /// Offers `h2` and `http/1.1`, or the latter alone where the configuration says so.
     any: TlsConnector,
     /// Offers `http/1.1`, for connections that become tunnels.
     http1: TlsConnector,
@@ -35,7 +35,9 @@ impl Connectors {
         let mut config = client_config(upstream.tls_roots_file.as_deref())?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let http1 = TlsConnector::from(Arc::new(config.clone()));
-        config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
+        if upstream.http2 {
+            config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
+        }
         let any = TlsConnector::from(Arc::new(config));
         Ok(Some(Self { any, http1 }))
     }

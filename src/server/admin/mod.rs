@@ -10,6 +10,7 @@ mod connections;
 mod exposition;
 mod hosts;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -96,6 +97,37 @@ impl Admin {
     }
 }
 
+/// Answers probes while the gateway waits for its database: it lives, and is not ready.
+pub(super) async fn answer_not_ready(listener: TcpListener, config: &Config) -> Infallible {
+    let router = Router::new()
+        .route("/healthz", get(healthz))
+        .fallback(not_ready)
+        .layer(middleware::from_fn_with_state(
+            Hosts::new(&config.admin),
+            hosts::only_known,
+        ));
+    let reception = Reception {
+        router,
+        limits: config.limits.clone(),
+        trusted_proxies: config.trusted_proxies.as_slice().into(),
+        crowd: Arc::default(),
+    };
+    reception.serve(listener).await
+}
+
+async fn not_ready() -> Response {
+    let body = serde_json::json!({
+        "ready": false,
+        "serving": false,
+        "store_answers": false,
+        "lease_left_ms": 0,
+        "detail": "The gateway waits for its database, which cannot be reached.",
+    });
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    let content_type = [(CONTENT_TYPE, "application/json")];
+    (status, content_type, format!("{body}\n")).into_response()
+}
+
 /// The process lives. It asks nothing of anybody.
 async fn healthz() -> &'static str {
     "ok\n"
@@ -110,7 +142,9 @@ async fn readyz(State(operators): State<Operators>) -> Response {
         store,
     } = &operators.readiness;
     let lease_left_ms = u64::try_from(authenticator.lease_left().as_millis()).unwrap_or(u64::MAX);
-    let store_answers = matches!(timeout(STORE_TIMEOUT, store.head()).await, Ok(Ok(_head)));
+    // It may read and not write: then the follower's last call failed.
+    let answers = matches!(timeout(STORE_TIMEOUT, store.head()).await, Ok(Ok(_head)));
+    let store_answers = answers && !authenticator.progress().store_is_silent();
     let serving = serving.load(Ordering::Acquire);
     let ready = serving && lease_left_ms > 0;
     let status = if ready {

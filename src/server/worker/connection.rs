@@ -78,7 +78,16 @@ impl Floor {
         let connection = pin!(self.http1.serve_connection(io, service).with_upgrades());
         let linger = Duration::from_millis(self.plan.shared.limits.shutdown_linger_ms);
         let shut_down = http1::UpgradeableConnection::graceful_shutdown;
-        drive(connection, shut_down, watch, linger).await;
+        drive(
+            connection,
+            shut_down,
+            watch,
+            Times {
+                linger,
+                leave: None,
+            },
+        )
+        .await;
     }
 
     async fn serve_http2(&self, stream: Stream, client: Rc<Client>, watch: &Watch) {
@@ -91,20 +100,45 @@ impl Floor {
         let connection = pin!(self.http2.serve_connection(io, service));
         // GOAWAY names the last stream that will be answered: nothing is lost by saying it at once.
         let shut_down = http2::Connection::graceful_shutdown;
-        drive(connection, shut_down, watch, Duration::ZERO).await;
+        let times = Times {
+            linger: Duration::ZERO,
+            leave: Some(GOAWAY_TIME),
+        };
+        drive(connection, shut_down, watch, times).await;
     }
 }
 
-/// Runs a connection to its end: its own, its deadline's, or the server's. `linger`: from the server's
-/// end to the connection's, so that requests that are on their way find it open.
+/// How long an HTTP/2 client that was sent GOAWAY has to end its connection: a few round trips, in which the requests
+/// that it had sent before arrive.
+const GOAWAY_TIME: Duration = Duration::from_secs(2);
+
+/// What a connection is given at its end.
+struct Times {
+    /// From the server's end to the connection's, so that requests that are on their way find it open.
+    linger: Duration,
+    /// From the connection's own end until it is dropped, where its protocol has a word for that.
+    leave: Option<Duration>,
+}
+
+/// What the timer of a connection is set for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Timer {
+    Off,
+    /// The server ends, and this connection soon.
+    Linger,
+    /// This connection was asked to end.
+    Leave,
+}
+
+/// Runs a connection to its end: its own, its deadline's, or the server's.
 async fn drive<C: Future<Output = hyper::Result<()>>>(
     mut connection: Pin<&mut C>,
     shut_down: fn(Pin<&mut C>),
     watch: &Watch,
-    linger: Duration,
+    times: Times,
 ) {
-    let mut lingering = pin!(tokio::time::sleep(Duration::ZERO));
-    let mut is_lingering = false;
+    let mut alarm = pin!(tokio::time::sleep(Duration::ZERO));
+    let mut set_for = Timer::Off;
     // While it was opened the call was taken and passed over; its time to linger begins now.
     if watch.is_draining() {
         watch.drain();
@@ -115,17 +149,31 @@ async fn drive<C: Future<Output = hyper::Result<()>>>(
             ended = &mut connection => return tell(ended),
             call = watch.called() => match call {
                 Call::Reset => return,
-                // A head that does not come is not waited for; between requests both sides agree.
-                Call::Expired if watch.phase() != Phase::Idle => return,
-                Call::Expired => shut_down(connection.as_mut()),
+                Call::Expired => match times.leave {
+                    // A head that does not come is not waited for; between requests both sides agree.
+                    None if watch.phase() != Phase::Idle => return,
+                    None => shut_down(connection.as_mut()),
+                    // The sweep calls again while it leaves.
+                    Some(_leave) if set_for == Timer::Leave => {}
+                    Some(leave) => {
+                        shut_down(connection.as_mut());
+                        set_for = Timer::Leave;
+                        alarm.as_mut().reset(Instant::now() + leave);
+                    }
+                },
                 Call::Drain => {
-                    is_lingering = true;
-                    lingering.as_mut().reset(Instant::now() + linger);
+                    set_for = Timer::Linger;
+                    alarm.as_mut().reset(Instant::now() + times.linger);
                 }
             },
-            () = &mut lingering, if is_lingering => {
-                is_lingering = false;
-                shut_down(connection.as_mut());
+            () = &mut alarm, if set_for != Timer::Off => match set_for {
+                // A request came after all; the connection ends with it.
+                Timer::Leave if watch.in_flight() > 0 => set_for = Timer::Off,
+                Timer::Leave => return,
+                Timer::Linger | Timer::Off => {
+                    set_for = Timer::Off;
+                    shut_down(connection.as_mut());
+                }
             }
         }
     }

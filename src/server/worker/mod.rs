@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +19,7 @@ use ipnet::IpNet;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::spawn_local;
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
@@ -33,10 +34,14 @@ use crate::proxy::upstream::tls::Connectors;
 use crate::proxy::upstream::{LocalExecutor, Upstream};
 use crate::proxy::{Proxy, Shared};
 use crate::record::metrics::WorkerMetrics;
+use crate::record::refusals::{self, LeftOut};
 use crate::record::usage::TOLD_EVERY;
 
 /// Turns of the worker's clock between two tellings of what was noted of keys.
 const TURNS_PER_TELLING: u128 = TOLD_EVERY.as_millis() / SWEEP_EVERY.as_millis();
+
+/// Turns of the worker's clock between two summaries of refusals that were not logged.
+const TURNS_PER_SUMMARY: u128 = refusals::WINDOW.as_millis() / SWEEP_EVERY.as_millis();
 
 /// The stages of the end, each told once.
 pub(super) struct Stages {
@@ -119,10 +124,13 @@ fn run(
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build_local(LocalOptions::default())?;
-    Ok(runtime.block_on(async move {
+    let cut = runtime.block_on(async move {
         let floor = Rc::new(Floor::new(number, plan, Rc::new(metrics), drain));
         floor.work(queue).await
-    }))
+    });
+    // A name look-up that still blocks a thread keeps no worker from its end.
+    runtime.shutdown_background();
+    Ok(cut)
 }
 
 /// What the connections of one worker share.
@@ -137,6 +145,7 @@ struct Floor {
     next_watch: Cell<u64>,
     number: usize,
     turns_until_telling: Cell<u128>,
+    turns_until_summary: Cell<u128>,
     tasks: TaskTracker,
     drain: watch::Receiver<bool>,
     /// Whether `drain` was passed on.
@@ -178,6 +187,7 @@ impl Floor {
             next_watch: Cell::new(0),
             number,
             turns_until_telling: Cell::new(TURNS_PER_TELLING),
+            turns_until_summary: Cell::new(TURNS_PER_SUMMARY),
             tasks,
             drain,
             is_draining: Cell::new(false),
@@ -203,19 +213,36 @@ impl Floor {
             }
         }
         self.tasks.close();
-        let time = Duration::from_millis(self.plan.shared.limits.shutdown_timeout_ms);
+        let limits = &self.plan.shared.limits;
+        let mut cut = 0;
+        if !self
+            .end_within(limits.shutdown_timeout_ms, tending.as_mut())
+            .await
+        {
+            cut = self.metrics.active();
+            self.proxy.cut_all();
+            // Who has not taken the reason by then ends without it.
+            self.end_within(limits.shutdown_notice_ms, tending).await;
+        }
+        self.tell_usage();
+        cut
+    }
+
+    /// Waits for every connection and tunnel to end. False: not all did.
+    async fn end_within(
+        &self,
+        limit_ms: u64,
+        tending: Pin<&mut impl Future<Output = Infallible>>,
+    ) -> bool {
         let ended = async {
             tokio::select! {
                 () = self.tasks.wait() => {}
-                never = &mut tending => match never {},
+                never = tending => match never {},
             }
         };
-        let ended = tokio::time::timeout(time, ended).await;
-        self.tell_usage();
-        match ended {
-            Ok(()) => 0,
-            Err(_elapsed) => self.metrics.active(),
-        }
+        timeout(Duration::from_millis(limit_ms), ended)
+            .await
+            .is_ok()
     }
 
     /// Sweeps; and when the server ends, tells every connection so.
@@ -248,6 +275,23 @@ impl Floor {
         if turns == 0 {
             self.turns_until_telling.set(TURNS_PER_TELLING);
             self.tell_usage();
+        }
+        let turns = self.turns_until_summary.get();
+        self.turns_until_summary.set(turns.saturating_sub(1));
+        if turns == 0 {
+            self.turns_until_summary.set(TURNS_PER_SUMMARY);
+            self.summarize_refusals();
+        }
+    }
+
+    /// Says how many refusals got no line of their own.
+    fn summarize_refusals(&self) {
+        for LeftOut { client, count } in self.metrics.refusal_log().end_window() {
+            tracing::info!(
+                client = client.map(tracing::field::display),
+                count,
+                "more requests of this client were refused, and are not logged one by one"
+            );
         }
     }
 

@@ -182,6 +182,7 @@ impl Acting {
             scopes: new.scopes,
             created_at: act.at,
             expires_at,
+            is_replaced: false,
             revoked_at: None,
         };
         let store = &self.service.store;
@@ -277,6 +278,7 @@ impl Acting {
             hint: plain.hint(),
             created_at: act.at,
             expires_at,
+            is_replaced: false,
             revoked_at: None,
             parent_id: maker.map_or(old.parent_id, |maker| Some(maker.id)),
             email_verified: owner_kind == MemberKind::Person && self.has_proven_address(),

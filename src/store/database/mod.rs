@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::engine::{Engine, Value};
-use super::{Instances, Lease, LogPage, LookedUp, Report, Store, StoreError, log, sql};
+use super::{Instances, Lease, LogPage, LookedUp, Report, Store, StoreError, instances, log};
 use crate::model::change::{Change, Sequence};
 use crate::model::clock::Timestamp;
 use crate::model::id::InstanceId;
@@ -65,7 +65,7 @@ impl<E: Engine> Store for Database<E> {
 
     async fn deregister(&self, id: InstanceId) -> Result<(), StoreError> {
         let values = vec![Value::text(id)];
-        self.0.write_instance(sql::DEREGISTER, values).await?;
+        self.0.write_instance(instances::DEREGISTER, values).await?;
         Ok(())
     }
 
@@ -75,7 +75,7 @@ impl<E: Engine> Store for Database<E> {
 
     async fn evict(&self, id: InstanceId, renewals: i64) -> Result<bool, StoreError> {
         let values = vec![Value::text(id), renewals.into()];
-        let evicted = self.0.write_instance(sql::EVICT, values).await?;
+        let evicted = self.0.write_instance(instances::EVICT, values).await?;
         Ok(evicted > 0)
     }
 
@@ -84,7 +84,7 @@ impl<E: Engine> Store for Database<E> {
         first: Sequence,
         last: Sequence,
     ) -> Result<Vec<(InstanceId, Report)>, StoreError> {
-        log::reports(&mut self.0.reader().await?, first, last).await
+        instances::reports(&mut self.0.reports_reader().await?, first, last).await
     }
 
     async fn reassert(&self, changes: &[Change], now: Timestamp) -> Result<u64, StoreError> {

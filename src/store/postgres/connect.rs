@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{ConnectOptions, PgConnection};
 use tokio::time::timeout;
@@ -257,17 +258,29 @@ fn place(options: &PgConnectOptions) -> String {
 fn not_connected(options: &PgConnectOptions, error: sqlx::Error) -> StoreError {
     let error = match error {
         sqlx::Error::Io(error) if error.kind() != ErrorKind::InvalidData => error,
+        sqlx::Error::Database(error) if is_not_ready(error.as_ref()) => {
+            return StoreError::Unreachable(format!(
+                "PostgreSQL at {} takes no connection at the moment ({})",
+                place(options),
+                error.message()
+            ));
+        }
         other => return explain(other),
     };
-    StoreError::Unavailable(format!(
+    StoreError::Unreachable(format!(
         "PostgreSQL at {} cannot be reached ({error}); check that it runs and that the store's URL names \
          its host and port",
         place(options),
     ))
 }
 
+/// Whether a server is starting up or ending, or has no connection left (PostgreSQL's manual, appendix A).
+fn is_not_ready(error: &dyn DatabaseError) -> bool {
+    matches!(error.code().as_deref(), Some("57P03" | "57P01" | "53300"))
+}
+
 fn no_answer(server: &Server, options: &PgConnectOptions) -> StoreError {
-    StoreError::Unavailable(format!(
+    StoreError::Unreachable(format!(
         "PostgreSQL at {} gave no answer within {} s; check that it runs and that the network \
          lets genkan through",
         place(options),

@@ -7,8 +7,8 @@ use crate::model::change::Sequence;
 use crate::model::id::InstanceId;
 use crate::store::engine::{Engine, Session, Value};
 use crate::store::rows::{self, Columns};
-use crate::store::sql::{self, forget, instances, log_page, register, renew, statements};
-use crate::store::{Instances, Lease, LogPage, Report, StoreError, log};
+use crate::store::sql::{forget, log_page, renew, statements};
+use crate::store::{Instances, Lease, LogPage, Report, StoreError, instances, log};
 
 statements! {
     /// Of this connection: the server, and the TLS that it sees.
@@ -16,7 +16,11 @@ statements! {
         (SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid()) AS tls";
     LOCK_HEAD = "SELECT seq FROM revocation_head FOR UPDATE";
     FORGET = forget!("clock_ms()");
-    REGISTER = register!("clock_ms()");
+    FORGET_REPORTS = "DELETE FROM revocation_reports \
+        WHERE seq < (SELECT seq FROM revocation_head) - 100000";
+    /// A new row, at the head of the log.
+    REGISTER = "INSERT INTO instances (id, renewals, lease_ms, applied, evicted, renewed_at) \
+        SELECT $1, 0, $2, seq, FALSE, clock_ms() FROM revocation_head RETURNING applied AS seq";
     RENEW = renew!("clock_ms()");
     /// The history is the timeline, which a standby that is promoted begins anew: the first eight
     /// digits of the name of the file that is written now.
@@ -25,11 +29,11 @@ statements! {
          ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END",
         "clock_ms()"
     );
-    INSTANCES = instances!(
-        "CASE WHEN pg_is_in_recovery() THEN 'standby' \
-         ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END",
-        "clock_ms()"
-    );
+    /// The head, and with it, in one snapshot, every instance.
+    INSTANCES = "SELECT h.seq AS head, CASE WHEN pg_is_in_recovery() THEN 'standby' \
+            ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END AS history, \
+            i.id, i.renewals, i.lease_ms, i.applied, i.evicted, clock_ms() - i.renewed_at AS renewed_ago_ms \
+        FROM revocation_head h LEFT JOIN instances i ON TRUE ORDER BY i.id";
     /// One statement, so that whoever sees the acknowledgement sees the reports.
     ACKNOWLEDGE_WITH_REPORTS = "WITH told AS (INSERT INTO revocation_reports \
             (seq, instance_id, streams_cut, last_accepted_at) \
@@ -45,10 +49,7 @@ pub(super) async fn register(
     lease: Duration,
 ) -> Result<Sequence, StoreError> {
     engine.heartbeat.execute(FORGET, vec![]).await?;
-    engine
-        .heartbeat
-        .execute(sql::FORGET_REPORTS, vec![])
-        .await?;
+    engine.heartbeat.execute(FORGET_REPORTS, vec![]).await?;
     let values = vec![Value::text(id), rows::lease_ms(lease).into()];
     let registered = engine.heartbeat.fetch(REGISTER, values).await?;
     let row = registered.first().ok_or_else(rows::headless)?;
@@ -86,7 +87,7 @@ pub(super) async fn acknowledge(
 ) -> Result<Lease, StoreError> {
     let mut values = vec![Value::text(id), rows::stored(applied).into()];
     let statement = if reports.is_empty() {
-        sql::ACKNOWLEDGE
+        instances::ACKNOWLEDGE
     } else {
         values.push(log::reports_as_json(reports));
         ACKNOWLEDGE_WITH_REPORTS

@@ -25,8 +25,8 @@ use super::database::Database;
 use super::engine::{Engine, Session, Value};
 use super::rows::Columns;
 use super::{
-    Instances, Lease, LogPage, Management, Report, StoreError, access_ends, accounts, audit,
-    idempotency, invitations, lineage, rotations, secrets, sessions, sql, usage as tellings,
+    Instances, Lease, LogPage, Management, Report, StoreError, WhenAbsent, access_ends, accounts,
+    audit, idempotency, invitations, lineage, rotations, secrets, sessions, sql, usage as tellings,
 };
 use crate::model::change::Sequence;
 use crate::model::id::InstanceId;
@@ -46,6 +46,7 @@ pub const STATEMENTS: &[&[(&str, &str)]] = &[
     tellings::ALL,
     usage::ALL,
     instances::ALL,
+    super::instances::ALL,
     guards::ALL,
 ];
 
@@ -55,8 +56,12 @@ pub const STATEMENTS: &[&[(&str, &str)]] = &[
 /// # Errors
 ///
 /// No error text holds the URL: there may be a password in it.
-pub async fn open(url: &str, connections_max: u32) -> Result<Arc<dyn Management>, StoreError> {
-    let engine = open::engine(url, connections_max).await?;
+pub async fn open(
+    url: &str,
+    connections_max: u32,
+    absent: WhenAbsent,
+) -> Result<Arc<dyn Management>, StoreError> {
+    let engine = open::engine(url, connections_max, absent).await?;
     Ok(Arc::new(Database(engine)))
 }
 
@@ -101,6 +106,10 @@ impl Engine for PostgresEngine {
 
     async fn probe_reader(&self) -> Result<Self::Reader, StoreError> {
         answered(self.probe.acquire()).await.map(Lent::new)
+    }
+
+    async fn reports_reader(&self) -> Result<Self::Reader, StoreError> {
+        self.reader().await
     }
 
     fn lookups_at_once(&self) -> usize {

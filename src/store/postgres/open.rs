@@ -15,8 +15,8 @@ use super::heartbeat::Heartbeat;
 use super::session::{ANSWER_TIMEOUT, answered};
 use super::wait::Watch;
 use crate::config::postgres::{Server, UrlError};
-use crate::store::StoreError;
 use crate::store::schema::{self, Schema};
+use crate::store::{StoreError, WhenAbsent};
 
 /// The longest wait for the schema, another process's migration included.
 const MIGRATE_TIMEOUT: Duration = Duration::from_mins(1);
@@ -50,12 +50,16 @@ const TAKES_WRITES: &str = "SELECT NOT pg_is_in_recovery() \
 const NO_WRITES: &str = "PostgreSQL takes no writes, and the URL's target_session_attrs wants them; \
     name the primary";
 
-pub(super) async fn engine(url: &str, connections_max: u32) -> Result<PostgresEngine, StoreError> {
+pub(super) async fn engine(
+    url: &str,
+    connections_max: u32,
+    absent: WhenAbsent,
+) -> Result<PostgresEngine, StoreError> {
     let server: Server = url.parse().map_err(|error: UrlError| {
         StoreError::Unavailable(format!("the store's URL cannot be used: {error}"))
     })?;
     let ways = connect::ways(&server)?;
-    let brought_up = timeout(MIGRATE_TIMEOUT, bring_up(&server, ways)).await;
+    let brought_up = timeout(MIGRATE_TIMEOUT, bring_up(&server, ways, absent)).await;
     let way = brought_up.map_err(|_elapsed| {
         StoreError::Locked(format!(
             "its schema was not ready within {} s; see pg_locks for who holds the advisory lock",
@@ -128,13 +132,17 @@ async fn takes_writes(connection: &mut PgConnection) -> sqlx::Result<bool> {
 
 /// Verifies the schema, and migrates it when it is behind. On a connection of its own: its errors are
 /// the connection's, not a pool's, and a lock that is left ends with it.
-async fn bring_up(server: &Server, ways: Vec<Way>) -> Result<Way, StoreError> {
+async fn bring_up(server: &Server, ways: Vec<Way>, absent: WhenAbsent) -> Result<Way, StoreError> {
     let (mut connection, way) = connect::first(server, ways).await?;
     if server.must_take_writes && !answered(takes_writes(&mut connection)).await? {
         return Err(StoreError::ReadOnly(NO_WRITES.to_owned()));
     }
     let migrator = schema::migrator(MIGRATIONS);
     let applied = applied(&mut connection).await?;
+    if applied.is_empty() && absent == WhenAbsent::Refuse {
+        let address = connect::address(&way.options);
+        return Err(StoreError::Absent(format!("in PostgreSQL at {address}")));
+    }
     if schema::judge(&applied, &migrator)? == Schema::Behind {
         migrate(&mut connection, &migrator).await?;
     }

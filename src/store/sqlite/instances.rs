@@ -1,57 +1,225 @@
-//! Instances and their leases; and what else only SQLite understands.
+//! Instances and their leases, in a file of their own beside the database's.
+//!
+//! A renewal waits for no writer of the database, however long that one holds its lock, and needs no room on a full
+//! disk: the file is small, and room for it is reserved. The protocol allows it: an instance writes its row, and then
+//! reads the log; who revokes appends to the log, and then reads the rows. One of the two sees the other, whichever files
+//! both are in. What the file holds matters to running processes alone: it is not in a backup, and its commits do not
+//! wait for the disk.
 
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::SqliteEngine;
+use rustix::fs::{FallocateFlags, fallocate};
+use sqlx::pool::PoolConnection;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Sqlite, SqlitePool, raw_sql};
+
+use super::errors::explain;
+use super::session::Link;
+use super::write::Write;
 use crate::model::change::Sequence;
 use crate::model::id::InstanceId;
-use crate::store::engine::{Engine, Session, Value};
-use crate::store::rows::{self, Columns};
-use crate::store::sql::{self, forget, instances, log_page, register, renew, statements};
-use crate::store::{Lease, Report, StoreError, log};
+use crate::store::engine::{Session, Value};
+use crate::store::rows;
+use crate::store::sql::{forget, renew, statements};
+use crate::store::{Instances, Lease, Report, StoreError, instances, log};
+
+/// Added to the name of the database's file.
+const SUFFIX: &str = "-leases";
+/// The write-ahead log is written back when it has so many pages of 4 KiB, so that it stays small.
+const LOG_PAGES_MAX: &str = "64";
+/// Room that is reserved for each of the two files beyond its end, in bytes: four times what the log may have.
+const RESERVED_BYTES: u64 = 1_048_576;
+/// Reports of so many entries of the log are kept.
+const ENTRIES_REPORTED: i64 = 100_000;
+
+/// The tables, as the database had them until its schema version 4.
+const SCHEMA: &str = "\
+    CREATE TABLE IF NOT EXISTS instances (
+        id         TEXT    NOT NULL PRIMARY KEY,
+        renewals   INTEGER NOT NULL,
+        lease_ms   INTEGER NOT NULL,
+        applied    INTEGER NOT NULL,
+        evicted    INTEGER NOT NULL CHECK (evicted IN (0, 1)),
+        renewed_at INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE IF NOT EXISTS revocation_reports (
+        seq              INTEGER NOT NULL,
+        instance_id      TEXT    NOT NULL,
+        streams_cut      INTEGER NOT NULL,
+        last_accepted_at INTEGER,
+        PRIMARY KEY (seq, instance_id)
+    ) STRICT";
 
 statements! {
-    VERSION = "SELECT sqlite_version() AS version";
     FORGET = forget!("CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)");
-    REGISTER = register!("CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)");
+    FORGET_REPORTS = "DELETE FROM revocation_reports WHERE seq < $1";
+    REGISTER = "INSERT INTO instances (id, renewals, lease_ms, applied, evicted, renewed_at) \
+        VALUES ($1, 0, $2, $3, FALSE, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER))";
     RENEW = renew!("CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)");
-    LOG_PAGE = log_page!("''", "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)");
-    INSTANCES = instances!("''", "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)");
+    INSTANCES = "SELECT CAST($1 AS INTEGER) AS head, '' AS history, \
+            i.id, i.renewals, i.lease_ms, i.applied, i.evicted, \
+            CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) - i.renewed_at AS renewed_ago_ms \
+        FROM (SELECT 1) LEFT JOIN instances i ON TRUE ORDER BY i.id";
     REPORT = "INSERT OR IGNORE INTO revocation_reports \
             (seq, instance_id, streams_cut, last_accepted_at) \
         SELECT json_extract(value, '$.seq'), $1, json_extract(value, '$.cut'), \
             json_extract(value, '$.last') FROM json_each($2)";
 }
 
-pub(super) async fn register(
-    engine: &SqliteEngine,
-    id: InstanceId,
-    lease: Duration,
-) -> Result<Sequence, StoreError> {
-    let mut transaction = engine.begin_next().await?;
-    transaction.execute(FORGET, vec![]).await?;
-    transaction.execute(sql::FORGET_REPORTS, vec![]).await?;
-    let row = vec![Value::text(id), rows::lease_ms(lease).into()];
-    let registered = transaction.first(REGISTER, row).await?;
-    let head = registered.ok_or_else(rows::headless)?.sequence("seq")?;
-    engine.commit(transaction).await?;
-    Ok(head)
+/// The file, opened.
+pub(super) struct LeaseFile {
+    path: PathBuf,
+    /// One connection. What it does takes less than a millisecond.
+    pool: SqlitePool,
 }
 
-/// In one transaction, so that whoever sees the acknowledgement sees the reports.
-pub(super) async fn acknowledge(
-    engine: &SqliteEngine,
-    id: InstanceId,
-    applied: Sequence,
-    reports: &[Report],
-) -> Result<Lease, StoreError> {
-    let mut transaction = engine.begin_next().await?;
-    if !reports.is_empty() {
-        let values = vec![Value::text(id), log::reports_as_json(reports)];
-        transaction.execute(REPORT, values).await?;
+impl LeaseFile {
+    /// Makes the file beside that of the database, if it is not there. `options`: those of the database.
+    pub(super) async fn open(
+        database: &Path,
+        options: &SqliteConnectOptions,
+        pools: &SqlitePoolOptions,
+    ) -> Result<Self, StoreError> {
+        let mut path = database.as_os_str().to_owned();
+        path.push(SUFFIX);
+        let path = PathBuf::from(path);
+        create(&path).map_err(|error| super::open::unusable(&path, &error))?;
+        let options = options
+            .clone()
+            .filename(&path)
+            .synchronous(SqliteSynchronous::Normal)
+            .pragma("wal_autocheckpoint", LOG_PAGES_MAX);
+        let pool = pools.clone().max_connections(1).connect_lazy_with(options);
+        let file = Self { path, pool };
+        let mut connection = file.lend().await?;
+        let made = raw_sql(SCHEMA).execute(&mut *connection.0).await;
+        made.map_err(explain)?;
+        Ok(file)
     }
-    let values = vec![Value::text(id), rows::stored(applied).into()];
-    let changed = transaction.execute(sql::ACKNOWLEDGE, values).await?;
-    engine.commit_quietly(transaction).await?;
-    Ok(Lease::of_rows(changed))
+
+    async fn lend(&self) -> Result<Link<PoolConnection<Sqlite>>, StoreError> {
+        self.pool.acquire().await.map(Link).map_err(explain)
+    }
+
+    async fn begin(&self) -> Result<Link<Write>, StoreError> {
+        let connection = self.pool.acquire().await.map_err(explain)?;
+        Write::begin(connection).await.map(Link).map_err(explain)
+    }
+
+    /// For what instances reported.
+    pub(super) async fn reader(&self) -> Result<Link<PoolConnection<Sqlite>>, StoreError> {
+        self.lend().await
+    }
+
+    /// The row of an instance that begins at `head`, which was read before.
+    pub(super) async fn register(
+        &self,
+        id: InstanceId,
+        lease: Duration,
+        head: Sequence,
+    ) -> Result<(), StoreError> {
+        let mut transaction = self.begin().await?;
+        transaction.execute(FORGET, vec![]).await?;
+        let oldest = rows::stored(head).saturating_sub(ENTRIES_REPORTED);
+        transaction
+            .execute(FORGET_REPORTS, vec![oldest.into()])
+            .await?;
+        let row = vec![
+            Value::text(id),
+            rows::lease_ms(lease).into(),
+            rows::stored(head).into(),
+        ];
+        transaction.execute(REGISTER, row).await?;
+        transaction.0.commit().await.map_err(explain)?;
+        self.reserve();
+        Ok(())
+    }
+
+    /// Renewals and acknowledgements find room when the disk is full. A file system that cannot reserve any has none
+    /// then: leases end, and requests are answered 503.
+    fn reserve(&self) {
+        let mut log = self.path.clone().into_os_string();
+        log.push("-wal");
+        for path in [self.path.as_os_str(), &log] {
+            if let Err(error) = reserve(Path::new(path)) {
+                tracing::debug!(%error, "no room can be reserved for leases");
+            }
+        }
+    }
+
+    pub(super) async fn renew(
+        &self,
+        id: InstanceId,
+        applied: Sequence,
+    ) -> Result<Lease, StoreError> {
+        let values = vec![Value::text(id), rows::stored(applied).into()];
+        self.write(RENEW, values).await.map(Lease::of_rows)
+    }
+
+    /// In one transaction, so that whoever sees the acknowledgement sees the reports.
+    pub(super) async fn acknowledge(
+        &self,
+        id: InstanceId,
+        applied: Sequence,
+        reports: &[Report],
+    ) -> Result<Lease, StoreError> {
+        let mut transaction = self.begin().await?;
+        if !reports.is_empty() {
+            let values = vec![Value::text(id), log::reports_as_json(reports)];
+            transaction.execute(REPORT, values).await?;
+        }
+        let values = vec![Value::text(id), rows::stored(applied).into()];
+        let changed = transaction.execute(instances::ACKNOWLEDGE, values).await?;
+        transaction.0.commit().await.map_err(explain)?;
+        Ok(Lease::of_rows(changed))
+    }
+
+    /// Runs one statement. Committed when it returns.
+    pub(super) async fn write(
+        &self,
+        sql: &'static str,
+        values: Vec<Value>,
+    ) -> Result<u64, StoreError> {
+        let mut transaction = self.begin().await?;
+        let changed = transaction.execute(sql, values).await?;
+        transaction.0.commit().await.map_err(explain)?;
+        Ok(changed)
+    }
+
+    /// Every row. `head` is what the database said after the caller's own change had been committed.
+    pub(super) async fn instances(&self, head: Sequence) -> Result<Instances, StoreError> {
+        let values = vec![rows::stored(head).into()];
+        rows::instances(&self.lend().await?.fetch(INSTANCES, values).await?)
+    }
+
+    pub(super) async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+fn create(path: &Path) -> io::Result<()> {
+    let created = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    match created {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        created => created.map(drop),
+    }
+}
+
+fn reserve(path: &Path) -> io::Result<()> {
+    let file = File::options().write(true).open(path)?;
+    let end = file.metadata()?.len();
+    Ok(fallocate(
+        &file,
+        FallocateFlags::KEEP_SIZE,
+        end,
+        RESERVED_BYTES,
+    )?)
 }

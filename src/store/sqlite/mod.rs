@@ -5,15 +5,17 @@
 //! that begins by reading cannot wait for the lock, whatever the busy timeout.
 
 mod errors;
+mod file;
 mod guards;
 mod instances;
+mod log;
 mod open;
 mod session;
-mod turns;
 mod usage;
 mod wait;
+mod write;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,14 +23,16 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Sqlite, SqlitePool};
 
 use self::errors::explain;
+use self::file::File;
+use self::instances::LeaseFile;
 use self::session::Link;
-use self::turns::{Turn, Turns, Write};
+use self::write::Write;
 use super::database::Database;
 use super::engine::{Engine, Session, Value};
 use super::rows::Columns;
 use super::{
-    Instances, Lease, LogPage, Management, Report, StoreError, access_ends, accounts, audit,
-    idempotency, invitations, lineage, log, rotations, rows, secrets, sessions, sql,
+    Instances, Lease, LogPage, Management, Report, StoreError, WhenAbsent, access_ends, accounts,
+    audit, idempotency, invitations, lineage, rotations, rows, secrets, sessions, sql,
     usage as tellings,
 };
 use crate::model::change::Sequence;
@@ -52,29 +56,35 @@ pub const STATEMENTS: &[&[(&str, &str)]] = &[
     sessions::ALL,
     tellings::ALL,
     usage::ALL,
-    instances::ALL,
+    log::ALL,
 ];
 
-/// Opens the file, creating it (mode 0600) and its folder when absent, and brings its schema up to
-/// date. `busy_timeout`: how long a writer waits for other processes before
-/// [`StoreError::Locked`].
-pub async fn open(path: &Path, busy_timeout: Duration) -> Result<Arc<dyn Management>, StoreError> {
-    let engine = open::engine(path, busy_timeout).await?;
+/// Every statement that is run on the file of leases, by name.
+pub const LEASE_STATEMENTS: &[&[(&str, &str)]] = &[instances::ALL, super::instances::ALL];
+
+/// Opens the file and brings its schema up to date; a new one has the mode 0600, and its folder is made too.
+/// `busy_timeout`: how long a writer waits for other processes before [`StoreError::Locked`].
+pub async fn open(
+    path: &Path,
+    busy_timeout: Duration,
+    absent: WhenAbsent,
+) -> Result<Arc<dyn Management>, StoreError> {
+    let engine = open::engine(path, busy_timeout, absent).await?;
     Ok(Arc::new(Database(engine)))
 }
 
 /// One open file.
 struct SqliteEngine {
-    path: PathBuf,
-    /// One connection. The follower's statements queue here and nowhere else.
+    file: File,
+    /// One connection: of this process, one writes at a time.
     writer: SqlitePool,
-    /// Whose turn it is to queue for the writer, of everybody else.
-    turns: Turns,
+    /// Instances and their leases.
+    leases: LeaseFile,
     /// For look-ups on a request's way, and nothing else.
     lookups: SqlitePool,
     /// For what management reads.
     readers: SqlitePool,
-    /// One, for the log and the instances: whatever waits elsewhere, the lease is renewed.
+    /// One, for the log: whatever waits elsewhere, it is followed.
     follower: SqlitePool,
     /// One, for signs of life.
     probe: SqlitePool,
@@ -82,21 +92,18 @@ struct SqliteEngine {
 }
 
 impl SqliteEngine {
-    /// Commits what no follower has to be woken for.
-    async fn commit_quietly(&self, transaction: Link<Write>) -> Result<(), StoreError> {
-        transaction.0.commit().await.map_err(explain)
+    async fn begin_write(&self) -> Result<Link<Write>, StoreError> {
+        let connection = self.writer.acquire().await.map_err(explain)?;
+        Write::begin(connection).await.map(Link).map_err(explain)
     }
 
-    /// Begins a write of the follower's, which waits for one other write at most: however many of
-    /// management's there are, the lease is renewed.
-    async fn begin_next(&self) -> Result<Link<Write>, StoreError> {
-        self.begin_with(None).await
-    }
-
-    async fn begin_with(&self, turn: Option<Turn>) -> Result<Link<Write>, StoreError> {
-        let begun = self.writer.begin_with("BEGIN IMMEDIATE").await;
-        let transaction = begun.map_err(explain)?;
-        Ok(Link(Write::new(transaction, turn)))
+    /// Whether the path still names the file that is open here. Another one in its place, a backup perhaps, is taken
+    /// up; but the caller is refused, and asks again.
+    ///
+    /// Without this a process would go on with a file that nobody else sees any more. It is asked before each reading
+    /// of the log: who revokes in the new file after that waits for the lease to end.
+    async fn check_file(&self) -> Result<(), StoreError> {
+        self.file.check().await
     }
 }
 
@@ -115,7 +122,8 @@ impl Engine for SqliteEngine {
         for (sql, values) in statements {
             transaction.execute(sql, values).await?;
         }
-        self.commit_quietly(transaction).await
+        // No follower has to be woken for it.
+        transaction.0.commit().await.map_err(explain)
     }
 
     async fn reader(&self) -> Result<Self::Reader, StoreError> {
@@ -135,8 +143,7 @@ impl Engine for SqliteEngine {
     }
 
     async fn begin(&self) -> Result<Self::Transaction, StoreError> {
-        let turn = self.turns.next().await?;
-        self.begin_with(Some(turn)).await
+        self.begin_write().await
     }
 
     async fn commit(&self, transaction: Self::Transaction) -> Result<(), StoreError> {
@@ -145,20 +152,22 @@ impl Engine for SqliteEngine {
         Ok(())
     }
 
+    /// The head first: a change that comes between the two is read from the log, after the row is there.
     async fn register(&self, id: InstanceId, lease: Duration) -> Result<Sequence, StoreError> {
-        instances::register(self, id, lease).await
+        let head = crate::store::log::head(&mut lend(&self.follower).await?).await?;
+        self.leases.register(id, lease, head).await?;
+        Ok(head)
     }
 
     async fn renew(&self, id: InstanceId, applied: Sequence) -> Result<Lease, StoreError> {
-        let values = vec![Value::text(id), rows::stored(applied).into()];
-        let renewed = self.write_instance(instances::RENEW, values).await;
-        renewed.map(Lease::of_rows)
+        self.leases.renew(id, applied).await
     }
 
     async fn read_log(&self, from: Sequence, limit: u32) -> Result<LogPage, StoreError> {
-        let values = log::page_values(from, limit);
+        self.check_file().await?;
+        let values = crate::store::log::page_values(from, limit);
         let mut reader = lend(&self.follower).await?;
-        let found = reader.fetch(instances::LOG_PAGE, values).await?;
+        let found = reader.fetch(log::LOG_PAGE, values).await?;
         rows::log_page(&found, from, limit)
     }
 
@@ -168,7 +177,7 @@ impl Engine for SqliteEngine {
         applied: Sequence,
         reports: &[Report],
     ) -> Result<Lease, StoreError> {
-        instances::acknowledge(self, id, applied, reports).await
+        self.leases.acknowledge(id, applied, reports).await
     }
 
     async fn write_instance(
@@ -176,15 +185,16 @@ impl Engine for SqliteEngine {
         sql: &'static str,
         values: Vec<Value>,
     ) -> Result<u64, StoreError> {
-        let mut transaction = self.begin_next().await?;
-        let changed = transaction.execute(sql, values).await?;
-        self.commit_quietly(transaction).await?;
-        Ok(changed)
+        self.leases.write(sql, values).await
     }
 
     async fn instances(&self) -> Result<Instances, StoreError> {
-        let mut reader = lend(&self.follower).await?;
-        rows::instances(&reader.fetch(instances::INSTANCES, vec![]).await?)
+        let head = crate::store::log::head(&mut lend(&self.follower).await?).await?;
+        self.leases.instances(head).await
+    }
+
+    async fn reports_reader(&self) -> Result<Self::Reader, StoreError> {
+        self.leases.reader().await
     }
 
     async fn wait_for_change(&self, at_most: Duration) {
@@ -193,11 +203,11 @@ impl Engine for SqliteEngine {
 
     async fn describe(&self) -> Result<String, StoreError> {
         let mut reader = self.probe_reader().await?;
-        let row = reader.first(instances::VERSION, vec![]).await?;
+        let row = reader.first(log::VERSION, vec![]).await?;
         let version = row
             .map_or(Ok(None), |row| row.text("version"))?
             .unwrap_or_default();
-        Ok(format!("SQLite {version}, {}", self.path.display()))
+        Ok(format!("SQLite {version}, {}", self.file.path().display()))
     }
 
     async fn close(&self) {
@@ -206,5 +216,6 @@ impl Engine for SqliteEngine {
             pool.close().await;
         }
         self.writer.close().await;
+        self.leases.close().await;
     }
 }

@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::{AppliedMigration, Migrate, MigrateError, Migrator};
@@ -13,11 +14,12 @@ use tokio::time::{Instant, sleep};
 
 use super::SqliteEngine;
 use super::errors::explain;
+use super::file::File;
 use super::guards;
-use super::turns::Turns;
+use super::instances::LeaseFile;
 use super::wait::Watch;
-use crate::store::StoreError;
 use crate::store::schema::{self, Schema};
+use crate::store::{StoreError, WhenAbsent};
 
 /// Connections for look-ups. One takes some 50 µs: few suffice, each has a thread of its own.
 const LOOKUPS_MAX: u32 = 4;
@@ -34,13 +36,25 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ),
     ("people", include_str!("migrations/0003_people.sql")),
     ("proofs", include_str!("migrations/0004_proofs.sql")),
+    (
+        "leases apart",
+        include_str!("migrations/0005_leases_apart.sql"),
+    ),
 ];
 
 pub(super) async fn engine(
     path: &Path,
     busy_timeout: Duration,
+    absent: WhenAbsent,
 ) -> Result<SqliteEngine, StoreError> {
-    create_if_absent(path).map_err(|error| unusable(path, &error))?;
+    match absent {
+        WhenAbsent::Create => create_if_absent(path).map_err(|error| unusable(path, &error))?,
+        WhenAbsent::Refuse if !path.exists() => return Err(none_at(path)),
+        WhenAbsent::Refuse if path.is_dir() => {
+            return Err(unusable(path, &io::ErrorKind::IsADirectory.into()));
+        }
+        WhenAbsent::Refuse => {}
+    }
     let options = SqliteConnectOptions::new()
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)
@@ -48,27 +62,39 @@ pub(super) async fn engine(
         .foreign_keys(true)
         .busy_timeout(busy_timeout)
         .disable_statement_logging();
-    let bring_up = bring_up(&options, busy_timeout).await;
+    let bring_up = bring_up(&options, busy_timeout, absent).await;
     bring_up.map_err(|error| name_file(path, error))?;
+    let file = File::new(path, options.clone(), busy_timeout)?;
+    let opened = file.opened();
     let pools = SqlitePoolOptions::new()
         .acquire_timeout(busy_timeout.saturating_mul(2))
         .test_before_acquire(false)
         .idle_timeout(None)
         .max_lifetime(None);
+    let leases = LeaseFile::open(path, &options, &pools).await?;
+    let of_pools = Arc::clone(&opened);
+    let pools = pools.before_acquire(move |_connection, meta| {
+        let is_open = of_pools.is_open_in(meta.age);
+        Box::pin(async move { Ok(is_open) })
+    });
     let pool = |connections_max| {
         let sized = pools.clone().max_connections(connections_max);
         sized.connect_lazy_with(options.clone())
     };
     Ok(SqliteEngine {
-        path: path.to_owned(),
+        file,
         writer: pool(1),
-        turns: Turns::new(busy_timeout.saturating_mul(2)),
+        leases,
         lookups: pool(LOOKUPS_MAX),
         readers: pool(READERS_MAX),
         follower: pool(1),
         probe: pool(1),
-        watch: Watch::new(options),
+        watch: Watch::new(options, opened),
     })
+}
+
+fn none_at(path: &Path) -> StoreError {
+    StoreError::Absent(format!("at `{}`", path.display()))
 }
 
 /// The file holds hashes and addresses: it is its owner's alone, and SQLite gives its companions
@@ -100,7 +126,7 @@ fn create_if_absent(path: &Path) -> io::Result<()> {
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "io's kinds are an open set")]
-fn unusable(path: &Path, error: &io::Error) -> StoreError {
+pub(super) fn unusable(path: &Path, error: &io::Error) -> StoreError {
     let advice = match error.kind() {
         io::ErrorKind::IsADirectory => "name a file in it, such as `genkan.db`",
         io::ErrorKind::PermissionDenied => {
@@ -124,7 +150,9 @@ fn name_file(path: &Path, error: StoreError) -> StoreError {
         StoreError::Locked(text) => StoreError::Locked(named(text)),
         StoreError::ReadOnly(text) => StoreError::ReadOnly(named(text)),
         StoreError::Corrupt(text) => StoreError::Corrupt(named(text)),
-        other @ (StoreError::Newer { .. }
+        StoreError::Absent(_) => none_at(path),
+        other @ (StoreError::Unreachable(_)
+        | StoreError::Newer { .. }
         | StoreError::Unguarded(_)
         | StoreError::NotFound(_)
         | StoreError::Exists(_)
@@ -141,22 +169,33 @@ fn name_file(path: &Path, error: StoreError) -> StoreError {
 /// Verifies the schema, and migrates it when it is behind. Two processes that create the file at the
 /// same moment may find it locked without the busy timeout being honoured (the change to WAL does
 /// not wait), so that is tried again.
-async fn bring_up(options: &SqliteConnectOptions, patience: Duration) -> Result<(), StoreError> {
+pub(super) async fn bring_up(
+    options: &SqliteConnectOptions,
+    patience: Duration,
+    absent: WhenAbsent,
+) -> Result<(), StoreError> {
     let deadline = Instant::now() + patience;
     loop {
-        match bring_up_once(options).await {
+        match bring_up_once(options, absent).await {
             Err(StoreError::Locked(_)) if Instant::now() < deadline => sleep(RETRY_INTERVAL).await,
             result => return result,
         }
     }
 }
 
-async fn bring_up_once(options: &SqliteConnectOptions) -> Result<(), StoreError> {
+async fn bring_up_once(
+    options: &SqliteConnectOptions,
+    absent: WhenAbsent,
+) -> Result<(), StoreError> {
     let migrator = schema::migrator(MIGRATIONS);
     // A migration may make a table anew, and to drop the old one would delete what refers to it.
     let unchecked = options.clone().foreign_keys(false);
     let mut connection = unchecked.connect().await.map_err(explain)?;
-    if schema::judge(&applied(&mut connection).await?, &migrator)? == Schema::Behind {
+    let applied = applied(&mut connection).await?;
+    if applied.is_empty() && absent == WhenAbsent::Refuse {
+        return Err(StoreError::Absent(String::new()));
+    }
+    if schema::judge(&applied, &migrator)? == Schema::Behind {
         migrate(&mut connection, &migrator).await?;
     }
     guards::verify(&mut connection, &migrator).await?;
@@ -179,9 +218,29 @@ async fn applied(connection: &mut SqliteConnection) -> Result<Vec<AppliedMigrati
 async fn migrate(connection: &mut SqliteConnection, migrator: &Migrator) -> Result<(), StoreError> {
     let begun = connection.begin_with("BEGIN IMMEDIATE").await;
     let mut transaction = begun.map_err(explain)?;
+    let leases = leases_to_end(&mut transaction).await?;
     let migrated = migrator.run_direct(None, &mut *transaction, false).await;
     migrated.map_err(explain_migration)?;
+    sleep(leases).await;
     transaction.commit().await.map_err(explain)
+}
+
+/// How long it takes until the leases have ended that are in the database itself, as they were until schema version 4.
+/// Whoever holds one cannot renew it while this transaction lasts, nor after it: nobody would wait for them any more.
+async fn leases_to_end(connection: &mut SqliteConnection) -> Result<Duration, StoreError> {
+    let table = sqlx::query_scalar("SELECT COUNT(*) FROM sqlite_schema WHERE name = 'instances'");
+    let is_there: i64 = table.fetch_one(&mut *connection).await.map_err(explain)?;
+    let columns = sqlx::query_scalar(
+        "SELECT COUNT(*) FROM pragma_table_info('instances') WHERE name = 'lease_ms'",
+    );
+    let has_length: i64 = columns.fetch_one(&mut *connection).await.map_err(explain)?;
+    if is_there == 0 || has_length == 0 {
+        return Ok(Duration::ZERO);
+    }
+    let longest =
+        sqlx::query_scalar("SELECT COALESCE(MAX(lease_ms), 0) FROM instances WHERE NOT evicted");
+    let longest: i64 = longest.fetch_one(&mut *connection).await.map_err(explain)?;
+    Ok(Duration::from_millis(u64::try_from(longest).unwrap_or(0)))
 }
 
 #[expect(

@@ -1,19 +1,36 @@
 //! How a statement is run on SQLite.
 
-use std::ops::DerefMut;
-
+use sqlx::pool::PoolConnection;
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{Sqlite, SqliteConnection};
 
 use super::errors::explain;
+use super::write::Write;
 use crate::store::StoreError;
 use crate::store::engine::{Session, Value};
 
 /// A connection or a transaction, as a [`Session`].
 pub(super) struct Link<C>(pub(super) C);
 
-impl<C: DerefMut<Target = SqliteConnection> + Send> Session for Link<C> {
+/// What has a connection.
+pub(super) trait Connected: Send {
+    fn connection(&mut self) -> sqlx::Result<&mut SqliteConnection>;
+}
+
+impl Connected for PoolConnection<Sqlite> {
+    fn connection(&mut self) -> sqlx::Result<&mut SqliteConnection> {
+        Ok(&mut *self)
+    }
+}
+
+impl Connected for Write {
+    fn connection(&mut self) -> sqlx::Result<&mut SqliteConnection> {
+        self.connection()
+    }
+}
+
+impl<C: Connected> Session for Link<C> {
     type Row = SqliteRow;
 
     async fn fetch(
@@ -21,14 +38,14 @@ impl<C: DerefMut<Target = SqliteConnection> + Send> Session for Link<C> {
         sql: &'static str,
         values: Vec<Value>,
     ) -> Result<Vec<SqliteRow>, StoreError> {
-        bind(sql, values)
-            .fetch_all(&mut *self.0)
-            .await
-            .map_err(explain)
+        let connection = self.0.connection().map_err(explain)?;
+        let found = bind(sql, values).fetch_all(connection).await;
+        found.map_err(explain)
     }
 
     async fn execute(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, StoreError> {
-        let done = bind(sql, values).execute(&mut *self.0).await;
+        let connection = self.0.connection().map_err(explain)?;
+        let done = bind(sql, values).execute(connection).await;
         done.map(|done| done.rows_affected()).map_err(explain)
     }
 }

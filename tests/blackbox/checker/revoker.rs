@@ -10,7 +10,7 @@ use genkan::model::clock::SystemClock;
 use genkan::model::random::SystemEntropy;
 use genkan::model::scope::Scopes;
 use genkan::service::{NewKey, Service};
-use genkan::store;
+use genkan::store::{self, WhenAbsent};
 use tokio::task::JoinSet;
 
 use super::ground::{Ground, PERMANENT};
@@ -32,7 +32,7 @@ pub async fn service(database: &str) -> Service {
         connections_max: 4,
     };
     let clock = Arc::new(SystemClock);
-    let store = store::open(&place).await.unwrap();
+    let store = store::open(&place, WhenAbsent::Create).await.unwrap();
     Service::new(store, clock, Arc::new(SystemEntropy))
 }
 

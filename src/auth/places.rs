@@ -1,0 +1,190 @@
+//! Places for look-ups. Who waits for one is served in turn by client network, so that a network that invents keys
+//! keeps another waiting for one look-up of its own at most.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use foldhash::quality::RandomState;
+use tokio::sync::oneshot;
+
+/// Where requests come from, as far as look-ups are shared out: an IPv4 address, or the 64 bits of an IPv6 address that
+/// a provider gives to one customer (RFC 6177).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct ClientNetwork(IpAddr);
+
+impl From<IpAddr> for ClientNetwork {
+    fn from(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
+            IpAddr::V6(address) => {
+                let network = address.to_bits() & !u128::from(u64::MAX);
+                Ipv6Addr::from_bits(network).into()
+            }
+            address @ IpAddr::V4(_) => address,
+        })
+    }
+}
+
+impl ClientNetwork {
+    /// The gateway itself, which looks up the keys of open requests anew.
+    pub(super) const OWN: Self = Self(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+}
+
+/// So many look-ups at a time.
+pub(super) struct Places(Mutex<State>);
+
+struct State {
+    free: usize,
+    waiting: HashMap<ClientNetwork, VecDeque<oneshot::Sender<Place>>, RandomState>,
+    /// The networks in `waiting`, the next first.
+    turns: VecDeque<ClientNetwork>,
+}
+
+/// One place; free again when dropped.
+#[derive(Debug)]
+pub(super) struct Place(Option<Arc<Places>>);
+
+impl std::fmt::Debug for Places {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Places").finish_non_exhaustive()
+    }
+}
+
+impl Places {
+    pub(super) fn new(places: usize) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(State {
+            free: places,
+            waiting: HashMap::default(),
+            turns: VecDeque::new(),
+        })))
+    }
+
+    /// Waits for a place. The caller bounds how long, and how many wait.
+    pub(super) async fn acquire(self: &Arc<Self>, network: ClientNetwork) -> Place {
+        let turn = {
+            let mut state = self.state();
+            if state.free > 0 {
+                state.free -= 1;
+                return Place(Some(Arc::clone(self)));
+            }
+            state.wait(network)
+        };
+        match turn.await {
+            Ok(place) => place,
+            // The sender is dropped only with the places themselves.
+            Err(_closed) => std::future::pending().await,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn release(self: &Arc<Self>) {
+        let mut state = self.state();
+        while let Some(next) = state.next() {
+            match next.send(Place(Some(Arc::clone(self)))) {
+                Ok(()) => return,
+                // It has stopped waiting. The place is not given back by this one: it is still held here.
+                Err(mut place) => drop(place.0.take()),
+            }
+        }
+        state.free += 1;
+    }
+}
+
+impl State {
+    fn wait(&mut self, network: ClientNetwork) -> oneshot::Receiver<Place> {
+        let (sender, turn) = oneshot::channel();
+        let queue = self.waiting.entry(network).or_default();
+        if queue.is_empty() {
+            self.turns.push_back(network);
+        }
+        queue.push_back(sender);
+        turn
+    }
+
+    /// Who has waited for longest, of the network whose turn it is.
+    fn next(&mut self) -> Option<oneshot::Sender<Place>> {
+        let network = self.turns.pop_front()?;
+        let queue = self.waiting.get_mut(&network)?;
+        let next = queue.pop_front();
+        if queue.is_empty() {
+            self.waiting.remove(&network);
+        } else {
+            self.turns.push_back(network);
+        }
+        next
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(places) = self.0.take() {
+            places.release();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    fn network(text: &str) -> ClientNetwork {
+        text.parse::<IpAddr>().unwrap().into()
+    }
+
+    #[test]
+    fn a_customer_of_a_provider_is_one_network() {
+        assert_eq!(network("2001:db8::1"), network("2001:db8::ffff:1"));
+        assert_ne!(network("2001:db8::1"), network("2001:db8:0:1::1"));
+        assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
+        assert_eq!(network("::ffff:192.0.2.1"), network("192.0.2.1"));
+    }
+
+    #[tokio::test]
+    async fn networks_are_served_in_turn_however_many_of_one_wait() {
+        let places = Places::new(1);
+        let first = places.acquire(network("192.0.2.1")).await;
+        let mut crowd: VecDeque<_> = (0..100)
+            .map(|_| Box::pin(places.acquire(network("192.0.2.1"))))
+            .collect();
+        for waiting in &mut crowd {
+            assert!(waiting.as_mut().now_or_never().is_none());
+        }
+        let mut other = Box::pin(places.acquire(network("192.0.2.2")));
+        assert!(other.as_mut().now_or_never().is_none());
+        drop(first);
+        // One of the crowd came before it.
+        let place = crowd.pop_front().unwrap().as_mut().now_or_never().unwrap();
+        assert!(other.as_mut().now_or_never().is_none());
+        drop(place);
+        assert!(other.as_mut().now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn who_stops_waiting_loses_no_place() {
+        let places = Places::new(2);
+        for _ in 0..10 {
+            let held = [
+                places.acquire(network("192.0.2.1")).await,
+                places.acquire(network("192.0.2.1")).await,
+            ];
+            let mut waiting: Vec<_> = (0..3)
+                .map(|_| Box::pin(places.acquire(network("192.0.2.3"))))
+                .collect();
+            for one in &mut waiting {
+                assert!(one.as_mut().now_or_never().is_none());
+            }
+            // One stops before it is its turn, the others after.
+            drop(waiting.pop());
+            drop(held);
+            drop(waiting);
+        }
+        let state = places.state();
+        assert_eq!(state.free, 2);
+        assert!(state.waiting.is_empty() && state.turns.is_empty());
+    }
+}

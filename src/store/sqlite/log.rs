@@ -1,0 +1,8 @@
+//! The log, and what else of the database's file only SQLite understands.
+
+use crate::store::sql::{log_page, statements};
+
+statements! {
+    VERSION = "SELECT sqlite_version() AS version";
+    LOG_PAGE = log_page!("''", "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)");
+}
