@@ -33,6 +33,7 @@ mod framing;
 mod graceful_end;
 mod lookups;
 mod mcp_clients;
+mod mcp_refusals;
 mod mcp_sessions;
 mod model;
 mod names_and_times;

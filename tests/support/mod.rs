@@ -13,6 +13,7 @@ pub mod legitimate;
 pub mod node;
 pub mod postgres;
 pub mod provider;
+pub mod python;
 pub mod raw;
 pub mod scripted;
 pub mod tls;

@@ -6,25 +6,30 @@ use std::process::Command;
 
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests");
 
-/// The folder with the MCP client and its modules, under `target/`.
+/// The folder with the MCP clients and their modules, under `target/`.
 pub fn mcp_client() -> PathBuf {
-    program("mcp", "client.mjs")
+    program("mcp", &["client.mjs", "refusals.mjs", "bridge.mjs"])
 }
 
 /// The folder with the OpenID Connect provider and its modules, under `target/`.
 pub fn oidc_provider() -> PathBuf {
-    program("oidc", "provider.mjs")
+    program("oidc", &["provider.mjs"])
 }
 
-fn program(name: &str, script: &str) -> PathBuf {
+fn program(name: &str, scripts: &[&str]) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("node-{name}"));
     std::fs::create_dir_all(&folder).unwrap();
     // Several test processes may come here at once; one installs, the others wait for it.
     let lock = File::create(folder.join("install.lock")).unwrap();
     lock.lock().unwrap();
-    for file in ["package.json", "package-lock.json", ".npmrc", script] {
-        let source = Path::new(SOURCES).join(name).join(file);
-        std::fs::copy(source, folder.join(file)).unwrap();
+    let about = ["package.json", "package-lock.json", ".npmrc"];
+    for file in about.iter().chain(scripts) {
+        let wanted = std::fs::read(Path::new(SOURCES).join(name).join(file)).unwrap();
+        let copy = folder.join(file);
+        // Another test may start a program from it now: a copy that is right is not written again.
+        if std::fs::read(&copy).ok().as_ref() != Some(&wanted) {
+            std::fs::write(&copy, &wanted).unwrap();
+        }
     }
     let wanted = std::fs::read(folder.join("package-lock.json")).unwrap();
     let stamp = folder.join("installed-lock.json");
