@@ -37,11 +37,11 @@ const EXPECTED_TRIGGERS: [(&str, &str); 10] = [
     ),
     (
         "keys_created",
-        "afterinsertonkeysforeachrowexecutefunctionlog_key",
+        "afterinsertonkeysreferencingnewtableasnew_keysforeachstatementexecutefunctionlog_key",
     ),
     (
         "keys_deleted",
-        "afterdeleteonkeysforeachrowexecutefunctionlog_key",
+        "afterdeleteonkeysreferencingoldtableasold_keysforeachstatementexecutefunctionlog_key",
     ),
     (
         "keys_kept",
@@ -49,7 +49,7 @@ const EXPECTED_TRIGGERS: [(&str, &str); 10] = [
     ),
     (
         "keys_revoked",
-        "afterupdateonkeysforeachrowwhenold.revoked_atisnullandnew.revoked_atisnotnull\
+        "afterupdateonkeysreferencingoldtableasold_keysnewtableasnew_keysforeachstatement\
          executefunctionlog_key",
     ),
     (
@@ -165,6 +165,7 @@ mod tests {
             names,
             [
                 "append_change",
+                "append_changes",
                 "clock_ms",
                 "keep_key",
                 "keep_membership",

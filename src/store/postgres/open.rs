@@ -29,6 +29,10 @@ pub(super) const MIGRATIONS: &[(&str, &str)] = &[
     ),
     ("people", include_str!("migrations/0003_people.sql")),
     ("proofs", include_str!("migrations/0004_proofs.sql")),
+    (
+        "log by statement",
+        include_str!("migrations/0005_log_by_statement.sql"),
+    ),
 ];
 
 /// Settings of every connection. Compiling a plan to machine code (`jit`) pays off in reports; here the
