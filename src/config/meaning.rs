@@ -311,11 +311,30 @@ fn oidc(section: At<file::Oidc>, reader: &mut Reader) -> Option<Oidc> {
     one_of(&section, reader);
     let written = section.value;
     let (secret, _origin) = secret(written.client_secret, written.client_secret_file)?;
+    let issuer = written.issuer?.value.0;
+    let assume = written.assume_email_verified?;
+    if assume.value && is_of_many_tenants(&issuer) {
+        reader.wrong(
+            &assume.origin,
+            "this issuer speaks for many tenants, and anybody can have one of them",
+            "name the issuer of one tenant, or remove this line".to_owned(),
+        );
+    }
     Some(Oidc {
-        issuer: written.issuer?.value.0,
+        issuer,
+        assume_email_verified: assume.value,
         client_id: written.client_id?.value.0,
         client_secret: ClientSecret(secret.0),
     })
+}
+
+/// Whether anybody may have an account, with an address of their own choice, at an issuer: Google's, and those of Entra ID
+/// that stand for every tenant.
+fn is_of_many_tenants(issuer: &str) -> bool {
+    let shared = ["/common/", "/organizations/", "/consumers/"];
+    issuer.contains("accounts.google.com")
+        || (issuer.contains("login.microsoftonline.")
+            && shared.iter().any(|it| issuer.contains(it)))
 }
 
 fn store(section: At<file::Store>, reader: &mut Reader) -> Option<Store> {

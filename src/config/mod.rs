@@ -152,6 +152,8 @@ pub struct Oidc {
     pub client_id: String,
     /// By which this console shows that it is.
     pub client_secret: ClientSecret,
+    /// Whether an address is taken for verified where the provider does not say.
+    pub assume_email_verified: bool,
 }
 
 /// A client's secret: shown nowhere, wiped when dropped.

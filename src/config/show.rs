@@ -45,6 +45,7 @@ impl Config {
             file.table("[oidc]");
             file.key("issuer", oidc.issuer.as_str());
             file.key("client_id", oidc.client_id.as_str());
+            file.key("assume_email_verified", oidc.assume_email_verified);
             file.key("client_secret", HIDDEN);
         }
         show_store(&mut file, &self.store);

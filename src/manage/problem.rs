@@ -54,6 +54,7 @@ codes! {
     KeyBeforeProof = "key_before_proof" FORBIDDEN,
     SignInRefused = "sign_in_refused" FORBIDDEN,
     EmailNotVerified = "email_not_verified" FORBIDDEN,
+    EmailUnconfirmed = "email_unconfirmed" FORBIDDEN,
     ProviderUnavailable = "provider_unavailable" SERVICE_UNAVAILABLE,
     CrossSite = "cross_site" FORBIDDEN,
     NotYourKey = "not_your_key" FORBIDDEN,
@@ -299,6 +300,7 @@ impl From<OidcError> for Problem {
             OidcError::Unavailable(_) => Code::ProviderUnavailable.into(),
             OidcError::Denied(_) | OidcError::NotBelieved(_) => Code::SignInRefused.into(),
             OidcError::EmailNotVerified => Code::EmailNotVerified.into(),
+            OidcError::EmailUnconfirmed | OidcError::EmailAbsent => Code::EmailUnconfirmed.into(),
         }
     }
 }

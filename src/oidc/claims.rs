@@ -65,17 +65,27 @@ impl Address {
         self.email.is_some()
     }
 
-    /// Who it is, if the provider vouches for it.
-    pub(super) fn identity(self) -> Result<Identity, OidcError> {
+    /// Who it is, if the provider vouches for it. `assume_verified`: what its silence means.
+    pub(super) fn identity(self, assume_verified: bool) -> Result<Identity, OidcError> {
+        let email = self.email.and_then(|email| email.parse().ok());
+        let email = email.ok_or(OidcError::EmailAbsent)?;
         let verified = match &self.email_verified {
             Some(Truth::Plain(verified)) => *verified,
             Some(Truth::Word(word)) => word == "true",
-            None => false,
+            None if assume_verified => {
+                tracing::info!(
+                    claim = "email_verified",
+                    "an address counts as verified though the identity provider does not say so \
+                     (assume_email_verified)"
+                );
+                true
+            }
+            None => return Err(OidcError::EmailUnconfirmed),
         };
-        let email = self.email.and_then(|email| email.parse().ok());
-        match email {
-            Some(email) if verified => Ok(Identity { email }),
-            Some(_) | None => Err(OidcError::EmailNotVerified),
+        if verified {
+            Ok(Identity { email })
+        } else {
+            Err(OidcError::EmailNotVerified)
         }
     }
 }

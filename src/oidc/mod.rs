@@ -72,8 +72,22 @@ pub enum OidcError {
     #[error("the identity provider's answer is not believed: {0}")]
     NotBelieved(&'static str),
     /// The provider does not vouch for the address.
-    #[error("the identity provider does not say that the e-mail address is verified")]
+    #[error(
+        "the identity provider says in `email_verified` that the e-mail address is not verified"
+    )]
     EmailNotVerified,
+    /// The provider says nothing of the address's verification.
+    #[error(
+        "the identity provider sends no claim `email_verified`. If its issuer is of one tenant whose administrators \
+         alone give out addresses, set `assume_email_verified = true` under [oidc]"
+    )]
+    EmailUnconfirmed,
+    /// There is no address.
+    #[error(
+        "the identity provider sends no claim `email` with an e-mail address: let it release that claim to this client \
+         (in Entra ID an optional claim of the ID token)"
+    )]
+    EmailAbsent,
 }
 
 #[cfg(test)]

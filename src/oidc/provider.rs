@@ -129,9 +129,9 @@ impl Provider {
                 if told.sub != checked.subject {
                     return Err(OidcError::NotBelieved("it speaks of somebody else"));
                 }
-                told.address.identity()
+                told.address.identity(self.config.assume_email_verified)
             }
-            _told_or_nowhere => checked.address.identity(),
+            _told_or_nowhere => checked.address.identity(self.config.assume_email_verified),
         }
     }
 

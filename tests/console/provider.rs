@@ -101,3 +101,47 @@ async fn a_provider_that_lies_is_not_believed_and_one_that_changes_its_keys_is()
     let jun = office.browser_of("jun", Look::default()).await;
     jun.closed().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_does_not_say_whether_an_address_is_verified_is_believed_only_where_that_is_set()
+ {
+    let (mut office, provider) = open().await;
+    for (mode, reason) in [
+        ("silent", "assume_email_verified"),
+        ("nameless", "sends no claim `email`"),
+    ] {
+        provider.becomes(mode).await;
+        let mina = sign_in(&office, "mina@example.com").await;
+        assert_eq!(
+            mina.text("h1").await,
+            "Your identity provider does not confirm your e-mail address",
+            "{mode}"
+        );
+        mina.closed().await;
+        let logged = |line: &str| line.contains(reason);
+        office.gateway.stderr_line(reason, logged).await;
+    }
+    // One office at a time.
+    drop((office, provider));
+
+    let upstream = Upstream::start().await;
+    let set = "assume_email_verified = true\n";
+    let (house, provider) = provider::house_with(Engine::Sqlite, &upstream, set).await;
+    let office = Office::in_house(house, upstream).await;
+    provider.becomes("silent").await;
+    let mina = sign_in(&office, "mina@example.com").await;
+    mina.see("#list").await;
+    mina.closed().await;
+    // What is said outright is never overruled.
+    provider.becomes("right").await;
+    let unverified = sign_in(&office, "unverified@example.com").await;
+    assert_eq!(
+        unverified.text("h1").await,
+        "Your e-mail address is not verified"
+    );
+    unverified.closed().await;
+    provider.becomes("nameless").await;
+    let nameless = sign_in(&office, "mina@example.com").await;
+    assert!(nameless.text("h1").await.contains("does not confirm"));
+    nameless.closed().await;
+}

@@ -3,7 +3,7 @@
 //   node provider.mjs REDIRECT_URI CLIENT_ID CLIENT_SECRET
 //
 // It prints its issuer. `POST /test/MODE` says what is to be wrong with the next tokens: nonce, audience,
-// expired, issuer, unsigned; `right`: nothing; `rotate`: it makes new keys, and forgets the old ones.
+// expired, issuer, unsigned; `silent`: there is no email_verified, `nameless`: no email; `right`: nothing; `rotate`: it makes new keys, and forgets the old ones.
 
 import http from "node:http";
 import * as jose from "jose";
@@ -55,12 +55,17 @@ const make = async (issuer) => {
     },
     findAccount: (_context, id) => ({
       accountId: id,
-      claims: () => ({ sub: id, email: id, email_verified: !id.startsWith("unverified") }),
+      // Entra ID says nothing of the verification for work accounts, and may send no address.
+      claims: () => ({
+        sub: id,
+        ...(mode === "nameless" ? {} : { email: id }),
+        ...(mode === "silent" ? {} : { email_verified: !id.startsWith("unverified") }),
+      }),
     }),
   });
   provider.use(async (context, next) => {
     await next();
-    if (mode !== "right" && context.path === "/token" && context.body?.id_token) {
+    if (!["right", "silent", "nameless"].includes(mode) && context.path === "/token" && context.body?.id_token) {
       context.body.id_token = await forge(context.body.id_token);
     }
   });

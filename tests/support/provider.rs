@@ -1,7 +1,9 @@
 //! An identity provider: a certified one, with a login page on which whoever writes an address is that person.
 
 use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::browser::Browser;
 use super::house::{Engine, House};
@@ -58,18 +60,30 @@ impl Drop for Provider {
     }
 }
 
-/// A port that is free now. The provider wants to know where people come back to before anybody listens.
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
+/// An address that is free now, and stays so: the system gives nobody a port below 32768 who asks for any. The provider
+/// wants to know where people come back to before anybody listens.
+fn free_address() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(21_000);
+    loop {
+        let port = NEXT.fetch_add(1, Ordering::Relaxed);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }
 
 /// A house before this upstream whose console has a provider beside its links.
 pub async fn house(engine: Engine, upstream: &Upstream) -> (House, Provider) {
-    let url = format!("http://127.0.0.1:{}", free_port());
+    house_with(engine, upstream, "").await
+}
+
+/// As [`house`], with more in its section `[oidc]`.
+pub async fn house_with(engine: Engine, upstream: &Upstream, oidc: &str) -> (House, Provider) {
+    let url = format!("http://{}", free_address());
     let provider = Provider::start(&format!("{url}/sign-in/callback"));
     let more = format!(
-        "[oidc]\nissuer = {:?}\nclient_id = {CLIENT_ID:?}\nclient_secret = {CLIENT_SECRET:?}\n",
+        "[oidc]\nissuer = {:?}\nclient_id = {CLIENT_ID:?}\nclient_secret = {CLIENT_SECRET:?}\n{oidc}",
         provider.issuer
     );
     let house = House::new(engine, upstream.plain, &more).await;
