@@ -269,9 +269,14 @@ async fn output_is_for_machines_too() {
         done.stdout.starts_with("gk_") && done.stdout.ends_with('\n'),
         "{done:?}"
     );
+    let json = [&quiet[..6], &["--output", "json"]].concat();
+    let made: serde_json::Value = serde_json::from_str(&house.run(&json).ok()).unwrap();
+    assert!(made["key"].as_str().unwrap().starts_with("gk_"));
+    assert!(made["id"].as_str().unwrap().starts_with("key_"));
+    assert_eq!(made["scopes"], serde_json::json!(["api", "mcp"]));
     let key = house.key("second", &[]);
     for (command, count) in [
-        (&["keys", "list"][..], Some(2)),
+        (&["keys", "list"][..], Some(3)),
         (&["keys", "show", &key.id], None),
         (&["members", "list"], Some(1)),
         (&["organizations", "list"], Some(1)),

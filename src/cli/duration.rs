@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::service::KEY_LIFETIME_MAX;
+
 /// Seconds of each unit.
 const UNITS: [(char, u64); 5] = [
     ('s', 1),
@@ -13,10 +15,10 @@ const UNITS: [(char, u64); 5] = [
 
 /// The text is not a length of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("write a number and a unit (s, m, h, d or w): 90d, 12h, 30m")]
+#[error("write a number and a unit (s, m, h, d or w), from 1s to 3650d: 90d, 12h, 30m")]
 pub(super) struct DurationError;
 
-/// Reads a whole number above zero and one unit.
+/// Reads a whole number and one unit, from a second to [`KEY_LIFETIME_MAX`].
 pub(super) fn parse(text: &str) -> Result<Duration, DurationError> {
     let seconds = UNITS.into_iter().find_map(|(unit, seconds)| {
         let digits = text.strip_suffix(unit)?;
@@ -27,9 +29,9 @@ pub(super) fn parse(text: &str) -> Result<Duration, DurationError> {
             .then_some(digits)?;
         number.parse::<u64>().ok()?.checked_mul(seconds)
     });
-    match seconds {
-        None | Some(0) => Err(DurationError),
-        Some(seconds) => Ok(Duration::from_secs(seconds)),
+    match seconds.map(Duration::from_secs) {
+        Some(time) if !time.is_zero() && time <= KEY_LIFETIME_MAX => Ok(time),
+        Some(_) | None => Err(DurationError),
     }
 }
 
@@ -45,6 +47,7 @@ mod tests {
             ("12h", 43_200),
             ("90d", 7_776_000),
             ("2w", 1_209_600),
+            ("3650d", 315_360_000),
         ] {
             assert_eq!(parse(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
@@ -54,7 +57,20 @@ mod tests {
     fn anything_else_is_refused() {
         let too_large = format!("{}w", u64::MAX);
         for text in [
-            "", "d", "90", "0d", "-1d", "+1d", "1.5h", "90 d", "90D", "1y", "日", &too_large,
+            "",
+            "d",
+            "90",
+            "0d",
+            "3651d",
+            "99999999d",
+            "-1d",
+            "+1d",
+            "1.5h",
+            "90 d",
+            "90D",
+            "1y",
+            "日",
+            &too_large,
         ] {
             assert_eq!(parse(text), Err(DurationError), "{text:?}");
         }

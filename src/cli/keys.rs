@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use super::exit::Failure;
 use super::place::Place;
@@ -42,6 +43,9 @@ pub(super) struct Create {
     /// Print the key alone, and say nothing.
     #[arg(short, long)]
     quiet: bool,
+    /// How to print it; as JSON, with its id and what it may be used for.
+    #[arg(long, value_enum, default_value_t, conflicts_with = "quiet")]
+    output: Output,
     #[command(flatten)]
     place: Place,
 }
@@ -141,12 +145,18 @@ impl From<New> for NewKey {
 
 impl Create {
     async fn run(self) -> Result<(), Failure> {
-        let Self { new, quiet, place } = self;
+        let Self {
+            new,
+            quiet,
+            output,
+            place,
+        } = self;
+        let is_json = output == Output::Json;
         let create = async |service: Service| {
             let (key, plain, sequence) = service.create_key(new.into()).await?;
             // Before the wait: whatever becomes of that, the text is out.
-            hand_over(&key, &plain)?;
-            if quiet {
+            hand_over(&key, &plain, is_json)?;
+            if quiet || is_json {
                 settled::wait(&service, sequence).await?;
                 return Ok(());
             }
@@ -158,9 +168,22 @@ impl Create {
 }
 
 /// Prints a key, which exists nowhere else.
-fn hand_over(key: &Key, plain: &PlainKey) -> Result<(), Failure> {
+fn hand_over(key: &Key, plain: &PlainKey, as_json: bool) -> Result<(), Failure> {
+    let text = if as_json {
+        let all = serde_json::json!({
+            "key": plain.expose(),
+            "id": key.id.to_string(),
+            "name": key.name.as_str(),
+            "member": key.email.as_str(),
+            "scopes": scopes(key),
+            "expires_at": key.expires_at.map_or(Value::Null, table::time),
+        });
+        Zeroizing::new(all.to_string())
+    } else {
+        Zeroizing::new(plain.expose().to_owned())
+    };
     let mut stdout = anstream::stdout();
-    let written = writeln!(stdout, "{}", plain.expose()).and_then(|()| stdout.flush());
+    let written = writeln!(stdout, "{}", *text).and_then(|()| stdout.flush());
     written.map_err(|error| {
         Failure::Other(format!(
             "the key {id} was made, but its text could not be written ({error}) and is lost: end \
