@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, SqliteConnection, raw_sql};
 use tokio::task::block_in_place;
 
-use super::{ask, no_panic};
-use crate::support::house::{Engine, House, Key, PROMPTLY, Process, field};
+use super::{ask, no_panic, request};
+use crate::support::house::{Engine, House, Key, PROMPTLY, Process};
 use crate::support::raw::Wire;
 use crate::support::upstream::Upstream;
 use crate::support::within;
@@ -256,21 +257,114 @@ async fn a_file_that_is_gone_is_503_until_it_is_back() {
     no_panic(&[gateway]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_backup_that_takes_the_files_place_is_taken_up_and_forgets_no_revocation() {
-    let upstream = Upstream::start().await;
-    let house = House::new(
-        Engine::Sqlite,
-        upstream.plain,
-        "[limits]\nlease_ms = 1_000\n",
-    )
-    .await;
-    let (key, revoked) = (house.key("ci", &[]), house.key("revoked", &[]));
-    let mut gateway = house.start().await;
-    let mut wire = Wire::connect(gateway.address("plain")).await;
-    for key in [&key, &revoked] {
-        assert_eq!(ask(&mut wire, &key.plain).await, 200);
+/// Revokes while the gateway is stopped in its tracks, by a house that may know the database by another name; lets it go on,
+/// and sends requests on a connection that was open before: none may be accepted.
+async fn none_is_accepted_after_the_command(gateway: &Process, by: &House, key: &Key) {
+    let mut wires = Vec::new();
+    for _ in 0..8 {
+        let mut wire = Wire::connect(gateway.address("plain")).await;
+        let status = ask(&mut wire, &key.plain).await;
+        assert!([200, 503].contains(&status), "{status}");
+        wires.push(wire);
     }
+    gateway.signal(Signal::STOP);
+    let revoked = block_in_place(|| by.run(&["keys", "revoke", &key.id]));
+    assert_eq!(revoked.code, Some(0), "{revoked:?}");
+    let request = request(&key.plain);
+    for wire in &mut wires {
+        wire.send(&request).await;
+    }
+    gateway.signal(Signal::CONT);
+    for wire in &mut wires {
+        let status = within("an answer", wire.answer()).await.map(|it| it.status);
+        assert!(matches!(status, Some(401 | 503)), "{status:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_knows_the_database_by_another_name_waits_for_the_same_gateways() {
+    let upstream = Upstream::start().await;
+    let house = House::new(Engine::Sqlite, upstream.plain, "").await;
+    let key = house.key("ci", &[]);
+    let gateway = house.start().await;
+    let file = house.folder.path().join("genkan.db");
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("link.db");
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let other = House::at(folder, &format!("sqlite = {link:?}"), upstream.plain, "");
+    none_is_accepted_after_the_command(&gateway, &other, &key).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leases_whose_file_was_deleted_are_waited_for() {
+    let upstream = Upstream::start().await;
+    let house = House::new(Engine::Sqlite, upstream.plain, "").await;
+    let key = house.key("ci", &[]);
+    let gateway = house.start().await;
+    let mut wire = Wire::connect(gateway.address("plain")).await;
+    assert_eq!(ask(&mut wire, &key.plain).await, 200);
+    for name in [
+        "genkan.db-leases",
+        "genkan.db-leases-wal",
+        "genkan.db-leases-shm",
+    ] {
+        fs::remove_file(house.folder.path().join(name)).unwrap();
+    }
+    none_is_accepted_after_the_command(&gateway, &house, &key).await;
+    within("it says why", async {
+        let is_why = |line: &String| line.contains("genkan.db-leases") && line.contains("gone");
+        let is_other =
+            |line: &String| line.contains("genkan.db-leases") && line.contains("replaced");
+        while !gateway
+            .stderr()
+            .iter()
+            .any(|line| is_why(line) || is_other(line))
+        {
+            tokio::time::sleep(PAUSE).await;
+        }
+    })
+    .await;
+}
+
+/// Opens a database as another program would, and closes it.
+const ANOTHER_PROGRAM: &str = "
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+print(connection.execute('SELECT COUNT(*) FROM instances').fetchone()[0])
+connection.close()
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_program_that_looks_at_the_leases_takes_no_lock_away() {
+    let upstream = Upstream::start().await;
+    let house = House::new(Engine::Sqlite, upstream.plain, "").await;
+    let (key, other) = (house.key("ci", &[]), house.key("other", &[]));
+    let gateway = house.start().await;
+    let leases = house.folder.path().join("genkan.db-leases");
+    for _ in 0..3 {
+        let looked = Command::new("python3")
+            .args(["-c", ANOTHER_PROGRAM])
+            .arg(&leases)
+            .output()
+            .unwrap();
+        assert_eq!(looked.stdout, b"1\n", "{looked:?}");
+    }
+    let revoked = block_in_place(|| house.run(&["keys", "revoke", &other.id, "--output", "json"]));
+    let receipt: serde_json::Value = serde_json::from_str(&revoked.ok()).unwrap();
+    assert_eq!(
+        receipt["instances"][0]["result"], "acknowledged",
+        "{receipt:#}"
+    );
+    none_is_accepted_after_the_command(&gateway, &house, &key).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_whose_database_was_replaced_refuses_and_is_waited_for() {
+    let upstream = Upstream::start().await;
+    let house = House::new(Engine::Sqlite, upstream.plain, "").await;
+    let key = house.key("ci", &[]);
+    let mut gateway = house.start().await;
+    // The log of the running gateway is longer than that of the backup will be.
     let file = house.folder.path().join("genkan.db");
     let backup = house.folder.path().join("backup.db");
     let mut connection = SqliteConnectOptions::new()
@@ -283,26 +377,28 @@ async fn a_backup_that_takes_the_files_place_is_taken_up_and_forgets_no_revocati
         .execute(&mut connection)
         .await
         .unwrap();
-    block_in_place(|| house.run(&["keys", "revoke", &revoked.id])).ok();
-    assert_eq!(ask(&mut wire, &revoked.plain).await, 401);
-
+    for name in ["a", "b", "c"] {
+        house.key(name, &[]);
+    }
+    drop(connection);
+    let mut wire = Wire::connect(gateway.address("plain")).await;
+    assert_eq!(ask(&mut wire, &key.plain).await, 200);
     for companion in ["genkan.db-wal", "genkan.db-shm"] {
         fs::remove_file(house.folder.path().join(companion)).unwrap();
     }
     fs::rename(&backup, &file).unwrap();
+    none_is_accepted_after_the_command(&gateway, &house, &key).await;
     gateway
-        .stderr_line("it noticed", |line| {
-            field(line, "message").contains("revoked again what the database had lost")
+        .stderr_line("it says why", |line| {
+            line.contains("was replaced by another file")
         })
         .await;
-    within("the key works again", async {
-        while ask(&mut wire, &key.plain).await != 200 {
-            tokio::time::sleep(PAUSE).await;
-        }
-    })
-    .await;
-    assert_eq!(ask(&mut wire, &revoked.plain).await, 401);
-    let shown = block_in_place(|| house.run(&["keys", "show", &revoked.id])).ok();
-    assert!(shown.contains("revoked"), "{shown}");
-    no_panic(&[gateway]);
+    assert_eq!(readiness(&gateway).await["store_answers"], false);
+    gateway.signal(Signal::TERM);
+    assert_eq!(gateway.ended().await, Some(0), "{:#?}", gateway.stderr());
+    let gateway = house.start().await;
+    let fresh = house.key("fresh", &[]);
+    let mut wire = Wire::connect(gateway.address("plain")).await;
+    assert_eq!(ask(&mut wire, &fresh.plain).await, 200);
+    assert_eq!(ask(&mut wire, &key.plain).await, 401);
 }

@@ -1,93 +1,83 @@
-//! Which file the path of the database names: one that was replaced or deleted under a running process is noticed.
+//! The files that this process has open: one that is replaced or deleted meanwhile is noticed.
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-
-use sqlx::sqlite::SqliteConnectOptions;
-use tokio::time::Instant;
 
 use super::open;
-use crate::store::{StoreError, WhenAbsent};
+use crate::store::StoreError;
 
-/// The file of a database.
-pub(super) struct File {
-    path: PathBuf,
-    options: SqliteConnectOptions,
-    busy_timeout: Duration,
-    opened: Arc<Opened>,
+/// The database's file and that of the leases, as they were when they were opened.
+pub(super) struct Files {
+    database: Opened,
+    leases: Opened,
 }
 
-/// Which file is open, and since when.
-pub(super) struct Opened(Mutex<(Identity, Instant)>);
+struct Opened {
+    path: PathBuf,
+    identity: Identity,
+}
 
 /// Device and number of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Identity(u64, u64);
 
-impl Identity {
-    fn of(path: &Path) -> io::Result<Self> {
-        let file = std::fs::metadata(path)?;
-        Ok(Self(file.dev(), file.ino()))
-    }
-}
-
 impl Opened {
-    fn get(&self) -> (Identity, Instant) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether a connection that was opened so long ago has this file open.
-    pub(super) fn is_open_in(&self, age: Duration) -> bool {
-        let (_identity, since) = self.get();
-        since.elapsed() >= age
-    }
-}
-
-impl File {
-    /// One that has just been brought up to date.
-    pub(super) fn new(
-        path: &Path,
-        options: SqliteConnectOptions,
-        busy_timeout: Duration,
-    ) -> Result<Self, StoreError> {
-        let identity = Identity::of(path).map_err(|error| open::unusable(path, &error))?;
+    fn of(path: &Path) -> Result<Self, StoreError> {
+        let identity = identity(path).map_err(|error| open::unusable(path, &error))?;
         Ok(Self {
             path: path.to_owned(),
-            options,
-            busy_timeout,
-            opened: Arc::new(Opened(Mutex::new((identity, Instant::now())))),
+            identity,
         })
     }
 
+    fn check(&self) -> Result<(), StoreError> {
+        let path = self.path.display();
+        match identity(&self.path) {
+            Ok(found) if found == self.identity => Ok(()),
+            Ok(_other) => Err(StoreError::Unavailable(format!(
+                "`{path}` was replaced by another file under this process; stop every process of genkan, put the \
+                 right file in place without its `-wal` and `-shm`, and start them again"
+            ))),
+            Err(error) => Err(StoreError::Unavailable(format!(
+                "`{path}` is gone ({error}); put it back"
+            ))),
+        }
+    }
+}
+
+fn identity(path: &Path) -> io::Result<Identity> {
+    let file = std::fs::metadata(path)?;
+    Ok(Identity(file.dev(), file.ino()))
+}
+
+impl Files {
+    /// Those that are open from now on.
+    pub(super) fn opened(database: &Path, leases: &Path) -> Result<Self, StoreError> {
+        Ok(Self {
+            database: Opened::of(database)?,
+            leases: Opened::of(leases)?,
+        })
+    }
+
+    /// The path of the database.
     pub(super) fn path(&self) -> &Path {
-        &self.path
+        &self.database.path
     }
 
-    pub(super) fn opened(&self) -> Arc<Opened> {
-        Arc::clone(&self.opened)
+    /// Which database it is: what instances say of another one, a restored backup for instance, says nothing of this.
+    pub(super) fn database(&self) -> String {
+        let Identity(device, number) = self.database.identity;
+        format!("{device}:{number}")
     }
 
-    /// Whether the path names the file that is open here.
+    /// Whether the paths still name the files that are open here.
     ///
     /// # Errors
-    /// It does not. A database that stands in its place is brought up to date first, and is the open one from then on:
-    /// connections to the other are not lent any more.
-    pub(super) async fn check(&self) -> Result<(), StoreError> {
-        let (known, _since) = self.opened.get();
-        let found = Identity::of(&self.path).map_err(|error| open::unusable(&self.path, &error))?;
-        if found == known {
-            return Ok(());
-        }
-        open::bring_up(&self.options, self.busy_timeout, WhenAbsent::Refuse).await?;
-        let mut opened = self.opened.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *opened = (found, Instant::now());
-        drop(opened);
-        Err(StoreError::Unavailable(format!(
-            "`{}` was replaced by another file, which is opened now",
-            self.path.display()
-        )))
+    /// They do not. Nobody else sees what this process reads and writes then. Another file is not taken up: SQLite would
+    /// mix it with what is in the write-ahead log of the one before.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        self.database.check()?;
+        self.leases.check()
     }
 }

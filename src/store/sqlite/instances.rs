@@ -8,14 +8,16 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use rustix::fs::{FallocateFlags, fallocate};
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Sqlite, SqlitePool, raw_sql};
+use sqlx::{ConnectOptions, Connection, Sqlite, SqliteConnection, SqlitePool, raw_sql};
+use tokio::time::sleep;
 
 use super::errors::explain;
 use super::session::Link;
@@ -23,7 +25,7 @@ use super::write::Write;
 use crate::model::change::Sequence;
 use crate::model::id::InstanceId;
 use crate::store::engine::{Session, Value};
-use crate::store::rows;
+use crate::store::rows::{self, Columns};
 use crate::store::sql::{forget, renew, statements};
 use crate::store::{Instances, Lease, Report, StoreError, instances, log};
 
@@ -36,7 +38,7 @@ const RESERVED_BYTES: u64 = 1_048_576;
 /// Reports of so many entries of the log are kept.
 const ENTRIES_REPORTED: i64 = 100_000;
 
-/// The tables, as the database had them until its schema version 4.
+/// The tables, as the database had them until its schema version 4; and which database an instance follows.
 const SCHEMA: &str = "\
     CREATE TABLE IF NOT EXISTS instances (
         id         TEXT    NOT NULL PRIMARY KEY,
@@ -44,8 +46,10 @@ const SCHEMA: &str = "\
         lease_ms   INTEGER NOT NULL,
         applied    INTEGER NOT NULL,
         evicted    INTEGER NOT NULL CHECK (evicted IN (0, 1)),
-        renewed_at INTEGER NOT NULL
+        renewed_at INTEGER NOT NULL,
+        database   TEXT    NOT NULL
     ) STRICT;
+    CREATE TABLE IF NOT EXISTS identity (id TEXT NOT NULL);
     CREATE TABLE IF NOT EXISTS revocation_reports (
         seq              INTEGER NOT NULL,
         instance_id      TEXT    NOT NULL,
@@ -56,14 +60,20 @@ const SCHEMA: &str = "\
 
 statements! {
     FORGET = forget!("CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)");
-    FORGET_REPORTS = "DELETE FROM revocation_reports WHERE seq < $1";
-    REGISTER = "INSERT INTO instances (id, renewals, lease_ms, applied, evicted, renewed_at) \
-        VALUES ($1, 0, $2, $3, FALSE, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER))";
+    /// Those that are old, and those of a database that was here before and had come further.
+    FORGET_REPORTS = "DELETE FROM revocation_reports WHERE seq < $1 OR seq > $2";
+    REGISTER = "INSERT INTO instances (id, renewals, lease_ms, applied, evicted, renewed_at, database) \
+        VALUES ($1, 0, $2, $3, FALSE, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER), $4)";
     RENEW = renew!("CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)");
-    INSTANCES = "SELECT CAST($1 AS INTEGER) AS head, '' AS history, \
-            i.id, i.renewals, i.lease_ms, i.applied, i.evicted, \
+    /// What an instance has applied of another database says nothing of this one.
+    INSTANCES = "SELECT CAST($1 AS INTEGER) AS head, $2 AS history, \
+            i.id, i.renewals, i.lease_ms, \
+            CASE WHEN i.database = $2 THEN i.applied ELSE 0 END AS applied, i.evicted, \
             CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) - i.renewed_at AS renewed_ago_ms \
         FROM (SELECT 1) LEFT JOIN instances i ON TRUE ORDER BY i.id";
+    IDENTITY = "SELECT id FROM identity";
+    IDENTIFY = "INSERT INTO identity (id) VALUES ($1)";
+    FORGET_IDENTITY = "DELETE FROM identity";
     REPORT = "INSERT OR IGNORE INTO revocation_reports \
             (seq, instance_id, streams_cut, last_accepted_at) \
         SELECT json_extract(value, '$.seq'), $1, json_extract(value, '$.cut'), \
@@ -75,6 +85,11 @@ pub(super) struct LeaseFile {
     path: PathBuf,
     /// One connection. What it does takes less than a millisecond.
     pool: SqlitePool,
+    /// Which database the instances of this process follow.
+    database: String,
+    /// Files in which room was reserved. They stay open: to close one takes SQLite's own locks on it away, which belong to
+    /// the process and not to the descriptor (`fcntl(2)`).
+    reserved: OnceLock<Vec<File>>,
 }
 
 impl LeaseFile {
@@ -87,18 +102,75 @@ impl LeaseFile {
         let mut path = database.as_os_str().to_owned();
         path.push(SUFFIX);
         let path = PathBuf::from(path);
-        create(&path).map_err(|error| super::open::unusable(&path, &error))?;
+        create(&path, database).map_err(|error| super::open::unusable(&path, &error))?;
+        let database_options = options;
         let options = options
             .clone()
             .filename(&path)
             .synchronous(SqliteSynchronous::Normal)
             .pragma("wal_autocheckpoint", LOG_PAGES_MAX);
         let pool = pools.clone().max_connections(1).connect_lazy_with(options);
-        let file = Self { path, pool };
+        let file = Self {
+            path,
+            pool,
+            database: String::new(),
+            reserved: OnceLock::new(),
+        };
         let mut connection = file.lend().await?;
         let made = raw_sql(SCHEMA).execute(&mut *connection.0).await;
         made.map_err(explain)?;
+        drop(connection);
+        file.be_the_one(database_options).await?;
         Ok(file)
+    }
+
+    /// Whether it is the file that belongs to the database; else it becomes it, when no lease can hold any more that is in
+    /// the one before: that was deleted or replaced, and who has it open notices before its lease is renewed.
+    async fn be_the_one(&self, database: &SqliteConnectOptions) -> Result<(), StoreError> {
+        let mut connection = database.connect().await.map_err(explain)?;
+        if self.is_the_one(&mut connection).await? {
+            return connection.close().await.map_err(explain);
+        }
+        // Alone: of several processes that find it so, one waits, and the others find it done.
+        raw_sql("BEGIN IMMEDIATE")
+            .execute(&mut connection)
+            .await
+            .map_err(explain)?;
+        if !self.is_the_one(&mut connection).await? {
+            let longest = sqlx::query_scalar("SELECT longest_lease_ms FROM lease_file");
+            let longest: i64 = longest.fetch_one(&mut connection).await.map_err(explain)?;
+            sleep(Duration::from_millis(u64::try_from(longest).unwrap_or(0))).await;
+            let id = uuid::Uuid::now_v7().to_string();
+            let mut own = self.begin().await?;
+            own.execute(FORGET_IDENTITY, vec![]).await?;
+            own.execute(IDENTIFY, vec![Value::text(&id)]).await?;
+            own.0.commit().await.map_err(explain)?;
+            let noted = sqlx::query("UPDATE lease_file SET id = $1").bind(id);
+            noted.execute(&mut connection).await.map_err(explain)?;
+        }
+        raw_sql("COMMIT")
+            .execute(&mut connection)
+            .await
+            .map_err(explain)?;
+        connection.close().await.map_err(explain)
+    }
+
+    async fn is_the_one(&self, database: &mut SqliteConnection) -> Result<bool, StoreError> {
+        let known = sqlx::query_scalar("SELECT id FROM lease_file");
+        let known: String = known.fetch_one(database).await.map_err(explain)?;
+        let row = self.lend().await?.first(IDENTITY, vec![]).await?;
+        let own = row.map_or(Ok(None), |row| row.text("id"))?;
+        Ok(!known.is_empty() && own.as_deref() == Some(known.as_str()))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The instances of this process follow this database.
+    pub(super) fn of_database(mut self, database: String) -> Self {
+        self.database = database;
+        self
     }
 
     async fn lend(&self) -> Result<Link<PoolConnection<Sqlite>>, StoreError> {
@@ -125,13 +197,13 @@ impl LeaseFile {
         let mut transaction = self.begin().await?;
         transaction.execute(FORGET, vec![]).await?;
         let oldest = rows::stored(head).saturating_sub(ENTRIES_REPORTED);
-        transaction
-            .execute(FORGET_REPORTS, vec![oldest.into()])
-            .await?;
+        let kept = vec![oldest.into(), rows::stored(head).into()];
+        transaction.execute(FORGET_REPORTS, kept).await?;
         let row = vec![
             Value::text(id),
             rows::lease_ms(lease).into(),
             rows::stored(head).into(),
+            Value::text(&self.database),
         ];
         transaction.execute(REGISTER, row).await?;
         transaction.0.commit().await.map_err(explain)?;
@@ -144,11 +216,10 @@ impl LeaseFile {
     fn reserve(&self) {
         let mut log = self.path.clone().into_os_string();
         log.push("-wal");
-        for path in [self.path.as_os_str(), &log] {
-            if let Err(error) = reserve(Path::new(path)) {
-                tracing::debug!(%error, "no room can be reserved for leases");
-            }
-        }
+        self.reserved.get_or_init(|| {
+            let paths = [self.path.as_path(), Path::new(&log)];
+            paths.into_iter().filter_map(reserve).collect()
+        });
     }
 
     pub(super) async fn renew(
@@ -192,7 +263,7 @@ impl LeaseFile {
 
     /// Every row. `head` is what the database said after the caller's own change had been committed.
     pub(super) async fn instances(&self, head: Sequence) -> Result<Instances, StoreError> {
-        let values = vec![rows::stored(head).into()];
+        let values = vec![rows::stored(head).into(), Value::text(&self.database)];
         rows::instances(&self.lend().await?.fetch(INSTANCES, values).await?)
     }
 
@@ -201,25 +272,42 @@ impl LeaseFile {
     }
 }
 
-fn create(path: &Path) -> io::Result<()> {
+/// With the owner and the mode of the database's file, as SQLite does with its companions: the first to run a command may be
+/// somebody else than the gateway.
+fn create(path: &Path, database: &Path) -> io::Result<()> {
     let created = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(path);
-    match created {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        created => created.map(drop),
+    let file = match created {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        created => created?,
+    };
+    let (own, model) = (file.metadata()?, std::fs::metadata(database)?);
+    if (own.uid(), own.gid()) != (model.uid(), model.gid()) {
+        fchown(&file, Some(model.uid()), Some(model.gid()))?;
     }
+    file.set_permissions(model.permissions())
 }
 
-fn reserve(path: &Path) -> io::Result<()> {
-    let file = File::options().write(true).open(path)?;
-    let end = file.metadata()?.len();
-    Ok(fallocate(
-        &file,
-        FallocateFlags::KEEP_SIZE,
-        end,
-        RESERVED_BYTES,
-    )?)
+/// Reserves room behind the end of a file, and keeps it open.
+fn reserve(path: &Path) -> Option<File> {
+    let reserved = File::options().write(true).open(path).and_then(|file| {
+        let end = file.metadata()?.len();
+        let done = fallocate(&file, FallocateFlags::KEEP_SIZE, end, RESERVED_BYTES);
+        Ok((file, done))
+    });
+    match reserved {
+        Ok((file, done)) => {
+            if let Err(error) = done {
+                tracing::debug!(%error, "no room can be reserved for leases");
+            }
+            Some(file)
+        }
+        Err(error) => {
+            tracing::debug!(%error, "no room can be reserved for leases");
+            None
+        }
+    }
 }

@@ -23,7 +23,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Sqlite, SqlitePool};
 
 use self::errors::explain;
-use self::file::File;
+use self::file::Files;
 use self::instances::LeaseFile;
 use self::session::Link;
 use self::write::Write;
@@ -75,7 +75,7 @@ pub async fn open(
 
 /// One open file.
 struct SqliteEngine {
-    file: File,
+    files: Files,
     /// One connection: of this process, one writes at a time.
     writer: SqlitePool,
     /// Instances and their leases.
@@ -93,17 +93,28 @@ struct SqliteEngine {
 
 impl SqliteEngine {
     async fn begin_write(&self) -> Result<Link<Write>, StoreError> {
+        self.files.check()?;
         let connection = self.writer.acquire().await.map_err(explain)?;
         Write::begin(connection).await.map(Link).map_err(explain)
     }
+}
 
-    /// Whether the path still names the file that is open here. Another one in its place, a backup perhaps, is taken
-    /// up; but the caller is refused, and asks again.
-    ///
-    /// Without this a process would go on with a file that nobody else sees any more. It is asked before each reading
-    /// of the log: who revokes in the new file after that waits for the lease to end.
-    async fn check_file(&self) -> Result<(), StoreError> {
-        self.file.check().await
+impl SqliteEngine {
+    /// Notes the longest lease in the database: whoever finds no file of leases waits for so long.
+    async fn announce(&self, lease: Duration) -> Result<(), StoreError> {
+        let lease_ms = rows::lease_ms(lease);
+        let mut reader = lend(&self.follower).await?;
+        let known = reader.first(log::LONGEST_LEASE, vec![]).await?;
+        let known = known.map_or(Ok(0), |row| row.integer("longest_lease_ms"))?;
+        if known >= lease_ms {
+            return Ok(());
+        }
+        drop(reader);
+        let mut transaction = self.begin_write().await?;
+        transaction
+            .execute(log::ANNOUNCE_LEASE, vec![lease_ms.into()])
+            .await?;
+        transaction.0.commit().await.map_err(explain)
     }
 }
 
@@ -149,12 +160,14 @@ impl Engine for SqliteEngine {
     async fn commit(&self, transaction: Self::Transaction) -> Result<(), StoreError> {
         transaction.0.commit().await.map_err(explain)?;
         self.watch.written();
-        Ok(())
+        // What was written to a file that nobody else sees is no success.
+        self.files.check()
     }
 
     /// The head first: a change that comes between the two is read from the log, after the row is there.
     async fn register(&self, id: InstanceId, lease: Duration) -> Result<Sequence, StoreError> {
         let head = crate::store::log::head(&mut lend(&self.follower).await?).await?;
+        self.announce(lease).await?;
         self.leases.register(id, lease, head).await?;
         Ok(head)
     }
@@ -164,7 +177,8 @@ impl Engine for SqliteEngine {
     }
 
     async fn read_log(&self, from: Sequence, limit: u32) -> Result<LogPage, StoreError> {
-        self.check_file().await?;
+        // Before the log is read: who revokes in another file after that waits for the lease to end.
+        self.files.check()?;
         let values = crate::store::log::page_values(from, limit);
         let mut reader = lend(&self.follower).await?;
         let found = reader.fetch(log::LOG_PAGE, values).await?;
@@ -189,6 +203,7 @@ impl Engine for SqliteEngine {
     }
 
     async fn instances(&self) -> Result<Instances, StoreError> {
+        self.files.check()?;
         let head = crate::store::log::head(&mut lend(&self.follower).await?).await?;
         self.leases.instances(head).await
     }
@@ -207,7 +222,7 @@ impl Engine for SqliteEngine {
         let version = row
             .map_or(Ok(None), |row| row.text("version"))?
             .unwrap_or_default();
-        Ok(format!("SQLite {version}, {}", self.file.path().display()))
+        Ok(format!("SQLite {version}, {}", self.files.path().display()))
     }
 
     async fn close(&self) {

@@ -4,7 +4,6 @@ use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::{AppliedMigration, Migrate, MigrateError, Migrator};
@@ -14,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use super::SqliteEngine;
 use super::errors::explain;
-use super::file::File;
+use super::file::Files;
 use super::guards;
 use super::instances::LeaseFile;
 use super::wait::Watch;
@@ -50,11 +49,20 @@ pub(super) async fn engine(
     match absent {
         WhenAbsent::Create => create_if_absent(path).map_err(|error| unusable(path, &error))?,
         WhenAbsent::Refuse if !path.exists() => return Err(none_at(path)),
+        // Nothing is made of an empty file.
+        WhenAbsent::Refuse
+            if fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() == 0) =>
+        {
+            return Err(none_at(path));
+        }
         WhenAbsent::Refuse if path.is_dir() => {
             return Err(unusable(path, &io::ErrorKind::IsADirectory.into()));
         }
         WhenAbsent::Refuse => {}
     }
+    // By whichever name it is reached, its companions are beside it, and the same for all.
+    let canonical = fs::canonicalize(path).map_err(|error| unusable(path, &error))?;
+    let path = canonical.as_path();
     let options = SqliteConnectOptions::new()
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)
@@ -64,32 +72,27 @@ pub(super) async fn engine(
         .disable_statement_logging();
     let bring_up = bring_up(&options, busy_timeout, absent).await;
     bring_up.map_err(|error| name_file(path, error))?;
-    let file = File::new(path, options.clone(), busy_timeout)?;
-    let opened = file.opened();
     let pools = SqlitePoolOptions::new()
         .acquire_timeout(busy_timeout.saturating_mul(2))
         .test_before_acquire(false)
         .idle_timeout(None)
         .max_lifetime(None);
     let leases = LeaseFile::open(path, &options, &pools).await?;
-    let of_pools = Arc::clone(&opened);
-    let pools = pools.before_acquire(move |_connection, meta| {
-        let is_open = of_pools.is_open_in(meta.age);
-        Box::pin(async move { Ok(is_open) })
-    });
+    let files = Files::opened(path, leases.path())?;
+    let leases = leases.of_database(files.database());
     let pool = |connections_max| {
         let sized = pools.clone().max_connections(connections_max);
         sized.connect_lazy_with(options.clone())
     };
     Ok(SqliteEngine {
-        file,
+        files,
         writer: pool(1),
         leases,
         lookups: pool(LOOKUPS_MAX),
         readers: pool(READERS_MAX),
         follower: pool(1),
         probe: pool(1),
-        watch: Watch::new(options, opened),
+        watch: Watch::new(options),
     })
 }
 
@@ -169,7 +172,7 @@ fn name_file(path: &Path, error: StoreError) -> StoreError {
 /// Verifies the schema, and migrates it when it is behind. Two processes that create the file at the
 /// same moment may find it locked without the busy timeout being honoured (the change to WAL does
 /// not wait), so that is tried again.
-pub(super) async fn bring_up(
+async fn bring_up(
     options: &SqliteConnectOptions,
     patience: Duration,
     absent: WhenAbsent,

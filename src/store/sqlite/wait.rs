@@ -6,15 +6,12 @@
 //! every commit changes; so the log's file is looked at often, and the counter when it has changed.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::sync::{Mutex, Notify};
-use tokio::time::{Instant, sleep, timeout};
-
-use super::file::Opened;
+use tokio::time::{sleep, timeout};
 
 /// Between two looks at the write-ahead log: a revocation by another process is seen 2.5 ms later on
 /// average.
@@ -30,7 +27,6 @@ const LOOKS_WITHOUT_COUNTER_MAX: u32 = 20;
 pub(super) struct Watch {
     options: SqliteConnectOptions,
     log_file: PathBuf,
-    opened: Arc<Opened>,
     /// Held by the one caller that polls; the others wait for it, or for a write of this process.
     counter: Mutex<Counter>,
     written: Notify,
@@ -38,8 +34,7 @@ pub(super) struct Watch {
 
 #[derive(Default)]
 struct Counter {
-    /// And when it was opened.
-    connection: Option<(SqliteConnection, Instant)>,
+    connection: Option<SqliteConnection>,
     seen: Option<i64>,
     log: Option<(u64, SystemTime)>,
     looks_since_change: u32,
@@ -47,13 +42,12 @@ struct Counter {
 
 impl Watch {
     /// Opens nothing before the first wait: most commands never do.
-    pub(super) fn new(options: SqliteConnectOptions, opened: Arc<Opened>) -> Self {
+    pub(super) fn new(options: SqliteConnectOptions) -> Self {
         let mut log_file = options.get_filename().as_os_str().to_owned();
         log_file.push("-wal");
         Self {
             options,
             log_file: log_file.into(),
-            opened,
             counter: Mutex::default(),
             written: Notify::new(),
         }
@@ -80,7 +74,7 @@ impl Watch {
         loop {
             if counter.may_have_moved(self.look()) {
                 // An error is no change: the caller's own next statement meets and tells it.
-                let version = counter.read(&self.options, &self.opened).await.ok();
+                let version = counter.read(&self.options).await.ok();
                 if version.is_some() && version != counter.seen {
                     counter.seen = version;
                     return;
@@ -97,7 +91,7 @@ impl Watch {
     }
 
     pub(super) async fn close(&self) {
-        if let Some((connection, _)) = self.counter.lock().await.connection.take() {
+        if let Some(connection) = self.counter.lock().await.connection.take() {
             // The file is being left: an error has no one left to tell.
             drop(connection.close().await);
         }
@@ -116,14 +110,10 @@ impl Counter {
         looks <= LOOKS_AFTER_CHANGE || looks.is_multiple_of(LOOKS_WITHOUT_COUNTER_MAX)
     }
 
-    async fn read(&mut self, options: &SqliteConnectOptions, opened: &Opened) -> sqlx::Result<i64> {
-        let is_open = |(_, since): &(_, Instant)| opened.is_open_in(since.elapsed());
-        if !self.connection.as_ref().is_some_and(is_open) {
-            self.connection = None;
-        }
-        let (connection, _) = match &mut self.connection {
+    async fn read(&mut self, options: &SqliteConnectOptions) -> sqlx::Result<i64> {
+        let connection = match &mut self.connection {
             Some(connection) => connection,
-            absent @ None => absent.insert((options.connect().await?, Instant::now())),
+            absent @ None => absent.insert(options.connect().await?),
         };
         sqlx::query_scalar("PRAGMA data_version")
             .fetch_one(connection)
