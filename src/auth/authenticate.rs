@@ -10,7 +10,6 @@ use tokio::runtime::Handle;
 use super::caller::Caller;
 use super::lookups::{Budget, Lookups};
 use super::memory::Memory;
-use super::places::ClientNetwork;
 use super::sweeps::{SweepRequests, Sweeps};
 use super::tombstones::{Tombstones, Verdict};
 use crate::config::limits::Limits;
@@ -21,6 +20,7 @@ use crate::model::change::{Change, ChangeKind, Sequence};
 use crate::model::clock::{BootInstant, Clock, Timestamp};
 use crate::model::id::KeyId;
 use crate::model::key::{KeyFormat, KeyHash, PresentedKey};
+use crate::model::network::ClientNetwork;
 use crate::model::principal::Principal;
 use crate::model::refusal::Refusal;
 use crate::store::{Report, Store};
@@ -199,7 +199,7 @@ impl Authenticator {
     /// What the store says of a key that was good here before, and about which nothing that still holds is
     /// remembered.
     pub(super) async fn ask(&self, hash: &KeyHash) -> Result<Arc<Caller>, Refused> {
-        self.ask_within(Budget::Remembered, hash, ClientNetwork::OWN)
+        self.ask_within(Budget::Remembered, hash, ClientNetwork::Own)
             .await
     }
 

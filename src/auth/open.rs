@@ -57,6 +57,8 @@ pub struct OpenRequests {
     /// What was cut and not told yet, by the place of the entry that did it.
     untold: RefCell<BTreeMap<Sequence, Cut>>,
     freeze_timeout: Duration,
+    /// Why every request ends that comes from now on.
+    closed: Cell<Option<Refusal>>,
 }
 
 #[derive(Default)]
@@ -114,6 +116,7 @@ impl OpenRequests {
             slots: RefCell::default(),
             untold: RefCell::default(),
             freeze_timeout,
+            closed: Cell::new(None),
         })
     }
 
@@ -133,7 +136,7 @@ impl OpenRequests {
             admission: RefCell::new(admission),
             connection,
             is_alone,
-            ended: Cell::new(None),
+            ended: Cell::new(self.closed.get()),
             frozen_since: Cell::new(None),
             is_asked_for: Cell::new(false),
             wakers: RefCell::default(),
@@ -180,8 +183,10 @@ impl OpenRequests {
         reset_after_grace(cut);
     }
 
-    /// Ends every request that is open. Each may still say why, and is not reset for it.
+    /// Ends every request that is open, and those that are still to be opened. Each may still say why, and is not reset
+    /// for it.
     pub fn end_all(&self, refusal: Refusal) {
+        self.closed.set(Some(refusal));
         for request in self.registered() {
             if request.ended.get().is_none() {
                 request.end(refusal);

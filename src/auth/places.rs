@@ -2,33 +2,12 @@
 //! keeps another waiting for one look-up of its own at most.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use foldhash::quality::RandomState;
 use tokio::sync::oneshot;
 
-/// Where requests come from, as far as look-ups are shared out: an IPv4 address, or the 64 bits of an IPv6 address that
-/// a provider gives to one customer (RFC 6177).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct ClientNetwork(IpAddr);
-
-impl From<IpAddr> for ClientNetwork {
-    fn from(address: IpAddr) -> Self {
-        Self(match address.to_canonical() {
-            IpAddr::V6(address) => {
-                let network = address.to_bits() & !u128::from(u64::MAX);
-                Ipv6Addr::from_bits(network).into()
-            }
-            address @ IpAddr::V4(_) => address,
-        })
-    }
-}
-
-impl ClientNetwork {
-    /// The gateway itself, which looks up the keys of open requests anew.
-    pub(super) const OWN: Self = Self(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
-}
+use crate::model::network::ClientNetwork;
 
 /// So many look-ups at a time.
 pub(super) struct Places(Mutex<State>);
@@ -133,15 +112,7 @@ mod tests {
     use super::*;
 
     fn network(text: &str) -> ClientNetwork {
-        text.parse::<IpAddr>().unwrap().into()
-    }
-
-    #[test]
-    fn a_customer_of_a_provider_is_one_network() {
-        assert_eq!(network("2001:db8::1"), network("2001:db8::ffff:1"));
-        assert_ne!(network("2001:db8::1"), network("2001:db8:0:1::1"));
-        assert_ne!(network("192.0.2.1"), network("192.0.2.2"));
-        assert_eq!(network("::ffff:192.0.2.1"), network("192.0.2.1"));
+        text.parse::<std::net::IpAddr>().unwrap().into()
     }
 
     #[tokio::test]

@@ -235,7 +235,19 @@ impl Watch {
             .ticks
             .now()
             .wrapping_sub(self.since.load(Ordering::Relaxed));
-        if SWEEP_EVERY.saturating_mul(elapsed) > Duration::from_millis(limit_ms) {
+        let is_over = |sweeps: u32, limit_ms: u64| {
+            SWEEP_EVERY.saturating_mul(sweeps) > Duration::from_millis(limit_ms)
+        };
+        // One part of a frame after the other makes an idle HTTP/2 connection no younger.
+        let idle = self
+            .ticks
+            .now()
+            .wrapping_sub(self.idle_since.load(Ordering::Relaxed));
+        let idle_ms = limits
+            .keep_alive_timeout_ms
+            .saturating_add(limits.head_timeout_ms);
+        let is_idle = self.phase() == Phase::Head && is_over(idle, idle_ms);
+        if is_over(elapsed, limit_ms) || is_idle {
             self.call(Call::Expired);
         }
     }
@@ -329,6 +341,20 @@ mod tests {
         // In the same turn of the worker, before the connection's task was told.
         watch.bytes_came();
         assert_eq!(watch.called().now_or_never(), None);
+    }
+
+    #[test]
+    fn one_half_of_a_frame_after_the_other_keeps_no_connection() {
+        let ticks = Ticks::default();
+        let watch = Watch::new(ticks.clone());
+        watch.idle();
+        let ended = (0..200).position(|_| {
+            watch.frame_ended();
+            watch.bytes_came();
+            after(&watch, &ticks, 1)
+        });
+        // 75 s and 10 s.
+        assert!(matches!(ended, Some(80..=90)), "{ended:?}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod key;
 pub mod language;
 pub mod member;
 pub mod name;
+pub mod network;
 pub mod principal;
 pub mod random;
 pub mod refusal;

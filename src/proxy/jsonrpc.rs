@@ -59,7 +59,14 @@ pub(super) struct EventReader {
     /// The last byte was a carriage return: a line feed after it belongs to the same line end.
     after_return: bool,
     scanner: Scanner,
+    /// The responses in the present event. Without its end a client discards it.
+    answered: Vec<Value>,
+    /// How much of a byte order mark has come, or all of it where there is none.
+    mark_length: usize,
 }
+
+/// A byte order mark, which may stand before the first event.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The field of an event that holds its message.
 const FIELD: &[u8; 5] = b"data:";
@@ -67,6 +74,16 @@ const FIELD: &[u8; 5] = b"data:";
 impl EventReader {
     /// Reads a part of the stream.
     pub(super) fn read(&mut self, mut chunk: &[u8], calls: &PendingCalls) {
+        while let (Some(mark), Some((byte, rest))) =
+            (BYTE_ORDER_MARK.get(self.mark_length), chunk.split_first())
+        {
+            if byte == mark {
+                self.mark_length += 1;
+                chunk = rest;
+            } else {
+                self.mark_length = BYTE_ORDER_MARK.len();
+            }
+        }
         if self.after_return
             && let Some(rest) = chunk.strip_prefix(b"\n")
         {
@@ -76,11 +93,11 @@ impl EventReader {
         while !chunk.is_empty() {
             let end = memchr2(b'\r', b'\n', chunk);
             let (part, rest) = chunk.split_at(end.unwrap_or(chunk.len()));
-            self.read_part(part, calls);
+            self.read_part(part);
             self.after_return = rest == b"\r";
             chunk = match rest {
                 [b'\r', b'\n', rest @ ..] | [_, rest @ ..] => {
-                    self.end_line();
+                    self.end_line(calls);
                     rest
                 }
                 [] => rest,
@@ -88,7 +105,7 @@ impl EventReader {
         }
     }
 
-    fn read_part(&mut self, part: &[u8], calls: &PendingCalls) {
+    fn read_part(&mut self, part: &[u8]) {
         let missing = FIELD.len().saturating_sub(self.length).min(part.len());
         let (name, value) = part.split_at(missing);
         for byte in name {
@@ -98,20 +115,25 @@ impl EventReader {
             self.length += 1;
         }
         if self.length == FIELD.len() && self.name == *FIELD {
-            self.scanner.read(value, |message| {
+            let Self {
+                scanner, answered, ..
+            } = self;
+            scanner.read(value, |message| {
                 if message.is_response
-                    && let Some(id) = &message.id
+                    && let Some(id) = message.id
+                    && answered.len() < IDS_MAX
                 {
-                    calls.answered(id);
+                    answered.push(id);
                 }
             });
         }
     }
 
     /// An empty line ends an event, and the next one begins another message.
-    fn end_line(&mut self) {
+    fn end_line(&mut self, calls: &PendingCalls) {
         if self.length == 0 {
             self.scanner = Scanner::default();
+            self.answered.drain(..).for_each(|id| calls.answered(&id));
         }
         self.length = 0;
     }
@@ -126,6 +148,8 @@ struct Message {
     is_request: bool,
     /// It has a `result` or an `error`.
     is_response: bool,
+    /// A member's name has an escape: it may be `id`, and nobody here decodes it.
+    has_escaped_name: bool,
 }
 
 /// Reads JSON for the members of its messages: those of the one object, or of each object of the one array.
@@ -193,6 +217,9 @@ impl Scanner {
             b'"' => Token::Structure,
             _ => Token::Escape,
         };
+        if *byte == b'\\' && self.part == Part::Name && self.is_member() {
+            self.message.has_escaped_name = true;
+        }
         rest
     }
 
@@ -238,6 +265,9 @@ impl Scanner {
         if byte == b'}' && self.is_member() {
             self.end_value();
             self.in_message = false;
+            if self.message.has_escaped_name {
+                self.message.id = None;
+            }
             found(std::mem::take(&mut self.message));
         }
         self.depth = self.depth.saturating_sub(1);
@@ -354,6 +384,7 @@ mod tests {
             r#"{"id":1,"result":0}"#,
             r#"{"id":1 2,"method":"a"}"#,
             "{\"id\":\"\n\",\"method\":\"a\"}",
+            r#"{"id":1,"\u0069d":2,"method":"a"}"#,
             r#"{"params":{"id":1,"method":"a"}}"#,
             r#"[[{"id":1,"method":"a"}]]"#,
             r#"{"id":1,"method":"#,
@@ -383,6 +414,15 @@ mod tests {
             ),
             (
                 "data: {\"id\":1,\"method\":\"ping\"}\r\rdata: {\"method\":\"x\"}\r\r",
+                vec![json!(1), json!("b")],
+            ),
+            (
+                "\u{feff}data: {\"id\":1,\"result\":1}\n\n",
+                vec![json!("b")],
+            ),
+            // Without the empty line the client has no event.
+            (
+                "data: {\"id\":1,\"result\":1}\n",
                 vec![json!(1), json!("b")],
             ),
             // What is cut short was not passed on as a response; and another field is no message.

@@ -216,7 +216,10 @@ const fn plain_detail(refusal: Refusal) -> &'static str {
         Refusal::StoreUnavailable | Refusal::LeaseExpired | Refusal::LookupsExhausted => {
             "This says nothing about the key."
         }
-        Refusal::AnswerWithheld | Refusal::ShuttingDown => {
+        Refusal::ShuttingDown => {
+            "If the request was forwarded, it may have been carried out. It was not sent again."
+        }
+        Refusal::AnswerWithheld => {
             "The request was forwarded and may have been carried out. It was not sent again."
         }
         Refusal::UpstreamUnreachable => "The request was not delivered.",

@@ -75,6 +75,8 @@ pub struct WorkerMetrics {
     series: RefCell<HashMap<SeriesKey, Arc<Series>, RandomState>>,
     refusals: RefCell<HashMap<&'static str, Arc<AtomicU64>, RandomState>>,
     refusal_log: RefusalLog,
+    /// Of keys that are known: revoked, expired, or without the scope. Whoever invents keys drives none of these out.
+    known_key_log: RefusalLog,
 }
 
 impl WorkerMetrics {
@@ -85,12 +87,17 @@ impl WorkerMetrics {
             series: RefCell::default(),
             refusals: RefCell::default(),
             refusal_log: RefusalLog::default(),
+            known_key_log: RefusalLog::default(),
         }
     }
 
-    /// Which refusals get a line in the log.
-    pub fn refusal_log(&self) -> &RefusalLog {
-        &self.refusal_log
+    /// Which refusals get a line in the log: of requests with a key that is known, and of all others.
+    pub fn refusal_log(&self, has_known_key: bool) -> &RefusalLog {
+        if has_known_key {
+            &self.known_key_log
+        } else {
+            &self.refusal_log
+        }
     }
 
     /// The name of a route.

@@ -110,7 +110,11 @@ impl Record {
             LogRequests::None => false,
             LogRequests::All => true,
             LogRequests::Refused => {
-                self.refusal.is_some() && self.metrics.refusal_log().admits(self.client.ip)
+                self.refusal.is_some()
+                    && self
+                        .metrics
+                        .refusal_log(self.key.is_some())
+                        .admits(self.client.ip.into())
             }
         };
         if is_logged {

@@ -34,7 +34,7 @@ use crate::proxy::upstream::tls::Connectors;
 use crate::proxy::upstream::{LocalExecutor, Upstream};
 use crate::proxy::{Proxy, Shared};
 use crate::record::metrics::WorkerMetrics;
-use crate::record::refusals::{self, LeftOut};
+use crate::record::refusals::{self, LeftOut, RefusalLog};
 use crate::record::usage::TOLD_EVERY;
 
 /// Turns of the worker's clock between two tellings of what was noted of keys.
@@ -286,7 +286,8 @@ impl Floor {
 
     /// Says how many refusals got no line of their own.
     fn summarize_refusals(&self) {
-        for LeftOut { client, count } in self.metrics.refusal_log().end_window() {
+        let logs = [false, true].map(|known| self.metrics.refusal_log(known));
+        for LeftOut { client, count } in logs.into_iter().flat_map(RefusalLog::end_window) {
             tracing::info!(
                 client = client.map(tracing::field::display),
                 count,
