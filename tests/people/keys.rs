@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use genkan::model::clock::Timestamp;
+use genkan::model::clock::{Clock as _, SystemClock, Timestamp};
 use genkan::model::id::{InstanceId, KeyId};
 use genkan::model::key::{KeyHash, KeyState};
 use genkan::model::member::Role;
@@ -146,6 +146,14 @@ async fn a_creation_that_is_sent_twice_is_done_once_and_tells_no_secret_again() 
     }
 }
 
+/// Keys that are made in the same millisecond have no order.
+async fn next_millisecond() {
+    let now = SystemClock.now();
+    while SystemClock.now() == now {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn lists_go_page_by_page_and_lose_nothing() {
     for office in Office::both().await {
@@ -154,6 +162,7 @@ async fn lists_go_page_by_page_and_lose_nothing() {
             office.signed_in("hana").await,
         );
         for number in 0..7 {
+            next_millisecond().await;
             let made = mina
                 .create_key(own_key(&format!("key {number}")), None)
                 .await
@@ -162,6 +171,7 @@ async fn lists_go_page_by_page_and_lose_nothing() {
                 mina.revoke_key(made.key.key.id).await.unwrap();
             }
         }
+        next_millisecond().await;
         hana.create_key(own_key("hana's"), None).await.unwrap();
         let mut names = Vec::new();
         let mut page = first_page();
