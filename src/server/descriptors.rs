@@ -14,7 +14,8 @@ use crate::manage::SIGN_INS_MAX;
 const PROCESS: u64 = 24;
 /// An event queue, its waker, and the timer of one runtime.
 const PER_RUNTIME: u64 = 4;
-/// Eleven connections, each with the file and its log; the shared memory, which they have in common; and some to spare.
+/// Eleven connections to the database and one to the file of leases, each with its file and its log; the shared memory of
+/// both files; and the two files in which room is reserved. Nothing is to spare.
 const SQLITE: u64 = 28;
 /// The connection that listens, the follower's, and one that a migration or a command opens.
 const POSTGRES_BESIDE_POOL: u64 = 3;

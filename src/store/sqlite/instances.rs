@@ -120,15 +120,15 @@ impl LeaseFile {
         let made = raw_sql(SCHEMA).execute(&mut *connection.0).await;
         made.map_err(explain)?;
         drop(connection);
-        file.be_the_one(database_options).await?;
+        file.bind_to_database(database_options).await?;
         Ok(file)
     }
 
     /// Whether it is the file that belongs to the database; else it becomes it, when no lease can hold any more that is in
     /// the one before: that was deleted or replaced, and who has it open notices before its lease is renewed.
-    async fn be_the_one(&self, database: &SqliteConnectOptions) -> Result<(), StoreError> {
+    async fn bind_to_database(&self, database: &SqliteConnectOptions) -> Result<(), StoreError> {
         let mut connection = database.connect().await.map_err(explain)?;
-        if self.is_the_one(&mut connection).await? {
+        if self.belongs_to_database(&mut connection).await? {
             return connection.close().await.map_err(explain);
         }
         // Alone: of several processes that find it so, one waits, and the others find it done.
@@ -136,7 +136,7 @@ impl LeaseFile {
             .execute(&mut connection)
             .await
             .map_err(explain)?;
-        if !self.is_the_one(&mut connection).await? {
+        if !self.belongs_to_database(&mut connection).await? {
             let longest = sqlx::query_scalar("SELECT longest_lease_ms FROM lease_file");
             let longest: i64 = longest.fetch_one(&mut connection).await.map_err(explain)?;
             sleep(Duration::from_millis(u64::try_from(longest).unwrap_or(0))).await;
@@ -155,7 +155,10 @@ impl LeaseFile {
         connection.close().await.map_err(explain)
     }
 
-    async fn is_the_one(&self, database: &mut SqliteConnection) -> Result<bool, StoreError> {
+    async fn belongs_to_database(
+        &self,
+        database: &mut SqliteConnection,
+    ) -> Result<bool, StoreError> {
         let known = sqlx::query_scalar("SELECT id FROM lease_file");
         let known: String = known.fetch_one(database).await.map_err(explain)?;
         let row = self.lend().await?.first(IDENTITY, vec![]).await?;

@@ -5,6 +5,6 @@ use crate::store::sql::{log_page, statements};
 statements! {
     VERSION = "SELECT sqlite_version() AS version";
     LONGEST_LEASE = "SELECT longest_lease_ms FROM lease_file";
-    ANNOUNCE_LEASE = "UPDATE lease_file SET longest_lease_ms = MAX(longest_lease_ms, $1)";
+    RECORD_LONGEST_LEASE = "UPDATE lease_file SET longest_lease_ms = MAX(longest_lease_ms, $1)";
     LOG_PAGE = log_page!("''", "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)");
 }

@@ -101,7 +101,7 @@ impl SqliteEngine {
 
 impl SqliteEngine {
     /// Notes the longest lease in the database: whoever finds no file of leases waits for so long.
-    async fn announce(&self, lease: Duration) -> Result<(), StoreError> {
+    async fn record_longest_lease(&self, lease: Duration) -> Result<(), StoreError> {
         let lease_ms = rows::lease_ms(lease);
         let mut reader = lend(&self.follower).await?;
         let known = reader.first(log::LONGEST_LEASE, vec![]).await?;
@@ -112,7 +112,7 @@ impl SqliteEngine {
         drop(reader);
         let mut transaction = self.begin_write().await?;
         transaction
-            .execute(log::ANNOUNCE_LEASE, vec![lease_ms.into()])
+            .execute(log::RECORD_LONGEST_LEASE, vec![lease_ms.into()])
             .await?;
         transaction.0.commit().await.map_err(explain)
     }
@@ -167,7 +167,7 @@ impl Engine for SqliteEngine {
     /// The head first: a change that comes between the two is read from the log, after the row is there.
     async fn register(&self, id: InstanceId, lease: Duration) -> Result<Sequence, StoreError> {
         let head = crate::store::log::head(&mut lend(&self.follower).await?).await?;
-        self.announce(lease).await?;
+        self.record_longest_lease(lease).await?;
         self.leases.register(id, lease, head).await?;
         Ok(head)
     }
