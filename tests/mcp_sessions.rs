@@ -218,3 +218,41 @@ async fn a_public_path_has_no_caller_whose_a_session_could_be() {
     }
     assert_eq!(door.upstream.seen().len(), before);
 }
+
+/// A route that is not for MCP may lead to the same server: it does not pass a session that nobody looked at.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_beside_that_of_mcp_passes_no_session() {
+    let door = Door::open(opens_sessions, "").await;
+    for line in [
+        "Mcp-Session-Id: theirs-1.a_b\r\n",
+        "mcp_session_id: theirs-1.a_b\r\n",
+    ] {
+        let seen = door.passed(door.get("/api/x", line)).await;
+        let names = ["mcp-session-id", "mcp_session_id"];
+        assert!(
+            names.iter().all(|it| seen.header(it).is_empty()),
+            "{seen:?}"
+        );
+    }
+}
+
+fn challenges(seen: &Seen) -> Reply {
+    let _target = seen.target();
+    Reply::Bytes(
+        "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\nWWW-Authenticate: Bearer \
+         resource_metadata=\"http://up.example/.well-known/oauth-protected-resource\"\r\n\r\n",
+    )
+}
+
+/// A client that follows it would ask the service with the headers that hold its key.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_services_own_oauth_metadata_leads_nobody_past_the_gateway() {
+    let door = Door::open(challenges, "").await;
+    let answer = door.ask(door.get("/mcp", "")).await;
+    assert_eq!(answer.status, 401);
+    assert!(
+        answer.header("www-authenticate").is_empty(),
+        "{}",
+        answer.head
+    );
+}

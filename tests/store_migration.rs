@@ -332,7 +332,10 @@ async fn after_the_migration_a_proof_joins_what_was_one_user_and_is_taken_back_f
         let service = Service::new(Arc::clone(&store), clock, entropy);
         let head = store.head().await.unwrap();
         let email = "sora@example.com".parse().unwrap();
-        let signed_in = service.sign_in_by_address(&email, None).await.unwrap();
+        let signed_in = service
+            .sign_in_by_address(&email, Proof::Address, None)
+            .await
+            .unwrap();
         assert_ne!(signed_in.member.user_id.to_string(), id("usr", 2));
         let acting = service.by_session(&signed_in.token, None).await.unwrap();
         let acting = acting.unwrap();
@@ -357,7 +360,10 @@ async fn after_the_migration_a_proof_joins_what_was_one_user_and_is_taken_back_f
             assert_eq!(told, (id("usr", 2), false));
         }
         // The next proof joins them anew, to somebody new.
-        let again = service.sign_in_by_address(&email, None).await.unwrap();
+        let again = service
+            .sign_in_by_address(&email, Proof::Address, None)
+            .await
+            .unwrap();
         let somebody = again.member.user_id;
         assert!(again.member.email_verified && somebody != verified);
         assert_ne!(somebody.to_string(), id("usr", 2));

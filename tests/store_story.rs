@@ -16,8 +16,8 @@ use genkan::model::member::{Member, MemberKind, Organization, Proof, Role};
 use genkan::model::random::SystemEntropy;
 use genkan::model::scope::Scopes;
 use genkan::store::{
-    self, Created, KeyFilter, Lease, Management, NewSession, Report, SharedSecret, StoreError,
-    WhenAbsent, postgres, sqlite,
+    self, Created, KeyFilter, Lease, Management, NewSession, PageRequest, Report, SharedSecret,
+    StoreError, WhenAbsent, postgres, sqlite,
 };
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, SqlSafeStr, SqliteConnection};
 use tempfile::TempDir;
@@ -25,6 +25,11 @@ use tempfile::TempDir;
 use crate::support;
 
 const LEASE: Duration = Duration::from_secs(3);
+/// More than any story makes.
+const ALL: PageRequest<KeyId> = PageRequest {
+    after: None,
+    limit: 1_000,
+};
 const SOON: Duration = Duration::from_secs(10);
 
 /// One database that can be opened as often as one likes, as by several processes.
@@ -213,12 +218,18 @@ async fn a_key_opens_from_its_creation_to_its_revocation() {
         ];
         assert_eq!(log_of(&*store).await, expected);
 
-        assert!(store.keys(KeyFilter::default()).await.unwrap().is_empty());
+        assert!(
+            store
+                .keys(KeyFilter::default(), ALL)
+                .await
+                .unwrap()
+                .is_empty()
+        );
         let all = KeyFilter {
             revoked_too: true,
             ..KeyFilter::default()
         };
-        assert_eq!(store.keys(all).await.unwrap().len(), 1);
+        assert_eq!(store.keys(all, ALL).await.unwrap().len(), 1);
     }
 }
 
@@ -469,11 +480,12 @@ async fn an_instance_stands_until_it_is_evicted_at_the_renewal_that_was_seen() {
         assert_eq!(store.renew(id, Sequence::ZERO).await.unwrap(), Lease::Lost);
         let head = store.register(id, LEASE).await.unwrap();
         assert_eq!(head, store.head().await.unwrap());
+        with_key(&*store, &hana).await;
         let acknowledged = store.acknowledge(id, head.next(), &[]).await.unwrap();
         assert_eq!(acknowledged, Lease::Renewed);
         let seen = store.instances().await.unwrap();
         let row = seen.rows[0];
-        assert_eq!(seen.head, head);
+        assert_eq!(seen.head, head.next());
         assert_eq!((row.id, row.applied), (id, head.next()));
         assert_eq!((row.renewals, row.lease, row.evicted), (0, LEASE, false));
 
@@ -561,7 +573,13 @@ async fn everything_is_revoked_with_one_entry_of_one_organization_or_of_all() {
         assert_eq!((revoked.sequence, revoked.keys), (Sequence::new(4), 2));
         let all = store.revoke_everything(None, None, &act()).await.unwrap();
         assert_eq!((all.sequence, all.keys), (Sequence::new(5), 1));
-        assert!(store.keys(KeyFilter::default()).await.unwrap().is_empty());
+        assert!(
+            store
+                .keys(KeyFilter::default(), ALL)
+                .await
+                .unwrap()
+                .is_empty()
+        );
         let entries = [
             ChangeKind::EverythingRevoked(Some(ours.id)),
             ChangeKind::EverythingRevoked(None),
@@ -592,7 +610,7 @@ async fn a_database_that_lost_revocations_is_told_them_again() {
         });
         assert_eq!(store.reassert(&known, now()).await.unwrap(), 1);
         assert_eq!(store.reassert(&known, now()).await.unwrap(), 0);
-        let live = store.keys(KeyFilter::default()).await.unwrap();
+        let live = store.keys(KeyFilter::default(), ALL).await.unwrap();
         let live: Vec<_> = live.iter().map(|key| key.id).collect();
         assert_eq!(live, [kept.id]);
     }
@@ -850,7 +868,7 @@ async fn a_database_of_a_newer_genkan_is_left_alone() {
                 error,
                 StoreError::Newer {
                     found: 99,
-                    known: 5
+                    known: 7
                 }
             )
         };

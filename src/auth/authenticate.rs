@@ -1,6 +1,5 @@
 //! The decision: admit, refuse, or ask the store.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ use crate::model::change::{Change, ChangeKind, Sequence};
 use crate::model::clock::{BootInstant, Clock, Timestamp};
 use crate::model::id::KeyId;
 use crate::model::key::{KeyFormat, KeyHash, PresentedKey};
-use crate::model::network::ClientNetwork;
+use crate::model::network::{Asker, LookupGroup};
 use crate::model::principal::Principal;
 use crate::model::refusal::Refusal;
 use crate::store::{Report, Store};
@@ -116,7 +115,7 @@ impl Authenticator {
         }
     }
 
-    /// The caller behind a key, which came from the address `client`.
+    /// The caller behind a key that `asker` presents.
     ///
     /// # Errors
     /// The reason to refuse. [`Refusal::StoreUnavailable`], [`Refusal::LeaseExpired`] and
@@ -124,7 +123,7 @@ impl Authenticator {
     pub async fn authenticate(
         &self,
         key: PresentedKey<'_>,
-        client: IpAddr,
+        asker: impl Into<Asker>,
     ) -> Result<Arc<Caller>, Refused> {
         let budget = match key.format() {
             KeyFormat::Own => Budget::Own,
@@ -135,7 +134,7 @@ impl Authenticator {
         match self.decide(&hash, budget) {
             Decision::Admit(caller) => Ok(caller),
             Decision::Refuse(refused) => Err(refused),
-            Decision::Ask(budget) => self.ask_within(budget, &hash, client.into()).await,
+            Decision::Ask(budget) => self.ask_within(budget, &hash, asker.into().into()).await,
         }
     }
 
@@ -199,7 +198,7 @@ impl Authenticator {
     /// What the store says of a key that was good here before, and about which nothing that still holds is
     /// remembered.
     pub(super) async fn ask(&self, hash: &KeyHash) -> Result<Arc<Caller>, Refused> {
-        self.ask_within(Budget::Remembered, hash, ClientNetwork::Own)
+        self.ask_within(Budget::Remembered, hash, LookupGroup::OWN)
             .await
     }
 
@@ -207,10 +206,10 @@ impl Authenticator {
         &self,
         budget: Budget,
         hash: &KeyHash,
-        network: ClientNetwork,
+        group: LookupGroup,
     ) -> Result<Arc<Caller>, Refused> {
         for _ in 0..ASK_ATTEMPTS_MAX {
-            let answer = self.lookups.ask(budget, *hash, network).await?;
+            let answer = self.lookups.ask(budget, *hash, group).await?;
             match self.check(hash, answer, budget) {
                 Decision::Admit(caller) => return Ok(caller),
                 Decision::Refuse(refused) => return Err(refused),
@@ -376,6 +375,8 @@ impl Invalidate for Authenticator {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
     use crate::config;
     use crate::model::clock::SystemClock;

@@ -22,7 +22,7 @@ use super::tombstones::{Tombstones, Verdict};
 use crate::config::limits::Limits;
 use crate::invalidation::progress::Progress;
 use crate::model::key::KeyHash;
-use crate::model::network::ClientNetwork;
+use crate::model::network::LookupGroup;
 use crate::model::principal::Principal;
 use crate::model::refusal::Refusal;
 use crate::store::{LookedUp, Store, StoreError};
@@ -31,8 +31,8 @@ use crate::store::{LookedUp, Store, StoreError};
 /// time anyway, so they are told at once.
 const WAITING_PER_LOOKUP: usize = 16;
 
-/// Of the look-ups that may wait, one network may have one of so many once half of them wait.
-const NETWORK_SHARE: usize = 8;
+/// Of the look-ups that may wait, one group of askers may have one of so many once half of them wait.
+const GROUP_SHARE: usize = 8;
 
 /// Which look-ups share their places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,32 +90,32 @@ struct Bound {
     refused: AtomicU64,
 }
 
-/// The look-ups that run or wait, and how many of them are of each network.
+/// The look-ups that run or wait, and how many of them are of each group.
 #[derive(Default)]
 struct InFlight {
     by_key: HashMap<KeyHash, Flight, RandomState>,
-    by_network: HashMap<ClientNetwork, usize, RandomState>,
+    by_group: HashMap<LookupGroup, usize, RandomState>,
 }
 
 impl InFlight {
-    /// Whether one more of this network may wait, where there may be `max` in all. While less than half of them is
-    /// taken, a network may have as many as it likes; then an eighth of all, so that others find room.
-    fn has_room(&self, network: ClientNetwork, max: usize) -> bool {
+    /// Whether one more of this group may wait, where there may be `max` in all. While less than half of them is
+    /// taken, a group may have as many as it likes; then an eighth of all, so that others find room.
+    fn has_room(&self, group: LookupGroup, max: usize) -> bool {
         let all = self.by_key.len();
-        let own = self.by_network.get(&network).copied().unwrap_or_default();
-        all < max && (all < max / 2 || own < (max / NETWORK_SHARE).max(1))
+        let own = self.by_group.get(&group).copied().unwrap_or_default();
+        all < max && (all < max / 2 || own < (max / GROUP_SHARE).max(1))
     }
 
-    fn insert(&mut self, hash: KeyHash, network: ClientNetwork, flight: Flight) {
+    fn insert(&mut self, hash: KeyHash, group: LookupGroup, flight: Flight) {
         self.by_key.insert(hash, flight);
-        *self.by_network.entry(network).or_default() += 1;
+        *self.by_group.entry(group).or_default() += 1;
     }
 
-    fn remove(&mut self, hash: &KeyHash, network: ClientNetwork) {
+    fn remove(&mut self, hash: &KeyHash, group: LookupGroup) {
         if self.by_key.remove(hash).is_none() {
             return;
         }
-        if let Entry::Occupied(mut count) = self.by_network.entry(network) {
+        if let Entry::Occupied(mut count) = self.by_group.entry(group) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
                 count.remove();
@@ -180,30 +180,25 @@ impl Lookups {
     }
 
     /// What the store says of `hash`, waiting at most the look-up timeout from now on.
-    /// `network`: who asks; look-ups are shared out among networks.
+    /// `group`: who asks; look-ups are shared out among groups.
     pub(super) async fn ask(
         &self,
         budget: Budget,
         hash: KeyHash,
-        network: ClientNetwork,
+        group: LookupGroup,
     ) -> Result<Answer, Refusal> {
         // Known to be in vain: no wait, and no load on a store that is coming back.
         if self.shared.progress.store_is_silent() {
             return Err(Refusal::StoreUnavailable);
         }
-        let flight = self.join(budget, hash, network)?;
+        let flight = self.join(budget, hash, group)?;
         timeout(self.shared.timeout, flight)
             .await
             .unwrap_or(Err(Refusal::StoreUnavailable))
     }
 
     /// The flight that is under way for this key, or a new one.
-    fn join(
-        &self,
-        budget: Budget,
-        hash: KeyHash,
-        network: ClientNetwork,
-    ) -> Result<Flight, Refusal> {
+    fn join(&self, budget: Budget, hash: KeyHash, group: LookupGroup) -> Result<Flight, Refusal> {
         let bound = self.shared.bound(budget);
         let mut in_flight = bound.in_flight();
         if let Some(flight) = in_flight.by_key.get(&hash) {
@@ -213,18 +208,18 @@ impl Lookups {
         if let Some(answer) = self.shared.remembered(budget, &hash) {
             return Ok(ready(Ok(answer)).boxed().shared());
         }
-        if !in_flight.has_room(network, bound.in_flight_max) {
+        if !in_flight.has_room(group, bound.in_flight_max) {
             return Err(bound.refuse());
         }
         // A task of its own: the one who asked first may hang up, the others still want to know.
         let task = self
             .runtime
-            .spawn(Arc::clone(&self.shared).fly(budget, hash, network));
+            .spawn(Arc::clone(&self.shared).fly(budget, hash, group));
         let flight = task
             .map(|joined| joined.unwrap_or(Err(Refusal::StoreUnavailable)))
             .boxed()
             .shared();
-        in_flight.insert(hash, network, flight.clone());
+        in_flight.insert(hash, group, flight.clone());
         Ok(flight)
     }
 }
@@ -234,15 +229,11 @@ impl SharedState {
         self: Arc<Self>,
         budget: Budget,
         hash: KeyHash,
-        network: ClientNetwork,
+        group: LookupGroup,
     ) -> Result<Answer, Refusal> {
         let bound = self.bound(budget);
-        let landing = Landing {
-            bound,
-            hash,
-            network,
-        };
-        let answer = self.look_up(bound, hash, network).await;
+        let landing = Landing { bound, hash, group };
+        let answer = self.look_up(bound, hash, group).await;
         if let Ok(answer) = &answer {
             self.memory.insert(hash, budget, answer);
         }
@@ -255,10 +246,10 @@ impl SharedState {
         &self,
         bound: &Bound,
         hash: KeyHash,
-        network: ClientNetwork,
+        group: LookupGroup,
     ) -> Result<Answer, Refusal> {
         let deadline = Instant::now() + self.timeout;
-        let Ok(_place) = timeout_at(deadline, bound.places.acquire(network)).await else {
+        let Ok(_place) = timeout_at(deadline, bound.places.acquire(group)).await else {
             return Err(bound.refuse());
         };
         bound.count.fetch_add(1, Ordering::Relaxed);
@@ -316,12 +307,12 @@ impl SharedState {
 struct Landing<'a> {
     bound: &'a Bound,
     hash: KeyHash,
-    network: ClientNetwork,
+    group: LookupGroup,
 }
 
 impl Drop for Landing<'_> {
     fn drop(&mut self) {
-        self.bound.in_flight().remove(&self.hash, self.network);
+        self.bound.in_flight().remove(&self.hash, self.group);
     }
 }
 

@@ -1,5 +1,5 @@
-//! Places for look-ups. Who waits for one is served in turn by client network, so that a network that invents keys
-//! keeps another waiting for one look-up of its own at most.
+//! Places for look-ups. Who waits for one is served in turn by client network, and within it connections that have
+//! presented an unknown key apart from the others: whoever invents keys keeps another waiting for one look-up at most.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,16 +7,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use foldhash::quality::RandomState;
 use tokio::sync::oneshot;
 
-use crate::model::network::ClientNetwork;
+use crate::model::network::LookupGroup;
 
 /// So many look-ups at a time.
 pub(super) struct Places(Mutex<State>);
 
 struct State {
     free: usize,
-    waiting: HashMap<ClientNetwork, VecDeque<oneshot::Sender<Place>>, RandomState>,
-    /// The networks in `waiting`, the next first.
-    turns: VecDeque<ClientNetwork>,
+    waiting: HashMap<LookupGroup, VecDeque<oneshot::Sender<Place>>, RandomState>,
+    /// The groups in `waiting`, the next first.
+    turns: VecDeque<LookupGroup>,
 }
 
 /// One place; free again when dropped.
@@ -39,14 +39,14 @@ impl Places {
     }
 
     /// Waits for a place. The caller bounds how long, and how many wait.
-    pub(super) async fn acquire(self: &Arc<Self>, network: ClientNetwork) -> Place {
+    pub(super) async fn acquire(self: &Arc<Self>, group: LookupGroup) -> Place {
         let turn = {
             let mut state = self.state();
             if state.free > 0 {
                 state.free -= 1;
                 return Place(Some(Arc::clone(self)));
             }
-            state.wait(network)
+            state.wait(group)
         };
         match turn.await {
             Ok(place) => place,
@@ -73,25 +73,25 @@ impl Places {
 }
 
 impl State {
-    fn wait(&mut self, network: ClientNetwork) -> oneshot::Receiver<Place> {
+    fn wait(&mut self, group: LookupGroup) -> oneshot::Receiver<Place> {
         let (sender, turn) = oneshot::channel();
-        let queue = self.waiting.entry(network).or_default();
+        let queue = self.waiting.entry(group).or_default();
         if queue.is_empty() {
-            self.turns.push_back(network);
+            self.turns.push_back(group);
         }
         queue.push_back(sender);
         turn
     }
 
-    /// Who has waited for longest, of the network whose turn it is.
+    /// Who has waited for longest, of the group whose turn it is.
     fn next(&mut self) -> Option<oneshot::Sender<Place>> {
-        let network = self.turns.pop_front()?;
-        let queue = self.waiting.get_mut(&network)?;
+        let group = self.turns.pop_front()?;
+        let queue = self.waiting.get_mut(&group)?;
         let next = queue.pop_front();
         if queue.is_empty() {
-            self.waiting.remove(&network);
+            self.waiting.remove(&group);
         } else {
-            self.turns.push_back(network);
+            self.turns.push_back(group);
         }
         next
     }
@@ -110,9 +110,19 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
+    use crate::model::network::Asker;
 
-    fn network(text: &str) -> ClientNetwork {
-        text.parse::<std::net::IpAddr>().unwrap().into()
+    fn network(text: &str) -> LookupGroup {
+        group(text, false)
+    }
+
+    fn group(text: &str, has_guessed: bool) -> LookupGroup {
+        let address = text.parse().unwrap();
+        let asker = Asker {
+            address,
+            has_guessed,
+        };
+        asker.into()
     }
 
     #[tokio::test]
@@ -120,19 +130,24 @@ mod tests {
         let places = Places::new(1);
         let first = places.acquire(network("192.0.2.1")).await;
         let mut crowd: VecDeque<_> = (0..100)
-            .map(|_| Box::pin(places.acquire(network("192.0.2.1"))))
+            .map(|_| Box::pin(places.acquire(group("192.0.2.1", true))))
             .collect();
         for waiting in &mut crowd {
             assert!(waiting.as_mut().now_or_never().is_none());
         }
-        let mut other = Box::pin(places.acquire(network("192.0.2.2")));
-        assert!(other.as_mut().now_or_never().is_none());
+        // Of another network; and of the same, who has guessed nothing.
+        let mut others = ["192.0.2.2", "192.0.2.1"].map(|it| Box::pin(places.acquire(network(it))));
+        for other in &mut others {
+            assert!(other.as_mut().now_or_never().is_none());
+        }
         drop(first);
-        // One of the crowd came before it.
-        let place = crowd.pop_front().unwrap().as_mut().now_or_never().unwrap();
-        assert!(other.as_mut().now_or_never().is_none());
-        drop(place);
-        assert!(other.as_mut().now_or_never().is_some());
+        // One of the crowd came before them.
+        let mut place = crowd.pop_front().unwrap().as_mut().now_or_never().unwrap();
+        for other in &mut others {
+            assert!(other.as_mut().now_or_never().is_none());
+            drop(place);
+            place = other.as_mut().now_or_never().unwrap();
+        }
     }
 
     #[tokio::test]

@@ -176,6 +176,8 @@ fn of_service(error: &ServiceError) -> Exit {
         | ServiceError::NotYourKey(_)
         | ServiceError::AddressNotProven
         | ServiceError::KeyBeforeProof
+        | ServiceError::KeyManagesNothing
+        | ServiceError::NotAServiceAccount(_)
         | ServiceError::ServiceAccountOwns
         | ServiceError::ServiceAccountSignsIn
         | ServiceError::LinkUsed

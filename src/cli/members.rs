@@ -16,7 +16,7 @@ use crate::service::{NewMember, RemovedMember, Service};
 pub(super) enum Members {
     /// Add a member to an organization, and print their user id.
     Add(Add),
-    /// List the present members, oldest first.
+    /// List the present members, oldest first, service accounts among them.
     List(List),
     /// Give a member another role, and wait until it holds on every gateway.
     Role(ChangeRole),
@@ -153,13 +153,14 @@ impl Remove {
     async fn remove(&self, service: &Service) -> Result<(), Failure> {
         let organization = self.organization.as_deref();
         let removed = service.remove_member(&self.email, organization).await?;
-        let done = sentence(&removed);
+        let done = removed_sentence(&removed);
         let revocation = removed.revocation();
         self.wait.settle(service, revocation, &done).await
     }
 }
 
-fn sentence(removed: &RemovedMember) -> String {
+/// Who was removed, and how many keys ended with that.
+pub(super) fn removed_sentence(removed: &RemovedMember) -> String {
     let keys = match removed.keys {
         0 => "there was no live key".to_owned(),
         1 => "1 key ended".to_owned(),
@@ -168,7 +169,8 @@ fn sentence(removed: &RemovedMember) -> String {
     format!("removed {}; {keys}", removed.member.email)
 }
 
-fn rows(all: &[Member]) -> Rows<8> {
+/// Members as a list shows them.
+pub(super) fn rows(all: &[Member]) -> Rows<8> {
     let values = all.iter().map(|one| {
         [
             one.user_id.to_string().into(),

@@ -17,6 +17,7 @@ mod place;
 pub mod probe;
 mod revoke;
 mod serve;
+mod service_accounts;
 mod sessions;
 mod settled;
 mod sign_in_link;
@@ -48,12 +49,15 @@ enum Command {
     /// Check, show, or begin a configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
-    /// Create, list, revoke and import keys.
+    /// Create, list, rename, rotate, revoke and import keys.
     #[command(subcommand)]
     Keys(keys::Keys),
     /// Add, list, promote and remove members.
     #[command(subcommand)]
     Members(members::Members),
+    /// Create, list and remove service accounts: members whose only way in is their keys.
+    #[command(subcommand)]
+    ServiceAccounts(service_accounts::ServiceAccounts),
     /// Create and list organizations.
     #[command(subcommand)]
     Organizations(organizations::Organizations),
@@ -83,6 +87,7 @@ impl Cli {
             Command::Config(config) => run_config(config).await,
             Command::Keys(keys) => keys.run().await,
             Command::Members(members) => members.run().await,
+            Command::ServiceAccounts(accounts) => accounts.run().await,
             Command::Organizations(organizations) => organizations.run().await,
             Command::SignInLink(link) => link.run().await,
             Command::Sessions(sessions) => sessions.run().await,
@@ -103,7 +108,14 @@ async fn run_config(command: config::ConfigCommand) -> Result<(), Failure> {
         .run(async |store| {
             let opened = store::open(store, WhenAbsent::Refuse).await;
             let store = opened.map_err(|error| error.to_string())?;
-            let description = store.describe().await.map_err(|error| error.to_string());
+            // What `serve` asks before it registers.
+            let checked = async {
+                store.check_gateway().await?;
+                store.describe().await
+            };
+            let description = checked
+                .await
+                .map_err(|error: store::StoreError| error.to_string());
             store.close().await;
             description
         })

@@ -1,5 +1,6 @@
 //! Which database a management command works on.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,6 +19,9 @@ pub(super) const DATA_DEFAULT: &str = "data";
 /// Where operators and people connect to `genkan dev`, unless it is told otherwise.
 pub(super) const ADMIN_DEFAULT: &str = "127.0.0.1:8081";
 
+/// The file in a data folder that says where people reach the running `genkan dev`.
+const ADMIN_FILE: &str = "admin-address";
+
 /// Where the database is.
 #[derive(Debug, Clone, Args)]
 pub(super) struct Place {
@@ -27,6 +31,33 @@ pub(super) struct Place {
     /// A data folder of `genkan dev`.
     #[arg(long, value_name = "DIR", default_value = DATA_DEFAULT)]
     data: PathBuf,
+}
+
+/// Writes down where people reach `genkan dev`, for `genkan sign-in-link`; the file goes with the value.
+pub(super) struct AdminAddress(PathBuf);
+
+impl AdminAddress {
+    /// A folder that takes no file is not a reason to stop: the link then names the usual address.
+    pub(super) fn write(data: &Path, address: SocketAddr) -> Self {
+        let file = data.join(ADMIN_FILE);
+        if let Err(error) = std::fs::write(&file, format!("{address}\n")) {
+            tracing::warn!(%error, file = %file.display(), "cannot write down where the console is");
+        }
+        Self(file)
+    }
+
+    /// What the running `genkan dev` wrote, or the last one that was killed.
+    fn read(data: &Path) -> Option<SocketAddr> {
+        let text = std::fs::read_to_string(data.join(ADMIN_FILE)).ok()?;
+        text.trim().parse().ok()
+    }
+}
+
+impl Drop for AdminAddress {
+    fn drop(&mut self) {
+        // Absent is as good as removed.
+        let _removed = std::fs::remove_file(&self.0);
+    }
 }
 
 /// The database file in a data folder.
@@ -50,7 +81,9 @@ impl Place {
     /// Where people reach the console of the gateway with this database.
     pub(super) fn console_url(&self) -> Result<String, Failure> {
         let Some(file) = &self.config else {
-            return Ok(format!("http://{ADMIN_DEFAULT}"));
+            let address = AdminAddress::read(&self.data).map(|address| address.to_string());
+            let address = address.as_deref().unwrap_or(ADMIN_DEFAULT);
+            return Ok(format!("http://{address}"));
         };
         let admin = config::load(file, config::environment())?.admin;
         Ok(admin

@@ -1,12 +1,19 @@
 //! `genkan keys revoke | revoke-all`.
 
+use std::io::Write as _;
+use std::time::Duration;
+
 use clap::Args;
+use tokio::time::Instant;
 
 use super::exit::Failure;
 use super::place::Place;
 use super::settled::{self, Ended, counted};
 use crate::model::id::KeyId;
 use crate::service::Service;
+
+/// Between two lines that say how far a long work is.
+const PROGRESS_EVERY: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Args)]
 pub(super) struct Revoke {
@@ -113,6 +120,31 @@ impl RevokeAll {
             invitations: access.map(|ended| ended.invitations),
         };
         let told = (done.as_str(), Some(ended));
-        self.wait.settle_counted(service, revocation, told).await
+        self.wait.settle_counted(service, revocation, told).await?;
+        write_rows(service, revoked.keys).await
     }
+}
+
+/// Every key is refused by now; of very many, the rows still have to say so. Where that takes long, how far it is.
+async fn write_rows(service: &Service, keys: u64) -> Result<(), Failure> {
+    let mut stderr = anstream::stderr();
+    let mut said = Instant::now();
+    let progress = |written| {
+        if said.elapsed() >= PROGRESS_EVERY {
+            said = Instant::now();
+            // Without somebody who reads it the work goes on.
+            let _written = writeln!(
+                stderr,
+                "the keys are refused; {written} of {keys} rows say so"
+            );
+        }
+    };
+    if let Err(error) = service.write_marked_rows(progress).await {
+        writeln!(
+            anstream::stderr(),
+            "the keys are refused, but not every row says so yet ({error}): the next gateway or `genkan keys revoke-all` \
+             writes the others"
+        )?;
+    }
+    Ok(())
 }

@@ -20,7 +20,7 @@ pub(super) struct SignInLink {
     #[arg(long, value_name = "NAME|ID")]
     organization: Option<String>,
     /// Where people reach the console. Without it: `url` of `[admin]` in the configuration, or the address
-    /// that is written there.
+    /// that is written there; of a data folder, where its `genkan dev` listens.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     /// Print the link alone, and say nothing.

@@ -50,6 +50,63 @@ impl<const N: usize> Serialize for Object<'_, N> {
     }
 }
 
+/// A list of any length that is written a part at a time: one array of objects, or one table, whose columns are as wide
+/// as each part needs.
+pub(super) struct Listing {
+    output: Output,
+    parts: usize,
+}
+
+impl Listing {
+    /// Nothing is written yet.
+    pub(super) const fn new(output: Output) -> Self {
+        Self { output, parts: 0 }
+    }
+
+    /// Writes the next part. An empty one, after the first, writes nothing.
+    pub(super) fn print<const N: usize>(&mut self, rows: &Rows<N>) -> Result<(), Failure> {
+        match self.output {
+            Output::Table => self.print_lines(rows)?,
+            Output::Json => self.print_objects(rows)?,
+        }
+        self.parts += 1;
+        Ok(())
+    }
+
+    fn print_lines<const N: usize>(&self, rows: &Rows<N>) -> Result<(), Failure> {
+        if self.parts == 0 {
+            return print_table(&rows.table());
+        }
+        if rows.values.is_empty() {
+            return Ok(());
+        }
+        print_table(&rows.lines())
+    }
+
+    fn print_objects<const N: usize>(&self, rows: &Rows<N>) -> Result<(), Failure> {
+        let mut stdout = io::stdout().lock();
+        for (number, values) in rows.values.iter().enumerate() {
+            let is_first = self.parts == 0 && number == 0;
+            let between = if is_first { "[\n" } else { ",\n" };
+            stdout.write_all(between.as_bytes())?;
+            serde_json::to_writer(&mut stdout, &Object(&rows.fields, values))
+                .map_err(io::Error::from)?;
+        }
+        if self.parts == 0 && rows.values.is_empty() {
+            stdout.write_all(b"[")?;
+        }
+        Ok(())
+    }
+
+    /// Ends the list.
+    pub(super) fn end(self) -> Result<(), Failure> {
+        match self.output {
+            Output::Table => Ok(()),
+            Output::Json => Ok(writeln!(io::stdout(), "]")?),
+        }
+    }
+}
+
 impl<const N: usize> Rows<N> {
     /// Writes a list to standard output: a table with a line for each, or an array of objects.
     pub(super) fn print(&self, output: Output) -> Result<(), Failure> {
@@ -72,8 +129,14 @@ impl<const N: usize> Rows<N> {
 
     /// Fields across, things down.
     pub(super) fn table(&self) -> Table {
-        let mut table = Table::new();
+        let mut table = self.lines();
         table.set_header(self.fields.map(heading));
+        plain(table)
+    }
+
+    /// Things down, without names of the fields.
+    fn lines(&self) -> Table {
+        let mut table = Table::new();
         table.add_rows(self.values.iter().map(|values| values.iter().map(cell)));
         plain(table)
     }

@@ -219,7 +219,8 @@ section! {
         Instead client_secret: Given<Secret> = r#""the-secret""#,
         /// Whether an address is taken for verified where the provider sends no claim `email_verified`, as
         /// Microsoft Entra ID does for work accounts. Only for an issuer of one tenant, whose administrators
-        /// alone give out addresses. An `email_verified` that is false is refused all the same.
+        /// alone give out addresses; upstreams are told that it is verified. An `email_verified` that is
+        /// false is refused all the same.
         Default assume_email_verified: bool = "false",
     }
 }

@@ -58,8 +58,12 @@ limits! {
     /// Client connections of the whole process. At the bound no more are accepted: they wait in the
     /// kernel's queue. Each counts as two file descriptors, with its upstream's; where the system gives
     /// fewer (`ulimit -n`), the bound is lowered at the start, with a warning. Streams of HTTP/2 beyond
-    /// the first may cost one more each, which is not counted.
+    /// the first may take one more each, of those of `upstream_connections_max`.
     connections_max: usize = 10_000 in 1..=1_000_000,
+    /// Client connections from one address (of IPv6, from one /64 network), and never more than half of
+    /// those of all: one client cannot take the places of the others. Above, the next is closed at once,
+    /// with a line in the log. Trusted proxies, which connect for many, have no such bound.
+    connections_per_address_max: usize = 1_000_000 in 1..=1_000_000,
     /// Connections of the admin listener. Above, one that waits for its client is closed for the next:
     /// of the address that has the most, the oldest. Its deadlines are those below. The requests that
     /// are worked on there at a time are fewer in any case, so at least 8.
@@ -94,6 +98,9 @@ limits! {
     http2_streams_max: u32 = 200 in 1..=10_000,
     /// HTTP/2 flow-control window of one stream, in bytes: what one slow upstream can hold in memory.
     http2_stream_window_bytes: u32 = 262_144 in 65_535..=16_777_216,
+    /// Connections to upstreams, of the whole process, idle ones included. A request that needs one more
+    /// is answered 503. Where the system gives fewer descriptors, the bound is lowered at the start.
+    upstream_connections_max: usize = 20_000 in 1..=2_000_000,
     /// Idle connections kept to one upstream address, for each worker.
     upstream_idle_connections_max: usize = 256 in 0..=100_000,
     /// Known keys kept in memory, about 600 bytes each. The least used leave first.

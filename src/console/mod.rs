@@ -6,6 +6,7 @@
 
 mod accounts;
 mod failure;
+mod failures;
 mod files;
 mod keys;
 mod members;
@@ -34,6 +35,7 @@ use crate::manage::{Gate, one_of_few, problem_of};
 use crate::oidc::Provider;
 use crate::service::Service;
 use failure::Failure;
+use failures::SignInFailures;
 use visitor::Reader;
 
 /// No script, style, image or form from or to elsewhere; in no other site's frame.
@@ -57,6 +59,7 @@ struct Console {
     service: Service,
     public: Arc<Public>,
     provider: Option<Arc<Provider>>,
+    sign_in_failures: SignInFailures,
 }
 
 /// Every page. `provider`: by which people may sign in, beside links. `gate`: how many requests
@@ -66,6 +69,7 @@ pub fn router(service: Service, public: Public, provider: Option<Provider>, gate
         service,
         public: Arc::new(public),
         provider: provider.map(Arc::new),
+        sign_in_failures: SignInFailures::default(),
     };
     Router::new()
         .route("/", get(async || Redirect::to("/keys")))

@@ -12,7 +12,7 @@ use super::Console;
 use super::failure::Failure;
 use super::page::{Page, render};
 use super::visitor::{Reader, Visitor, signed_in};
-use crate::manage::{Problem, SESSION_COOKIE, caller_address, cookie};
+use crate::manage::{Problem, SESSION_COOKIE, caller_address, cookie, cookies};
 use crate::model::language::Language;
 use crate::model::random::SystemEntropy;
 use crate::model::token::Token;
@@ -38,8 +38,12 @@ struct LinkPage {
 
 /// What a browser keeps of a sign-in that is under way.
 const FLOW_COOKIE: &str = crate::model::cookie::SIGN_IN;
-/// How long somebody may take at the provider, in seconds.
-const FLOW_LIFETIME_S: u32 = 900;
+/// How long somebody may take at the provider, in seconds: long enough for a second factor that has to be looked for.
+const FLOW_LIFETIME_S: u32 = 3_600;
+/// Flows of one browser at a time. A cookie of one has some 250 bytes, and a head has room for 16 KiB.
+const FLOWS_MAX: usize = 8;
+/// Characters of the state that name a flow's cookie.
+const FLOW_ID_LENGTH: usize = 16;
 
 type Shown = Result<Response, Failure>;
 
@@ -52,19 +56,38 @@ pub(super) async fn explain(State(console): State<Console>, Reader(language): Re
 }
 
 /// Off to the identity provider; the browser keeps what is needed to know the answer again.
-pub(super) async fn begin(State(console): State<Console>, Reader(language): Reader) -> Shown {
+pub(super) async fn begin(
+    State(console): State<Console>,
+    Reader(language): Reader,
+    parts: Parts,
+) -> Shown {
     let provider = provider(&console, language)?;
     let flow = Flow::generate(&SystemEntropy);
     let callback_url = callback_url(&console);
     let beginning = provider.begin(&flow, &callback_url);
-    let url = beginning
-        .await
-        .map_err(|error| Failure::new(error, language, None))?;
+    let address = caller_address(&parts);
+    let url = beginning.await.map_err(|error| {
+        console.sign_in_failures.note(&error, address);
+        Failure::new(error, language, None)
+    })?;
     let cookie = format!(
-        "{FLOW_COOKIE}={}; Path=/; Max-Age={FLOW_LIFETIME_S}; Secure; HttpOnly; SameSite=Lax",
+        "{}={}; Path=/; Max-Age={FLOW_LIFETIME_S}; Secure; HttpOnly; SameSite=Lax",
+        flow_cookie(flow.state.expose()),
         flow.to_text()
     );
-    Ok(with_cookie(Redirect::to(&url), &cookie))
+    let mut response = with_cookie(Redirect::to(&url), &cookie);
+    let under_way = cookies(&parts.headers).filter(|(name, _value)| name.starts_with(FLOW_COOKIE));
+    let too_many = under_way.skip(FLOWS_MAX - 1);
+    for (name, _value) in too_many {
+        expire(&mut response, name);
+    }
+    Ok(response)
+}
+
+/// Each flow has a cookie of its own, named after its state: who begins in two tabs comes back in both.
+fn flow_cookie(state: &str) -> String {
+    let id = state.get(..FLOW_ID_LENGTH).unwrap_or_default();
+    format!("{FLOW_COOKIE}-{id}")
 }
 
 /// Back from the identity provider.
@@ -76,21 +99,33 @@ pub(super) async fn finish(
 ) -> Shown {
     let failed = |problem| Failure::new(problem, language, None);
     let provider = provider(&console, language)?;
-    let flow = cookie(&parts.headers, FLOW_COOKIE).and_then(Flow::parse);
+    let name = flow_cookie(callback.state.as_deref().unwrap_or_default());
+    let flow = cookie(&parts.headers, &name).and_then(Flow::parse);
     let absent = OidcError::NotBelieved("this browser began no sign-in");
-    let flow = flow.ok_or_else(|| failed(Problem::from(absent)))?;
+    let address = caller_address(&parts);
+    let not_believed = |error: OidcError| {
+        console.sign_in_failures.note(&error, address);
+        failed(Problem::from(error))
+    };
+    let flow = flow.ok_or_else(|| not_believed(absent))?;
     let callback_url = callback_url(&console);
     let finishing = provider.finish(&flow, callback, &callback_url);
-    let identity = finishing.await.map_err(|error| failed(error.into()))?;
-    let address = caller_address(&parts);
-    let signing_in = console.service.sign_in_by_address(&identity.email, address);
+    let identity = finishing.await.map_err(not_believed)?;
+    let signing_in = console
+        .service
+        .sign_in_by_address(&identity.email, identity.proof, address);
     let signed_in = signing_in.await.map_err(|error| failed(error.into()))?;
     let mut response = let_in(&signed_in);
-    let gone = format!("{FLOW_COOKIE}=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax");
+    expire(&mut response, &name);
+    Ok(response)
+}
+
+/// Lets the browser forget a cookie.
+fn expire(response: &mut Response, name: &str) {
+    let gone = format!("{name}=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax");
     if let Ok(gone) = HeaderValue::try_from(gone) {
         response.headers_mut().append(SET_COOKIE, gone);
     }
-    Ok(response)
 }
 
 fn provider(console: &Console, language: Language) -> Result<&Provider, Failure> {

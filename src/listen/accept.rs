@@ -10,6 +10,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
+use super::per_address::{ConnectionsPerAddress, Counted};
+
 /// Connections that wait for a worker to take them up. A worker that is this far behind is not given
 /// more; the kernel's queue holds the rest.
 pub const HANDOVER_MAX: usize = 128;
@@ -29,9 +31,10 @@ pub struct Accepted {
     pub place: Place,
 }
 
-/// A connection's places, given back when it ends.
+/// A connection's places: among all, of its address, and of its worker; given back when it ends.
 pub struct Place {
     _of_all: OwnedSemaphorePermit,
+    _of_address: Counted,
     of_worker: Arc<AtomicUsize>,
 }
 
@@ -82,6 +85,11 @@ impl ConnectionCount {
     }
 }
 
+/// A socket and who is at the other end of it.
+type Connection = (std::net::TcpStream, SocketAddr);
+/// A connection's places among all, and of its address.
+type Places = (OwnedSemaphorePermit, Counted);
+
 /// Accepts the connections of one listener.
 pub struct Acceptor {
     /// Its number in the configuration.
@@ -90,6 +98,8 @@ pub struct Acceptor {
     pub socket: TcpListener,
     /// The bound on all connections of the process.
     pub places: Arc<Semaphore>,
+    /// The bound on those of one client network.
+    pub per_address: Arc<ConnectionsPerAddress>,
     /// The workers; at least one.
     pub workers: Vec<Handover>,
 }
@@ -105,10 +115,12 @@ impl Acceptor {
             };
             match next {
                 // Outside the select: what was accepted is not dropped when the end comes.
-                Ok((socket, peer, place)) => {
+                Ok(Some((connection, places))) => {
                     starved = false;
-                    hand_over(&self.workers, self.listener, (socket, peer), place).await;
+                    hand_over(&self.workers, self.listener, connection, places).await;
                 }
+                // Closed: its address has enough of them.
+                Ok(None) => starved = false,
                 // The client gave up while it waited: nothing of ours is short.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
@@ -125,12 +137,16 @@ impl Acceptor {
         }
     }
 
-    async fn next(&self) -> io::Result<(std::net::TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    /// None: one that was closed at once.
+    async fn next(&self) -> io::Result<Option<(Connection, Places)>> {
         let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
             return std::future::pending().await;
         };
         let (socket, peer) = self.socket.accept().await?;
-        Ok((socket.into_std()?, peer, place))
+        let Some(counted) = self.per_address.enter(peer.ip()) else {
+            return Ok(None);
+        };
+        Ok(Some(((socket.into_std()?, peer), (place, counted))))
     }
 
     /// What the kernel has accepted was promised service: none of it may be reset.
@@ -139,14 +155,18 @@ impl Acceptor {
             listener,
             socket,
             places,
+            per_address,
             workers,
         } = self;
         let socket = socket.into_std()?;
         while let Ok(place) = Arc::clone(&places).try_acquire_owned() {
             match socket.accept() {
                 Ok((stream, peer)) => {
+                    let Some(counted) = per_address.enter(peer.ip()) else {
+                        continue;
+                    };
                     stream.set_nonblocking(true)?;
-                    hand_over(&workers, listener, (stream, peer), place).await;
+                    hand_over(&workers, listener, (stream, peer), (place, counted)).await;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
@@ -159,8 +179,8 @@ impl Acceptor {
 async fn hand_over(
     workers: &[Handover],
     listener: usize,
-    (socket, peer): (std::net::TcpStream, SocketAddr),
-    of_all: OwnedSemaphorePermit,
+    (socket, peer): Connection,
+    (of_all, of_address): Places,
 ) {
     let Some(worker) = workers.iter().min_by_key(|worker| worker.connections()) else {
         return;
@@ -169,6 +189,7 @@ async fn hand_over(
     let of_worker = Arc::clone(&worker.connections);
     let place = Place {
         _of_all: of_all,
+        _of_address: of_address,
         of_worker,
     };
     let accepted = Accepted {

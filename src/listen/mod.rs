@@ -8,6 +8,7 @@
 pub mod accept;
 pub mod forwarded;
 mod frames;
+pub mod per_address;
 pub mod socket;
 pub mod stream;
 pub mod tls;

@@ -60,14 +60,19 @@ pub fn session_token(headers: &HeaderMap) -> Option<Token> {
 
 /// A cookie that a browser sent.
 pub fn cookie<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
+    cookies(headers)
+        .find(|(name, _value)| *name == wanted)
+        .map(|(_name, value)| value)
+}
+
+/// Every cookie that a browser sent: its name and its value.
+pub fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     headers
         .get_all(COOKIE)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|text| text.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(name, _value)| *name == wanted)
-        .map(|(_name, value)| value)
 }
 
 #[cfg(test)]

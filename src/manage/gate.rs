@@ -7,7 +7,8 @@
 //! together are fewer than the listener's connections: one that is worked on is not ended for another, and some are
 //! to be left for what passes no gate.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody as _, to_bytes};
@@ -19,7 +20,9 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::problem::{Code, Problem};
+use crate::listen::forwarded::ClientAddress;
 use crate::listen::watch::Watch;
+use crate::model::network::ClientNetwork;
 
 /// Bytes of a request's body. The largest that is asked for is a name and a few words, or a form with them.
 const BODY_BYTES_MAX: usize = 16 * 1_024;
@@ -35,6 +38,9 @@ const PROMPT_MAX: usize = 64;
 const SETTLING_MAX: usize = 64;
 /// Steps of a sign-in at a time that may wait for the identity provider, each with one connection to it.
 pub const SIGN_INS_MAX: usize = 16;
+
+/// Of those, from one client network.
+const SIGN_INS_OF_NETWORK_MAX: usize = SIGN_INS_MAX / 2;
 
 /// What asks the store a few times is answered long before.
 const PROMPT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -70,6 +76,7 @@ impl Gate {
 }
 
 struct Places {
+    sign_ins_of: SignIns,
     prompt: Semaphore,
     settling: Semaphore,
     sign_in: Semaphore,
@@ -82,9 +89,48 @@ impl Places {
         let part =
             |most: usize| Semaphore::new((most.saturating_mul(all) / ALL_MAX).clamp(1, most));
         Self {
+            sign_ins_of: SignIns::default(),
             prompt: part(PROMPT_MAX),
             settling: part(SETTLING_MAX),
             sign_in: part(SIGN_INS_MAX),
+        }
+    }
+}
+
+/// How many steps of sign-ins each client network has under way: who sends forged ones leaves half of the places to
+/// others.
+#[derive(Clone, Default)]
+struct SignIns(Arc<Mutex<HashMap<ClientNetwork, usize>>>);
+
+impl SignIns {
+    fn enter(&self, network: ClientNetwork) -> Option<SignInOf> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = all.entry(network).or_default();
+        if *count >= SIGN_INS_OF_NETWORK_MAX {
+            return None;
+        }
+        *count += 1;
+        Some(SignInOf {
+            all: self.clone(),
+            network,
+        })
+    }
+}
+
+/// One of them, until it is dropped.
+struct SignInOf {
+    all: SignIns,
+    network: ClientNetwork,
+}
+
+impl Drop for SignInOf {
+    fn drop(&mut self) {
+        let mut all = self.all.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = all.get_mut(&self.network) {
+            *count -= 1;
+            if *count == 0 {
+                all.remove(&self.network);
+            }
         }
     }
 }
@@ -142,6 +188,15 @@ pub async fn one_of_few(State(gate): State<Gate>, request: Request, next: Next) 
         Err(code) => return Problem::from(code).into_response(),
     };
     let kind = Kind::of(request.method(), request.uri().path());
+    let client = request.extensions().get::<ClientAddress>();
+    let network = client.map(|client| ClientNetwork::from(client.ip));
+    let _own_share = match (kind, network) {
+        (Kind::SignIn, Some(network)) => match gate.0.sign_ins_of.enter(network) {
+            Some(share) => Some(share),
+            None => return Problem::from(Code::Busy).into_response(),
+        },
+        (Kind::Prompt | Kind::Settling | Kind::SignIn, _) => None,
+    };
     let Ok(Ok(_turn)) = timeout(TURN_TIMEOUT, gate.0.of(kind).acquire()).await else {
         return Problem::from(Code::Busy).into_response();
     };
@@ -208,6 +263,20 @@ mod tests {
             usual.map(Semaphore::available_permits),
             [PROMPT_MAX, SETTLING_MAX, SIGN_INS_MAX]
         );
+    }
+
+    #[test]
+    fn one_network_has_half_of_the_sign_ins_at_most() {
+        let all = SignIns::default();
+        let network = |text: &str| ClientNetwork::from(text.parse::<std::net::IpAddr>().unwrap());
+        let own: Vec<_> = (0..SIGN_INS_MAX)
+            .map(|_| all.enter(network("192.0.2.1")))
+            .collect();
+        assert_eq!(own.iter().flatten().count(), SIGN_INS_MAX / 2);
+        assert!(all.enter(network("192.0.2.2")).is_some());
+        drop(own);
+        assert!(all.enter(network("192.0.2.1")).is_some());
+        assert!(all.0.lock().unwrap().is_empty(), "nobody is remembered");
     }
 
     #[test]

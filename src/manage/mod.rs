@@ -36,7 +36,7 @@ use utoipa_axum::routes;
 
 use crate::service::Service;
 pub use body::Fields;
-pub use caller::{SESSION_COOKIE, caller_address, cookie, session_token};
+pub use caller::{SESSION_COOKIE, caller_address, cookie, cookies, session_token};
 use documents::Security;
 pub use gate::{Gate, SIGN_INS_MAX, one_of_few};
 use parameters::{Parameters, known_once};

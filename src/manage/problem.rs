@@ -52,6 +52,7 @@ codes! {
     NotInvited = "not_invited" FORBIDDEN,
     AddressNotProven = "address_not_proven" FORBIDDEN,
     KeyBeforeProof = "key_before_proof" FORBIDDEN,
+    KeyManagesNothing = "key_manages_nothing" FORBIDDEN,
     SignInRefused = "sign_in_refused" FORBIDDEN,
     EmailNotVerified = "email_not_verified" FORBIDDEN,
     EmailUnconfirmed = "email_unconfirmed" FORBIDDEN,
@@ -142,6 +143,9 @@ pub(super) struct ProblemBody {
     /// Fields that break a rule.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldBody>,
+    /// What the request is called in the gateway's log; also in `X-Request-Id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) request_id: Option<String>,
 }
 
 /// A field that breaks a rule.
@@ -248,6 +252,7 @@ impl Problem {
             status: self.code.status().as_u16(),
             detail: say(format!("problem.{code}.detail"), self.about.as_deref()),
             errors: errors.collect(),
+            request_id: None,
         }
     }
 }
@@ -279,6 +284,7 @@ impl From<ServiceError> for Problem {
             ServiceError::NotInvited(_) => Code::NotInvited.into(),
             ServiceError::AddressNotProven => Code::AddressNotProven.into(),
             ServiceError::KeyBeforeProof => Code::KeyBeforeProof.into(),
+            ServiceError::KeyManagesNothing => Code::KeyManagesNothing.into(),
             ServiceError::ExpiresInThePast => Self::of_field("expires_in_s", "expires_in_the_past"),
             ServiceError::ExpiresTooLate => Self::of_field("expires_in_s", "expires_too_late"),
             ServiceError::NotConfirmed => Self::of_field("confirm", "confirm"),
@@ -288,6 +294,7 @@ impl From<ServiceError> for Problem {
             ServiceError::ScopeBeyondRole { .. } => Code::ScopeBeyondRole.into(),
             ServiceError::ServiceAccountOwns
             | ServiceError::ServiceAccountSignsIn
+            | ServiceError::NotAServiceAccount(_)
             | ServiceError::FirstMustOwn(_) => Code::ServiceAccountOwns.into(),
         }
     }
@@ -295,7 +302,6 @@ impl From<ServiceError> for Problem {
 
 impl From<OidcError> for Problem {
     fn from(error: OidcError) -> Self {
-        tracing::warn!(%error, "a sign-in failed");
         match error {
             OidcError::Unavailable(_) => Code::ProviderUnavailable.into(),
             OidcError::Denied(_) | OidcError::NotBelieved(_) => Code::SignInRefused.into(),

@@ -3,7 +3,6 @@
 use axum::extract::{Path, State};
 use axum::response::Response;
 use serde::Deserialize;
-use std::time::Duration;
 use utoipa::ToSchema;
 
 use super::Manage;
@@ -12,12 +11,8 @@ use super::caller::Caller;
 use super::keys::made;
 use super::problem::{Code, Problem, ProblemBody};
 use super::shapes::NewKey;
-use crate::service::ServiceError;
-use crate::service::acting::RotationOverlap;
+use crate::service::{OVERLAP_DEFAULT, RotationOverlap, ServiceError};
 use crate::store::{Beyond, StoreError};
-
-/// How long the old key goes on when nobody says otherwise.
-const OVERLAP_DEFAULT: Duration = Duration::from_hours(24);
 
 /// How long the old key goes on.
 #[derive(Debug, Deserialize, ToSchema)]

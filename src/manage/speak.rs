@@ -14,6 +14,7 @@ use crate::model::language::Language;
 
 /// Seconds after which a client should ask again when the store did not answer.
 const RETRY_AFTER_S: &str = "1";
+const REQUEST_ID: &str = "x-request-id";
 /// Where everything was revoked by a `DELETE` once.
 const EVERY_KEY: &str = "/api/v1/organization/keys";
 
@@ -31,10 +32,15 @@ pub(super) async fn speak(request: Request, next: Next) -> Response {
     let language = asked
         .and_then(|value| value.to_str().ok())
         .map_or(Language::En, Language::of_accept_language);
+    // The listener named the request.
+    let id = request.headers().get(REQUEST_ID);
+    let id = id.and_then(|id| id.to_str().ok()).map(str::to_owned);
     let mut response = next.run(request).await;
     if let Some(problem) = problem_of(&mut response) {
         let (parts, _empty) = response.into_parts();
-        let body = serde_json::to_vec(&problem.body(language)).unwrap_or_default();
+        let mut body = problem.body(language);
+        body.request_id = id;
+        let body = serde_json::to_vec(&body).unwrap_or_default();
         response = Response::from_parts(parts, body.into());
         let headers = response.headers_mut();
         headers.remove(axum::http::header::CONTENT_LENGTH);

@@ -115,14 +115,26 @@ pub enum Proof {
     Membership,
     /// The address, by an identity provider that has verified it or by the operator's sign-in link.
     Address,
+    /// The address, by an identity provider that says nothing of its verification, where a setting lets that count
+    /// (`assume_email_verified`). It gives the same rights; the record says on what they rest.
+    AssumedAddress,
 }
 
 impl Proof {
-    /// The word used in the database and the API.
+    /// The word used in lists and in the audit log.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Membership => "membership",
             Self::Address => "address",
+            Self::AssumedAddress => "assumed_address",
+        }
+    }
+
+    /// Whether it is a proof of the address.
+    pub const fn is_of_address(self) -> bool {
+        match self {
+            Self::Membership => false,
+            Self::Address | Self::AssumedAddress => true,
         }
     }
 }
@@ -130,22 +142,6 @@ impl Proof {
 impl fmt::Display for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
-    }
-}
-
-/// The word is neither.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown proof `{0}`: the proofs are membership and address")]
-pub struct ProofError(pub String);
-
-impl FromStr for Proof {
-    type Err = ProofError;
-
-    fn from_str(word: &str) -> Result<Self, ProofError> {
-        [Self::Membership, Self::Address]
-            .into_iter()
-            .find(|proof| proof.as_str() == word)
-            .ok_or_else(|| ProofError(word.to_owned()))
     }
 }
 

@@ -24,6 +24,49 @@ impl From<IpAddr> for ClientNetwork {
     }
 }
 
+/// Who asks for a look-up, as far as look-ups are shared out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asker {
+    /// Where the request comes from.
+    pub address: IpAddr,
+    /// Whether the connection has presented an unknown key before: whoever guesses shares places with others who guess
+    /// from the same network, and not with those beside them who have a new key.
+    pub has_guessed: bool,
+}
+
+impl From<IpAddr> for Asker {
+    fn from(address: IpAddr) -> Self {
+        Self {
+            address,
+            has_guessed: false,
+        }
+    }
+}
+
+/// Whose look-ups take their turns together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LookupGroup {
+    network: ClientNetwork,
+    has_guessed: bool,
+}
+
+impl LookupGroup {
+    /// The gateway itself, which looks up the keys of open requests anew.
+    pub const OWN: Self = Self {
+        network: ClientNetwork::Own,
+        has_guessed: false,
+    };
+}
+
+impl From<Asker> for LookupGroup {
+    fn from(asker: Asker) -> Self {
+        Self {
+            network: asker.address.into(),
+            has_guessed: asker.has_guessed,
+        }
+    }
+}
+
 impl fmt::Display for ClientNetwork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

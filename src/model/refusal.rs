@@ -59,6 +59,8 @@ pub enum Refusal {
     AnswerWithheld,
     /// As many requests wait for the store as may.
     LookupsExhausted,
+    /// This process has no file descriptor left for a connection to the upstream.
+    DescriptorsExhausted,
     /// No connection to the upstream could be made.
     UpstreamUnreachable,
     /// The upstream broke off, or answered what is not HTTP.
@@ -229,6 +231,7 @@ impl Refusal {
             Self::LeaseExpired => "lease_expired",
             Self::AnswerWithheld => "answer_withheld",
             Self::LookupsExhausted => "lookups_exhausted",
+            Self::DescriptorsExhausted => "descriptors_exhausted",
             Self::UpstreamUnreachable => "upstream_unreachable",
             Self::UpstreamFailed => "upstream_failed",
             Self::UpstreamTimeout => "upstream_timeout",

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::OidcError;
 use crate::model::clock::Timestamp;
-use crate::model::member::EmailAddress;
+use crate::model::member::{EmailAddress, Proof};
 
 /// Signatures that are taken: with a key of the provider's. Never `none`, and none that a shared secret makes.
 const ALGORITHMS: [Algorithm; 9] = [
@@ -26,8 +26,10 @@ const CLOCK_SKEW_S: i64 = 60;
 /// Who somebody is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// An address that the provider has verified.
+    /// An address that the provider has verified, or that counts as such.
     pub email: EmailAddress,
+    /// What it rests on: the provider's word, or the setting that lets its silence count.
+    pub proof: Proof,
 }
 
 /// What a token must be for.
@@ -69,7 +71,7 @@ impl Address {
     pub(super) fn identity(self, assume_verified: bool) -> Result<Identity, OidcError> {
         let email = self.email.and_then(|email| email.parse().ok());
         let email = email.ok_or(OidcError::EmailAbsent)?;
-        let verified = match &self.email_verified {
+        let is_verified = match &self.email_verified {
             Some(Truth::Plain(verified)) => *verified,
             Some(Truth::Word(word)) => word == "true",
             None if assume_verified => {
@@ -78,15 +80,16 @@ impl Address {
                     "an address counts as verified though the identity provider does not say so \
                      (assume_email_verified)"
                 );
-                true
+                let proof = Proof::AssumedAddress;
+                return Ok(Identity { email, proof });
             }
             None => return Err(OidcError::EmailUnconfirmed),
         };
-        if verified {
-            Ok(Identity { email })
-        } else {
-            Err(OidcError::EmailNotVerified)
+        if !is_verified {
+            return Err(OidcError::EmailNotVerified);
         }
+        let proof = Proof::Address;
+        Ok(Identity { email, proof })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Whom a connection comes from, and what upstreams are told about it.
 
+use std::cell::Cell;
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -9,6 +10,8 @@ use ipnet::IpNet;
 
 use crate::listen::forwarded::{ClientAddress, is_trusted};
 use crate::listen::watch::Watch;
+use crate::model::network::Asker;
+use crate::model::refusal::Refusal;
 
 /// One client connection. The headers that say where a request came from are the same for all of its
 /// requests, so they are made once.
@@ -22,6 +25,8 @@ pub struct Client {
     pub watch: Arc<Watch>,
     /// Whether the peer is a proxy whose word on earlier hops is believed.
     pub trusted: bool,
+    /// Whether an unknown key came on it.
+    has_guessed: Cell<bool>,
     /// `X-Forwarded-For`.
     pub forwarded_for: HeaderValue,
     /// `X-Forwarded-Proto`.
@@ -46,6 +51,7 @@ impl Client {
             peer,
             watch,
             trusted: is_trusted(address, trusted_proxies),
+            has_guessed: Cell::new(false),
             proxies: Arc::clone(trusted_proxies),
             forwarded_for: header(&address.to_string()),
             forwarded_proto: HeaderValue::from_static(scheme),
@@ -59,6 +65,22 @@ impl Client {
             return self.peer.before(headers, &self.proxies);
         }
         self.peer
+    }
+
+    /// Who asks for a look-up, of a request that comes from `address`. A trusted proxy's connection is of many clients:
+    /// what one of them did says nothing of the next.
+    pub fn asker(&self, address: ClientAddress) -> Asker {
+        Asker {
+            address: address.ip,
+            has_guessed: self.has_guessed.get() && !self.trusted,
+        }
+    }
+
+    /// Notes why a request was refused.
+    pub fn note(&self, refusal: Refusal) {
+        if refusal == Refusal::KeyUnknown {
+            self.has_guessed.set(true);
+        }
     }
 }
 

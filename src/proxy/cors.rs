@@ -33,6 +33,7 @@ const METHODS: HeaderValue =
 const VARY_OF_PREFLIGHT: HeaderValue = HeaderValue::from_static(
     "Origin, Access-Control-Request-Method, Access-Control-Request-Headers",
 );
+const EVERY_ORIGIN: HeaderValue = HeaderValue::from_static("*");
 const VARY_OF_ANSWER: HeaderValue = HeaderValue::from_static("Origin");
 
 /// Where a stream was cut off, the page continues it from there.
@@ -105,9 +106,12 @@ pub(super) fn let_pages_read(headers: &mut HeaderMap, trail: &Trail<'_>, readabl
         headers.append(VARY, VARY_OF_ANSWER);
     }
     if let Some(origin) = &trail.cors_origin {
+        // Of every origin, never one by name: beside an upstream's Allow-Credentials that would let each of them read
+        // what is a user's (Fetch §3.3.5).
+        let every = trail.route.is_some_and(Route::accepts_every_origin);
         headers
             .entry(ACCESS_CONTROL_ALLOW_ORIGIN)
-            .or_insert_with(|| origin.clone());
+            .or_insert_with(|| if every { EVERY_ORIGIN } else { origin.clone() });
         headers
             .entry(ACCESS_CONTROL_EXPOSE_HEADERS)
             .or_insert(readable);

@@ -15,7 +15,7 @@ use super::body::Upload;
 use super::jsonrpc::PendingCalls;
 use super::tunnel::Upgrade;
 use super::upstream::{Returning, Sent};
-use super::{BoxedRequest, Proxy, headers, location};
+use super::{BoxedRequest, Proxy, headers, location, mcp};
 use crate::auth::{Direction, OpenRequest};
 use crate::model::refusal::Refusal;
 use crate::route::Permit;
@@ -86,6 +86,7 @@ impl Proxy {
         }
         if route.config.mcp {
             self.shared.sessions.seal(&errand.permit, headers)?;
+            mcp::remove_foreign_metadata(headers);
         }
         Ok(answer)
     }

@@ -5,6 +5,7 @@
 //! is relative. What `ProxyPassReverse` of Apache and `proxy_redirect` of nginx do, for every address that
 //! any upstream is configured with.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use http::header::{CONTENT_LOCATION, LINK, LOCATION, REFRESH, SET_COOKIE};
@@ -109,6 +110,13 @@ fn rewrite_lines(
 
 /// An absolute address, or one without its scheme, that names an upstream; none: it does not.
 fn reference(text: &str, upstream: &[Address], client: ClientAddress<'_>) -> Option<String> {
+    // Readers of URLs pass over these (WHATWG URL, "basic URL parser").
+    let is_passed_over = |c: char| matches!(c, '\t' | '\r' | '\n');
+    let text: Cow<'_, str> = if text.contains(is_passed_over) {
+        text.replace(is_passed_over, "").into()
+    } else {
+        text.into()
+    };
     let text = text.trim_ascii();
     let has_scheme = [6, 5].into_iter().find_map(|length| {
         let (scheme, rest) = text.split_at_checked(length)?;
@@ -116,10 +124,11 @@ fn reference(text: &str, upstream: &[Address], client: ClientAddress<'_>) -> Opt
         let is_known = known.iter().any(|it| it.eq_ignore_ascii_case(scheme));
         is_known.then_some(rest)
     });
-    // Browsers take `\` for `/`, and pass over slashes beyond the second (WHATWG URL, "special authority").
+    // Browsers take `\` for `/`, and pass over slashes beyond the second (WHATWG URL, "special authority"). Behind a
+    // scheme some readers want fewer than two, and others take what follows for a path: that has no host to compare.
     let rest = has_scheme.unwrap_or(text);
     let after = rest.trim_start_matches(['/', '\\']);
-    if rest.len() - after.len() < 2 {
+    if has_scheme.is_none() && rest.len() - after.len() < 2 {
         return None;
     }
     let end = after.find(['/', '\\', '?', '#']).unwrap_or(after.len());
@@ -158,9 +167,21 @@ fn is_host(one: &str, other: &str) -> bool {
     if one.eq_ignore_ascii_case(other) {
         return true;
     }
-    match (one.parse::<IpAddr>(), other.parse::<IpAddr>()) {
-        (Ok(one), Ok(other)) => one.to_canonical() == other.to_canonical(),
+    match (address(one), address(other)) {
+        (Some(one), Some(other)) => one.to_canonical() == other.to_canonical(),
         _ => false,
+    }
+}
+
+/// The address that a host is, in any of the forms that clients take for one: `127.1`, `0x7f000001` (WHATWG URL, "IPv4
+/// parser").
+fn address(host: &str) -> Option<IpAddr> {
+    if let Ok(plain) = host.parse() {
+        return Some(plain);
+    }
+    match url::Host::parse(host) {
+        Ok(url::Host::Ipv4(address)) => Some(address.into()),
+        Ok(url::Host::Ipv6(_) | url::Host::Domain(_)) | Err(_) => None,
     }
 }
 
@@ -339,6 +360,10 @@ mod tests {
         for (own, ours) in [
             ("//up.example/x", "//gate.example:8443/x"),
             ("https://up.example", "https://gate.example:8443"),
+            // As some readers take them.
+            ("https:up.example/x", "https://gate.example:8443/x"),
+            ("https:/up.example/x", "https://gate.example:8443/x"),
+            ("ht\ttps://up.exa\tmple/x", "https://gate.example:8443/x"),
             ("https://up.example?q", "https://gate.example:8443?q"),
             ("https://up.example/日本", "https://gate.example:8443/日本"),
         ] {
@@ -366,7 +391,6 @@ mod tests {
             "/up.example/x",
             "mailto:a@up.example",
             "ftp://up.example/",
-            "https:up.example/",
         ] {
             assert_eq!(changed(&LOCATION, other), None, "{other}");
         }
@@ -374,6 +398,23 @@ mod tests {
         bytes.insert(LOCATION, HeaderValue::from_bytes(b"\xff\xfe").unwrap());
         rewrite(&mut bytes, &known(None), CLIENT);
         assert_eq!(bytes[LOCATION].as_bytes(), b"\xff\xfe");
+    }
+
+    #[test]
+    fn an_address_is_known_in_every_form_that_clients_take_for_one() {
+        for form in [
+            "127.0.0.1",
+            "127.1",
+            "0x7f000001",
+            "2130706433",
+            "0177.0.0.1",
+            "::ffff:127.0.0.1",
+        ] {
+            assert!(is_host(form, "127.0.0.1"), "{form}");
+        }
+        for other in ["127.0.0.2", "127.2", "up.example", "1", ""] {
+            assert!(!is_host(other, "127.0.0.1"), "{other}");
+        }
     }
 
     #[test]

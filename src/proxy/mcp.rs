@@ -1,7 +1,7 @@
 //! What the Model Context Protocol needs of a gateway, beside its sessions ([`super::mcp_sessions`]) and
 //! origins ([`super::cors`]): a clear no to OAuth discovery.
 
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, Entry, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method};
 
 use super::target::Target;
@@ -28,4 +28,48 @@ pub(super) fn is_jsonrpc(method: &Method, headers: &HeaderMap) -> bool {
     let media_type = media_type.and_then(|it| it.split(|byte| *byte == b';').next());
     *method == Method::POST
         && media_type.is_some_and(|it| it.trim_ascii().eq_ignore_ascii_case(b"application/json"))
+}
+
+/// Removes challenges of an upstream that name its own OAuth metadata (RFC 9728 §5.1): clients would ask there, past the
+/// gateway, with the headers that hold their key, and an authorization server's token is no key here.
+pub(super) fn remove_foreign_metadata(headers: &mut HeaderMap) {
+    const PARAMETER: &[u8] = b"resource_metadata";
+    let names_metadata = |value: &HeaderValue| {
+        let bytes = value.as_bytes().to_ascii_lowercase();
+        bytes.windows(PARAMETER.len()).any(|it| it == PARAMETER)
+    };
+    let Entry::Occupied(challenges) = headers.entry(WWW_AUTHENTICATE) else {
+        return;
+    };
+    if !challenges.iter().any(names_metadata) {
+        return;
+    }
+    let (name, challenges) = challenges.remove_entry_mult();
+    let kept: Vec<HeaderValue> = challenges.filter(|it| !names_metadata(it)).collect();
+    for value in kept {
+        headers.append(&name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_challenges_that_lead_past_the_gateway_go() {
+        let mut headers = HeaderMap::new();
+        for challenge in [
+            "Basic realm=\"x\"",
+            "Bearer Resource_Metadata=\"https://up.example/.well-known/oauth-protected-resource\"",
+        ] {
+            headers.append(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        remove_foreign_metadata(&mut headers);
+        let left: Vec<_> = headers.get_all(WWW_AUTHENTICATE).iter().collect();
+        assert_eq!(left, ["Basic realm=\"x\""]);
+        let before = headers.clone();
+        remove_foreign_metadata(&mut headers);
+        assert_eq!(headers, before);
+        remove_foreign_metadata(&mut HeaderMap::new());
+    }
 }

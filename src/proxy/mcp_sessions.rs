@@ -147,6 +147,16 @@ fn is_id(id: &[u8]) -> bool {
     (1..=ID_BYTES_MAX).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)
 }
 
+/// Removes every session that a request names, also under a name that only some readers take for that of a session: on
+/// a route that is not for MCP, nothing says whose it is.
+pub(super) fn remove(headers: &mut HeaderMap) {
+    let names = headers.keys().filter(|name| is_session_name(name.as_str()));
+    let names: Vec<HeaderName> = names.cloned().collect();
+    for name in names {
+        headers.remove(name);
+    }
+}
+
 /// Whether a name, in lower case, is this header's for a reader who folds whatever is no letter or digit.
 pub(super) fn is_session_name(name: &str) -> bool {
     let own = SESSION_ID;

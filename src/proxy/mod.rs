@@ -207,7 +207,9 @@ impl Proxy {
         if route.config.mcp && !cors::origin_is_welcome(route, request.headers()) {
             return Err(Refusal::OriginRefused);
         }
-        let permit = self.permit(found, &target, &request, trail).await?;
+        let permit = self
+            .permit(client, (found, &target), &request, trail)
+            .await?;
         if let Some(caller) = permit.admitted() {
             let is_alone = request.version() != Version::HTTP_2;
             let watch = Arc::clone(&client.watch);
@@ -218,6 +220,8 @@ impl Proxy {
         if route.config.mcp {
             let headers = request.headers_mut();
             self.shared.sessions.unseal(&permit, headers)?;
+        } else if route.is_beside_mcp {
+            mcp_sessions::remove(request.headers_mut());
         }
         let upgrade = tunnel::wanted(&mut request)?;
         // First the headers: of an HTTP/2 request only the URI still knows the host.
@@ -238,8 +242,8 @@ impl Proxy {
     /// Leave to forward: because the path is public, or, always otherwise, because the key says so.
     async fn permit<'a>(
         &self,
-        found: Found<'a>,
-        target: &Target<'_>,
+        client: &Client,
+        (found, target): (Found<'a>, &Target<'_>),
         request: &Request<RequestBody>,
         trail: &mut Trail<'a>,
     ) -> Result<Permit<'a>, Refusal> {
@@ -251,7 +255,7 @@ impl Proxy {
         match self
             .shared
             .authenticator
-            .authenticate(key, trail.record.client().ip)
+            .authenticate(key, client.asker(trail.record.client()))
             .await
         {
             Ok(caller) => {
@@ -265,6 +269,7 @@ impl Proxy {
                 if let Some(id) = refused.key_id {
                     trail.record.set_key(id);
                 }
+                client.note(refused.refusal);
                 Err(refused.refusal)
             }
         }

@@ -97,6 +97,7 @@ pub(super) const fn status(refusal: Refusal) -> StatusCode {
         | Refusal::LeaseExpired
         | Refusal::AnswerWithheld
         | Refusal::LookupsExhausted
+        | Refusal::DescriptorsExhausted
         | Refusal::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
         Refusal::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
     }
@@ -132,6 +133,7 @@ pub(super) const fn title(refusal: Refusal) -> &'static str {
         | Refusal::LeaseExpired
         | Refusal::AnswerWithheld
         | Refusal::LookupsExhausted => "The API key cannot be checked at the moment",
+        Refusal::DescriptorsExhausted => "The gateway has no connection left for this request",
         Refusal::ShuttingDown => "The gateway is shutting down",
         Refusal::UpstreamUnreachable => "The service behind the gateway cannot be reached",
         Refusal::UpstreamFailed => "The service behind the gateway broke off",
@@ -222,7 +224,9 @@ const fn plain_detail(refusal: Refusal) -> &'static str {
         Refusal::AnswerWithheld => {
             "The request was forwarded and may have been carried out. It was not sent again."
         }
-        Refusal::UpstreamUnreachable => "The request was not delivered.",
+        Refusal::DescriptorsExhausted | Refusal::UpstreamUnreachable => {
+            "The request was not delivered."
+        }
         Refusal::UpstreamFailed | Refusal::UpstreamTimeout => {
             "The request may have been carried out. It was not sent again."
         }
@@ -249,6 +253,7 @@ pub(super) const fn retry_after_s(refusal: Refusal) -> Option<u32> {
         | Refusal::LeaseExpired
         | Refusal::AnswerWithheld
         | Refusal::LookupsExhausted
+        | Refusal::DescriptorsExhausted
         | Refusal::ShuttingDown => Some(RETRY_AFTER_TROUBLE_S),
         _ => None,
     }

@@ -113,13 +113,18 @@ impl Record {
                 self.refusal.is_some()
                     && self
                         .metrics
-                        .refusal_log(self.key.is_some())
+                        .refusal_log(self.is_of_known_key())
                         .admits(self.client.ip.into())
             }
         };
         if is_logged {
             self.tell("request", took);
         }
+    }
+
+    /// Whether it is a key that the store knows which was refused, and not a request of a good one.
+    fn is_of_known_key(&self) -> bool {
+        self.key.is_some() && self.refusal.is_some_and(Refusal::is_about_the_key)
     }
 
     fn keep_path(&mut self, path: &str) {

@@ -11,8 +11,8 @@ use std::borrow::Cow;
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_combining_mark;
 
-/// Programs that servers put before the path that the program shall see.
-const FRONT_CONTROLLERS: [&str; 3] = ["index.php", "app.php", "app_dev.php"];
+/// What the names of programs end in that servers put before the path that the program shall see.
+const PROGRAMS: [&str; 6] = [".php", ".aspx", ".ashx", ".cgi", ".pl", ".jsp"];
 
 /// A canonical path as the most lenient reader takes it. Borrowed, and without cost, where nothing of the path
 /// can be taken in another way. A slash at the end stays.
@@ -60,10 +60,7 @@ pub(super) fn is_below(form: &str, prefix: &str) -> bool {
 /// A form without the programs in it; none if there is none. Apart from [`form`], so that a route may be
 /// for the program itself.
 pub(super) fn without_front_controllers(form: &str) -> Option<String> {
-    if !form.contains(".php") {
-        return None;
-    }
-    let is_program = |segment: &&str| FRONT_CONTROLLERS.contains(segment);
+    let is_program = |segment: &&str| PROGRAMS.iter().any(|end| segment.ends_with(end));
     let left: Vec<_> = form.split('/').filter(|it| !is_program(it)).collect();
     let without = left.join("/");
     (without.len() < form.len()).then_some(without)
@@ -108,7 +105,7 @@ fn byte_of(digits: &[u8]) -> Option<u8> {
 }
 
 /// Without differences of case, of width, of accents, and of characters that cannot be seen: wider than
-/// `NFKC_Casefold` (Unicode §3.13.5), as are databases that compare letters only.
+/// `NFKC_Casefold` (Unicode §3.13.5). A letter with a stroke (đ) remains another letter.
 fn folded(text: &str) -> String {
     text.nfkd()
         .filter(|it| !is_ignorable(*it) && !is_combining_mark(*it))
@@ -247,6 +244,7 @@ mod tests {
             without("/api/app_dev.php/admin/").as_deref(),
             Some("/api/admin/")
         );
+        assert_eq!(without("/api/x.aspx/main.php/u").as_deref(), Some("/api/u"));
         assert_eq!(without("/api/index.phps"), None);
         assert_eq!(without("/api/index"), None);
     }

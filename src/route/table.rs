@@ -18,6 +18,8 @@ pub struct Route {
     pub config: config::Route,
     /// The challenge of its 401 without an error code (RFC 6750 §3).
     pub challenge: HeaderValue,
+    /// Whether it is not for MCP, and its upstream has a route that is.
+    pub is_beside_mcp: bool,
     /// The origins of its own pages.
     own_origins: Vec<String>,
     /// Its prefix as a lenient reader takes it.
@@ -43,6 +45,11 @@ impl Route {
             .cors_origins
             .iter()
             .any(|allowed| allowed == "*" || allowed.as_bytes().eq_ignore_ascii_case(origin))
+    }
+
+    /// Whether pages of every origin may use it.
+    pub fn accepts_every_origin(&self) -> bool {
+        self.config.cors_origins.iter().any(|it| it == "*")
     }
 
     /// Whether a page of this origin was loaded from the gateway itself, by what the configuration says
@@ -125,6 +132,11 @@ impl Routes {
         let compile = |(index, route): (usize, config::Route)| Route {
             index,
             challenge: challenge(&route),
+            is_beside_mcp: !route.mcp
+                && config
+                    .routes
+                    .iter()
+                    .any(|other| other.mcp && other.upstream == route.upstream),
             own_origins: origins::own(config, &route, addresses),
             lenient_prefix: lenient::prefix(&route.path_prefix),
             lenient_public_paths: route

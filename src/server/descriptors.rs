@@ -14,16 +14,16 @@ use crate::manage::SIGN_INS_MAX;
 const PROCESS: u64 = 24;
 /// An event queue, its waker, and the timer of one runtime.
 const PER_RUNTIME: u64 = 4;
-/// Eleven connections to the database and one to the file of leases, each with its file and its log; the shared memory of
-/// both files; and the two files in which room is reserved. Nothing is to spare.
-const SQLITE: u64 = 28;
+/// Twelve connections to the database and two to the file of leases, each with its file and its log; the shared memory of
+/// both files; and the two files in which room is reserved: 32. A checkpoint needs a few more for a moment.
+const SQLITE: u64 = 40;
 /// The connection that listens, the follower's, and one that a migration or a command opens.
 const POSTGRES_BESIDE_POOL: u64 = 3;
 /// Connections that were accepted beyond the bounds for a moment: one in hand for each listener, and those of the
 /// admin listener that are just leaving.
 const IN_HAND: u64 = 18;
-/// A client's connection, and the one to the upstream. An HTTP/2 client's further streams may need more, which are not
-/// counted: with `http2_streams_max` for each, few clients would be left.
+/// A client's connection, and the one to the upstream. An HTTP/2 client's further streams take those of others: with
+/// `http2_streams_max` for each, few clients would be left.
 const PER_CLIENT: u64 = 2;
 /// The admin listener gets at most one of so many descriptors that are left.
 const ADMIN_SHARE: u64 = 4;
@@ -47,6 +47,8 @@ pub(super) fn fit(config: &mut Config) {
             connections_max_configured = limits.connections_max,
             admin_connections_max = share.admin,
             admin_connections_max_configured = limits.admin_connections_max,
+            upstream_connections_max = share.upstream,
+            upstream_connections_max_configured = limits.upstream_connections_max,
             upstream_idle_connections_max = share.idle_per_pool,
             upstream_idle_connections_max_configured = limits.upstream_idle_connections_max,
             "the system gives too few file descriptors for the configured connections; their bounds are lowered. \
@@ -54,6 +56,7 @@ pub(super) fn fit(config: &mut Config) {
         );
     }
     limits.upstream_idle_connections_max = share.idle_per_pool;
+    limits.upstream_connections_max = share.upstream;
     limits.connections_max = share.clients;
     limits.admin_connections_max = share.admin;
 }
@@ -88,6 +91,8 @@ struct Share {
     clients: usize,
     /// Connections of the admin listener.
     admin: usize,
+    /// Connections to upstreams, idle ones included.
+    upstream: usize,
     /// Idle connections to one upstream address, for each worker.
     idle_per_pool: usize,
 }
@@ -97,6 +102,7 @@ impl Share {
     fn is_less_than(&self, limits: &Limits) -> bool {
         self.clients < limits.connections_max
             || self.admin < limits.admin_connections_max
+            || self.upstream < limits.upstream_connections_max.min(limits.connections_max)
             || self.idle_per_pool < limits.upstream_idle_connections_max
     }
 }
@@ -132,12 +138,15 @@ fn divide(config: &Config, available: u64) -> Share {
     let idle = idle.min(left / IDLE_SHARE);
     let clients = left.saturating_sub(admin).saturating_sub(idle) / PER_CLIENT;
     let clients = count(limits.connections_max).min(clients);
+    let upstream = left.saturating_sub(admin).saturating_sub(clients);
+    let upstream = count(limits.upstream_connections_max).min(upstream);
     // With none at all, nothing would be served, and nobody told why.
     let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX).max(1);
     Share {
         reserved,
         clients: size(clients),
         admin: size(admin),
+        upstream: size(upstream),
         idle_per_pool: usize::try_from(idle / pools).unwrap_or(usize::MAX),
     }
 }
@@ -168,9 +177,9 @@ mod tests {
             for available in [64, 128, 256, 1_024, 4_096, 20_000, 65_536, ENOUGH] {
                 let share = divide(config, available);
                 let taken = share.reserved
-                    + count(share.clients) * PER_CLIENT
-                    + count(share.admin)
-                    + count(share.idle_per_pool) * 2;
+                    + count(share.clients)
+                    + count(share.upstream)
+                    + count(share.admin);
                 assert!(
                     taken <= available.max(share.reserved + PER_CLIENT + ADMIN_LEAST),
                     "{share:?}"

@@ -1,20 +1,55 @@
 //! The end of a server, step by step, each within its time.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
+use super::Ended;
 use super::worker::{Stages, Worker};
+use crate::config::limits::Limits;
+use crate::record::metrics::Metrics;
 use crate::store::Management;
 
+/// A server whose end has come.
+pub(super) struct Running {
+    /// False from the beginning of the end.
+    pub ready: Arc<AtomicBool>,
+    pub metrics: Arc<Metrics>,
+    pub acceptors: JoinSet<()>,
+    pub workers: Vec<Worker>,
+    pub stages: Stages,
+    /// What is waited for when the last request has ended, each with its name.
+    pub steps: [(&'static str, JoinHandle<()>); 3],
+    pub store: Arc<dyn Management>,
+}
+
+impl Running {
+    /// No more connections; requests in flight are finished within their time, and what is left is cut; then the last
+    /// steps.
+    pub(super) async fn end(self, limits: &Limits) -> Ended {
+        self.ready.store(false, Ordering::Release);
+        sleep(Duration::from_millis(limits.shutdown_delay_ms)).await;
+        let in_flight = u64::try_from(self.metrics.active()).unwrap_or(0);
+        tracing::info!(
+            in_flight,
+            "no more connections; finishing what is in flight"
+        );
+        let cut = drain(self.acceptors, self.workers, &self.stages).await;
+        self.stages.end.send_replace(true);
+        let limit = Duration::from_millis(limits.shutdown_store_timeout_ms);
+        finish(self.steps, self.store, limit).await;
+        Ended {
+            finished: in_flight.saturating_sub(cut),
+            cut,
+        }
+    }
+}
+
 /// Ends the data plane in its order; returns how many requests were cut.
-pub(super) async fn drain(
-    mut acceptors: JoinSet<()>,
-    workers: Vec<Worker>,
-    stages: &Stages,
-) -> u64 {
+async fn drain(mut acceptors: JoinSet<()>, workers: Vec<Worker>, stages: &Stages) -> u64 {
     stages.accept_no_more.send_replace(true);
     // The queues of the kernel are empty when these have ended; the workers' ends see no more senders.
     while acceptors.join_next().await.is_some() {}
@@ -27,11 +62,7 @@ pub(super) async fn drain(
 }
 
 /// Waits for the last steps, and closes the store after them, all within `limit`.
-pub(super) async fn finish(
-    steps: [(&str, JoinHandle<()>); 3],
-    store: Arc<dyn Management>,
-    limit: Duration,
-) {
+async fn finish(steps: [(&str, JoinHandle<()>); 3], store: Arc<dyn Management>, limit: Duration) {
     let deadline = Instant::now() + limit;
     for (step, task) in steps {
         finish_step(step, task, deadline).await;

@@ -9,39 +9,35 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::admin::Crowd;
 use crate::auth::{Authenticator, Budget};
-use crate::listen::accept::{ConnectionCount, Handover};
+use crate::listen::accept::ConnectionCount;
+use crate::listen::per_address::ConnectionsPerAddress;
 use crate::record::metrics::{Metrics, encode_counter, encode_counters, encode_gauge};
 
-/// Everything that `/metrics` shows.
-pub(super) fn registry(
-    metrics: &Arc<Metrics>,
-    authenticator: &Arc<Authenticator>,
-    workers: &[Handover],
-    admin: &Arc<Crowd>,
-) -> Registry {
-    let mut registry = Registry::default();
-    registry.register_collector(Box::new(Arc::clone(metrics)));
-    registry.register_collector(Box::new(House {
-        authenticator: Arc::clone(authenticator),
-        workers: workers.iter().map(Handover::counter).collect(),
-        admin: Arc::clone(admin),
-    }));
-    registry
+/// What counts, apart from the requests of the data plane.
+pub(super) struct Counted {
+    pub authenticator: Arc<Authenticator>,
+    pub workers: Vec<ConnectionCount>,
+    pub per_address: Arc<ConnectionsPerAddress>,
+    pub admin: Arc<Crowd>,
 }
 
-struct House {
-    authenticator: Arc<Authenticator>,
-    workers: Vec<ConnectionCount>,
-    admin: Arc<Crowd>,
-}
-
-impl std::fmt::Debug for House {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("House")
+impl Counted {
+    /// Everything that `/metrics` shows.
+    pub(super) fn registry(self, metrics: &Arc<Metrics>) -> Registry {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Arc::clone(metrics)));
+        registry.register_collector(Box::new(self));
+        registry
     }
 }
 
-impl Collector for House {
+impl std::fmt::Debug for Counted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Counted")
+    }
+}
+
+impl Collector for Counted {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
         let encoder = &mut encoder;
         let connections: usize = self.workers.iter().map(ConnectionCount::get).sum();
@@ -52,6 +48,10 @@ impl Collector for House {
             help,
             as_f64(connections as u64),
         )?;
+        let help =
+            "Client connections that were closed at once: their address has as many as it may";
+        let refused = self.per_address.refused();
+        encode_counter(encoder, "genkan_connections_refused", help, refused)?;
         let help = "Connections of the admin listener";
         let open = as_f64(self.admin.open());
         encode_gauge(encoder, "genkan_admin_connections", help, open)?;
@@ -83,7 +83,7 @@ impl Collector for House {
     }
 }
 
-impl House {
+impl Counted {
     /// Look-ups by the budget whose places they take.
     fn encode_budgets(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
         let within = Budget::ALL.map(|budget| {

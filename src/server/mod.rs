@@ -6,9 +6,11 @@
 //! thread for each worker with a runtime of its own (`worker`); nothing that waits for the database
 //! runs there.
 
+mod accepting;
 mod admin;
 mod descriptors;
 mod ending;
+mod marks;
 mod metrics;
 mod protocols;
 mod usage;
@@ -18,13 +20,11 @@ mod worker;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
 
 use crate::auth::Authenticator;
@@ -34,13 +34,14 @@ use crate::invalidation::Invalidate;
 use crate::invalidation::follower::{Follower, Standing};
 use crate::invalidation::lease::Lease;
 use crate::invalidation::progress::Progress;
-use crate::listen::accept::{Accepted, Acceptor, Handover};
+use crate::listen::accept::{Accepted, Handover};
 use crate::listen::socket::{BindError, bind};
 use crate::listen::tls::{TlsError, server_config};
 use crate::manage::{self, Gate};
 use crate::model::clock::Clock;
 use crate::model::random::{Entropy as _, SystemEntropy};
 use crate::oidc::{OidcError, Provider};
+use crate::proxy::upstream::UpstreamSockets;
 use crate::proxy::upstream::tls::Connectors;
 use crate::proxy::{KnownAddresses, Sessions, Shared};
 use crate::record::metrics::{Metrics, WorkerMetrics};
@@ -139,6 +140,7 @@ impl Server {
         let provider = provider.map(|oidc| Provider::new(oidc, Arc::clone(&clock)));
         let provider = provider.transpose()?;
         let (follower, authenticator) = identify_with(&config, &plain, Arc::clone(&clock));
+        store.check_gateway().await?;
         let sessions = Arc::new(mcp_sessions(&*store).await?);
         let standing = follower.register().await?;
         // Last: what keeps a gateway from starting is said alone.
@@ -171,18 +173,14 @@ impl Server {
         let bound = self.addresses.listeners.iter();
         let bound: Vec<_> = bound.map(|(_name, address)| *address).collect();
         let routes = Arc::new(Routes::new(&self.config, &bound));
-        let names = routes
-            .iter()
-            .map(|route| route.config.name.clone())
-            .collect();
+        let names = routes.iter().map(|route| route.config.name.clone());
+        let names = names.collect();
         let (metrics, handles) = Metrics::new(names, self.config.workers);
         let metrics = Arc::new(metrics);
         let stages = Stages::default();
-        let service = Service::new(
-            Arc::clone(&self.store),
-            Arc::clone(&self.clock),
-            Arc::new(SystemEntropy),
-        );
+        let service = self.service();
+        let marks = marks::write_marked_rows(service.clone(), stages.end.subscribe());
+        drop(tokio::spawn(marks));
         let (telling, bookkeeper) = Bookkeeper::new(
             Arc::clone(&self.store),
             service.clone(),
@@ -194,13 +192,21 @@ impl Server {
         let seats = self.config.limits.admin_connections_max;
         let ready = Arc::new(AtomicBool::new(true));
         let crowd = Arc::default();
+        let per_address = accepting::per_address(&self.config);
+        let counted = metrics::Counted {
+            authenticator: Arc::clone(&self.authenticator),
+            workers: handovers.iter().map(Handover::counter).collect(),
+            per_address: Arc::clone(&per_address),
+            admin: Arc::clone(&crowd),
+        };
+        let readiness = admin::Readiness {
+            serving: Arc::clone(&ready),
+            authenticator: Arc::clone(&self.authenticator),
+            store: Arc::clone(&self.store) as _,
+        };
         let admin = admin::Admin {
-            registry: metrics::registry(&metrics, &self.authenticator, &handovers, &crowd),
-            readiness: admin::Readiness {
-                serving: Arc::clone(&ready),
-                authenticator: Arc::clone(&self.authenticator),
-                store: Arc::clone(&self.store) as _,
-            },
+            registry: counted.registry(&metrics),
+            readiness,
             management: pages(service, public, self.provider, seats),
             crowd,
         };
@@ -208,32 +214,38 @@ impl Server {
         let admin = tokio::spawn(admin.serve(self.admin, self.config.clone(), end));
         let bookkeeper = tokio::spawn(bookkeeper.run(stages.end.subscribe()));
         let follower = tokio::spawn(self.follower.run(self.standing, stages.end.subscribe()));
-        let acceptors = accept(self.sockets, &self.config, &handovers, &stages);
+        let acceptors = accepting::accept(
+            self.sockets,
+            &self.config,
+            &per_address,
+            &handovers,
+            &stages,
+        );
         // The acceptors alone keep the ways to the workers open: when they end, the workers' queues do.
         drop(handovers);
 
         shutdown.await;
-        ready.store(false, Ordering::Release);
-        let limits = &self.config.limits;
-        tokio::time::sleep(Duration::from_millis(limits.shutdown_delay_ms)).await;
-        let in_flight = u64::try_from(metrics.active()).unwrap_or(0);
-        tracing::info!(
-            in_flight,
-            "no more connections; finishing what is in flight"
-        );
-        let cut = ending::drain(acceptors, workers, &stages).await;
-        stages.end.send_replace(true);
-        let limit = Duration::from_millis(limits.shutdown_store_timeout_ms);
         let steps = [
             ("closing the admin listener", admin),
             ("writing the last uses of keys", bookkeeper),
             ("leaving the database's list of gateways", follower),
         ];
-        ending::finish(steps, self.store, limit).await;
-        Ended {
-            finished: in_flight.saturating_sub(cut),
-            cut,
-        }
+        let running = ending::Running {
+            ready,
+            metrics,
+            acceptors,
+            workers,
+            stages,
+            steps,
+            store: self.store,
+        };
+        running.end(&self.config.limits).await
+    }
+
+    /// The management rules over its store.
+    fn service(&self) -> Service {
+        let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
+        Service::new(store, clock, Arc::new(SystemEntropy))
     }
 
     /// Where people and clients reach this process.
@@ -280,6 +292,7 @@ impl Server {
             },
             upstreams: self.config.upstreams.clone(),
             connectors: self.connectors.clone(),
+            upstream_sockets: UpstreamSockets::new(self.config.limits.upstream_connections_max),
             tls: self.tls.clone(),
             trusted_proxies: self.config.trusted_proxies.as_slice().into(),
             usage,
@@ -357,28 +370,6 @@ fn identify_with(
         duration: Duration::from_millis(config.limits.lease_ms),
     };
     (follower, authenticator)
-}
-
-fn accept(
-    sockets: Vec<TcpListener>,
-    config: &Config,
-    workers: &[Handover],
-    stages: &Stages,
-) -> JoinSet<()> {
-    let places = Arc::new(Semaphore::new(config.limits.connections_max));
-    sockets
-        .into_iter()
-        .enumerate()
-        .map(|(listener, socket)| {
-            Acceptor {
-                listener,
-                socket,
-                places: Arc::clone(&places),
-                workers: workers.to_vec(),
-            }
-            .run(stages.accept_no_more.subscribe())
-        })
-        .collect()
 }
 
 /// A watch that nobody has turned yet.

@@ -83,6 +83,11 @@ pub enum ServiceError {
          for a link (`genkan sign-in-link`)"
     )]
     AddressNotProven,
+    /// A live key without the scope `manage`.
+    #[error(
+        "this key may not be used for management: it needs the scope `manage`, and an owner whose role allows that"
+    )]
+    KeyManagesNothing,
     /// Whoever made the key came by an invitation link, and may have been somebody else than who has proven the
     /// address since.
     #[error(
@@ -96,6 +101,9 @@ pub enum ServiceError {
     /// An owner is a person.
     #[error("a service account can be a member or an admin, not an owner")]
     ServiceAccountOwns,
+    /// A person, where a service account was to be named.
+    #[error("{0} is a person: `genkan members remove` removes them")]
+    NotAServiceAccount(EmailAddress),
     /// A service account has keys, and no way in.
     #[error("a service account does not sign in: its keys are its way in")]
     ServiceAccountSignsIn,
@@ -107,10 +115,10 @@ pub enum ServiceError {
     /// Known to an identity provider, and to no organisation.
     #[error("{0} is no member, and nobody has invited them")]
     NotInvited(EmailAddress),
-    /// See [`OVERLAP_MAX`](super::acting::OVERLAP_MAX).
+    /// See [`OVERLAP_MAX`](super::OVERLAP_MAX).
     #[error("an old key goes on for at most 90 days beside its successor")]
     OverlapTooLong,
-    /// See [`SILENCE_MIN`](super::acting::SILENCE_MIN).
+    /// See [`SILENCE_MIN`](super::SILENCE_MIN).
     #[error("an old key ends after a silence of at least one hour and at most 90 days")]
     SilenceOutOfBounds,
     /// The first member must be able to manage the others.

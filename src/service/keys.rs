@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep};
+
 use super::sessions::access_of;
 use super::{Service, ServiceError};
 use crate::model::change::Sequence;
@@ -12,7 +14,8 @@ use crate::model::member::{EmailAddress, Name, Role};
 use crate::model::scope::Scopes;
 use crate::service::Revocation;
 use crate::store::{
-    Clash, Created, KeyFilter, Reach, Revoked, RevokedEverything, RevokedFamily, StoreError,
+    Clash, Created, KeyFilter, Marked, PageRequest, Reach, Revoked, RevokedEverything,
+    RevokedFamily, StoreError,
 };
 
 /// The longest that a key can be good for: ten years, longer than any system that holds one goes on. Who
@@ -180,8 +183,11 @@ impl Service {
         }
     }
 
-    /// Keys, newest first.
-    pub async fn keys(&self, list: KeyList) -> Result<Vec<Key>, ServiceError> {
+    /// Which keys a list means.
+    ///
+    /// # Errors
+    /// The member or the organization that it names does not exist.
+    pub async fn key_filter(&self, list: KeyList) -> Result<KeyFilter, ServiceError> {
         let organization = list.organization.as_deref();
         let mut filter = KeyFilter {
             revoked_too: list.revoked_too,
@@ -192,7 +198,23 @@ impl Service {
         } else if organization.is_some() {
             filter.organization_id = Some(self.find_organization(organization).await?.id);
         }
-        Ok(self.store.keys(filter).await?)
+        Ok(filter)
+    }
+
+    /// A page of keys, newest first.
+    pub async fn keys(
+        &self,
+        filter: KeyFilter,
+        page: PageRequest<KeyId>,
+    ) -> Result<Vec<Key>, ServiceError> {
+        Ok(self.store.keys(filter, page).await?)
+    }
+
+    /// Gives a key another name, whatever it is called. Its name before is returned.
+    pub async fn rename_key(&self, id: KeyId, to: &Name) -> Result<Name, ServiceError> {
+        let before = self.key(id).await?.name;
+        self.store.rename_key(id, &before, to, &self.act()).await?;
+        Ok(before)
     }
 
     /// One key.
@@ -222,8 +244,33 @@ impl Service {
         Ok(RevokedKey::with_children(revoked, key.organization_id))
     }
 
+    /// Writes the rows of keys that were revoked all together, a part at a time, with as much time between for others
+    /// as each part takes. How many; `progress` is told after each part.
+    ///
+    /// # Errors
+    /// The store's. The keys are refused in any case, and what is left is written by the next call, of any process.
+    pub async fn write_marked_rows(
+        &self,
+        mut progress: impl FnMut(u64),
+    ) -> Result<u64, ServiceError> {
+        let (mut below, mut all) = (None, 0);
+        loop {
+            let begun = Instant::now();
+            match self.store.write_marked_rows(below).await? {
+                Marked::Nothing => return Ok(all),
+                Marked::MarkDone => below = None,
+                Marked::Rows { written, last } => {
+                    below = Some(last);
+                    all += u64::try_from(written).unwrap_or(u64::MAX);
+                    progress(all);
+                }
+            }
+            sleep(begun.elapsed()).await;
+        }
+    }
+
     /// Ends every live key, of one organisation or, without one, of all, in one transaction and with one
-    /// entry in the log; and with `end_sessions` the ways in by which new keys would be made: sessions,
+    /// entry in the log (the rows of very many follow by [`Self::write_marked_rows`]); and with `end_sessions` the ways in by which new keys would be made: sessions,
     /// sign-in links, invitations. Committed when this returns; [`Service::settle`] waits until every
     /// gateway obeys.
     pub async fn revoke_everything(

@@ -10,6 +10,8 @@ mod audit;
 mod error;
 mod keys;
 mod people;
+mod rotation;
+mod service_accounts;
 mod sessions;
 pub mod sign_in;
 
@@ -27,6 +29,8 @@ pub use audit::AuditVerdict;
 pub use error::ServiceError;
 pub use keys::{ImportedKey, KEY_LIFETIME_MAX, KeyList, NewKey, RevokedKey};
 pub use people::{NewMember, RemovedMember};
+pub use rotation::{OVERLAP_DEFAULT, OVERLAP_MAX, RotatedKey, RotationOverlap, SILENCE_MIN};
+pub use service_accounts::NewServiceAccount;
 pub use sessions::SessionList;
 
 /// How long a change may take to reach every gateway: above the longest lease (60 s), after which a

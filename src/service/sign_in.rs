@@ -116,16 +116,18 @@ impl Service {
 
     /// Signs in who an identity provider says they are: a member, or somebody who is invited, who becomes one.
     /// An invitation is another's wish: one is taken up where there is nowhere else to go, the newest, and the
-    /// others wait for whoever is invited to use their links, which then join the same user.
+    /// others wait for whoever is invited to use their links, which then join the same user. `proof`: of the address, as
+    /// the provider said it or as it is assumed.
     ///
     /// # Errors
     /// [`ServiceError::NotInvited`] for everybody else.
     pub async fn sign_in_by_address(
         &self,
         email: &EmailAddress,
+        proof: Proof,
         address: Option<IpAddr>,
     ) -> Result<SignedIn, ServiceError> {
-        let (act, token, session) = self.arriving(Proof::Address, address);
+        let (act, token, session) = self.arriving(proof, address);
         let mut stays = self.store.members_by_email(email).await?;
         stays.retain(|stay| stay.kind == MemberKind::Person);
         // Of several the oldest that began with a proof: where they land, no link decides that another opened.
@@ -202,9 +204,12 @@ impl Service {
     ) -> Result<Option<Acting>, ServiceError> {
         let found = self.store.key_by_hash(&key.hash()).await?;
         let live = found.filter(|key| key.state(self.clock.now()) == KeyState::Live);
-        let Some(key) = live.filter(|key| key.scopes.contains(Scope::Manage)) else {
+        let Some(key) = live else {
             return Ok(None);
         };
+        if !key.scopes.contains(Scope::Manage) {
+            return Err(ServiceError::KeyManagesNothing);
+        }
         let member = self.store.member(key.membership_id).await?;
         let is_proven = member
             .as_ref()

@@ -7,7 +7,8 @@ use super::engine::{Session as Connection, Value};
 use super::rows::Columns;
 use super::sql::{self, member_columns, statements};
 use super::{
-    AccessFilter, EndedAccess, ListedSession, RevokedEverything, StoreError, audit, log, sessions,
+    AccessFilter, EndedAccess, ListedSession, RevokedEverything, StoreError, audit, log, marks,
+    sessions,
 };
 use crate::model::audit::{Act, Action, Deed};
 use crate::model::clock::Timestamp;
@@ -57,7 +58,8 @@ macro_rules! links_meant {
 
 statements! {
     LIST = concat!(
-        "SELECT s.id AS session_id, s.created_at AS began_at, s.seen_at, s.proof, s.address, ",
+        "SELECT s.id AS session_id, s.created_at AS began_at, s.seen_at, s.proof, \
+         s.is_assumed, s.address, ",
         member_columns!(),
         open_sessions!(),
         " ORDER BY s.seen_at DESC, s.id"
@@ -209,7 +211,7 @@ pub(super) async fn end_one(
     Ok(true)
 }
 
-/// Revokes every key, with one log entry; and, with `access`, ends the ways in by which new ones would be made.
+/// Revokes every key, with one log entry, in its rows or, of very many, by a mark; and, with `access`, ends the ways in by which new ones would be made.
 pub(super) async fn revoke_everything(
     transaction: &mut impl Connection,
     of: Option<OrganizationId>,
@@ -218,8 +220,13 @@ pub(super) async fn revoke_everything(
 ) -> Result<RevokedEverything, StoreError> {
     let live = vec![Value::optional_text(of)];
     let keys = transaction.count(sql::UNREVOKED_KEYS_OF_ALL, live).await?;
-    let values = vec![Value::optional_text(of), act.at.into()];
-    transaction.execute(sql::REVOKE_EVERYTHING, values).await?;
+    // Rows that an earlier mark covers would be written here too.
+    if keys > marks::AT_ONCE_MAX || marks::is_any(transaction).await? {
+        marks::insert(transaction, of, act.at).await?;
+    } else {
+        let values = vec![Value::optional_text(of), act.at.into()];
+        transaction.execute(sql::REVOKE_EVERYTHING, values).await?;
+    }
     let sequence = log::head(transaction).await?;
     let access = match access {
         Some(filter) => {

@@ -230,6 +230,22 @@ pub struct RevokedEverything {
     pub access: Option<EndedAccess>,
 }
 
+/// What was written of the rows that a mark of revoking everything covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Marked {
+    /// There is no mark.
+    Nothing,
+    /// Some rows. The next call is to go on below the last.
+    Rows {
+        /// How many.
+        written: usize,
+        /// The lowest id of them.
+        last: KeyId,
+    },
+    /// The last row of a mark was written before. There may be another mark.
+    MarkDone,
+}
+
 /// Which of the keys that come from a key are ended with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {

@@ -2,7 +2,7 @@
 
 use super::engine::{Session, Value};
 use super::rows::Columns;
-use super::sql::{present_members, statements};
+use super::sql::{present_members, statements, unrevoked};
 use super::{AuditPage, PageRequest, StoreError, rows};
 use crate::model::audit::{Act, Actor, Deed, Entry, Head, Means};
 use crate::model::id::OrganizationId;
@@ -31,7 +31,9 @@ statements! {
     KEY_LIVES = concat!(
         "SELECT COUNT(*) AS n FROM keys k JOIN memberships m ON m.id = k.membership_id \
          JOIN users u ON u.id = m.user_id LEFT JOIN key_rotations r ON r.key_id = k.id \
-         WHERE k.id = $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $2) \
+         WHERE k.id = $1 AND ",
+        unrevoked!(),
+        " AND (k.expires_at IS NULL OR k.expires_at > $2) \
          AND (r.ends_at IS NULL OR r.ends_at > $2) AND NOT ",
         made_before_proof!()
     );

@@ -181,6 +181,9 @@ pub(super) trait Engine: Send + Sync {
     /// See [`super::Store::wait_for_change`].
     fn wait_for_change(&self, at_most: Duration) -> impl Future<Output = ()> + Send;
 
+    /// See [`super::Store::check_gateway`].
+    fn check_gateway(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+
     /// See [`super::Store::describe`].
     fn describe(&self) -> impl Future<Output = Result<String, StoreError>> + Send;
 

@@ -4,12 +4,12 @@ use serde_json::json;
 
 use super::engine::{Session, Value};
 use super::rows::Columns;
-use super::sql::{self, statements};
+use super::sql::{self, statements, unrevoked};
 use super::{NewSession, StoreError, audit, members, rows, sessions};
 use crate::model::audit::{Act, Action, Actor, Deed};
 use crate::model::id::{InvitationId, MembershipId, OrganizationId, UserId};
 use crate::model::key::KeyHash;
-use crate::model::member::{EmailAddress, Invitation, Member, MemberKind, Proof, Role};
+use crate::model::member::{EmailAddress, Invitation, Member, MemberKind, Role};
 
 /// When the key `k` ends, of which `r` is the rotation; NULL: never, or there is none.
 macro_rules! key_ends {
@@ -29,8 +29,9 @@ macro_rules! open_invitations {
             " < i.expires_at THEN ",
             key_ends!(),
             " ELSE i.expires_at END AS expires_at, \
-             (i.made_with IS NOT NULL AND (k.id IS NULL OR u.id IS NULL OR k.revoked_at IS NOT NULL \
-             OR m.removed_at IS NOT NULL OR ",
+             (i.made_with IS NOT NULL AND (k.id IS NULL OR u.id IS NULL OR NOT ",
+            unrevoked!(),
+            " OR m.removed_at IS NOT NULL OR ",
             audit::made_before_proof!(),
             ")) AS is_void FROM invitations i LEFT JOIN keys k ON k.id = i.made_with \
              LEFT JOIN key_rotations r ON r.key_id = k.id \
@@ -226,7 +227,7 @@ pub(super) async fn accept(
         organization_id: open.organization_id,
         user_id,
         email: open.email,
-        email_verified: new.proof == Proof::Address,
+        email_verified: new.proof.is_of_address(),
         name: open.name,
         kind: MemberKind::Person,
         role: open.role,

@@ -5,8 +5,8 @@ use serde_json::json;
 use super::engine::{Session, Value};
 use super::rows::Columns;
 use super::{
-    Clash, Created, Idempotency, KeyFilter, KeyPage, ListedKey, Revoked, StoreError, Whose, audit,
-    idempotency, lineage, log, rotations, rows, sql,
+    Clash, Created, Idempotency, KeyFilter, KeyPage, ListedKey, PageRequest, Revoked, StoreError,
+    Whose, audit, idempotency, lineage, log, rotations, rows, sql,
 };
 use crate::model::audit::{Act, Action, Deed};
 use crate::model::clock::Timestamp;
@@ -115,24 +115,32 @@ fn listed(row: &impl Columns) -> Result<ListedKey, StoreError> {
 pub(super) async fn list(
     session: &mut impl Session,
     filter: KeyFilter,
+    page: PageRequest<KeyId>,
 ) -> Result<Vec<Key>, StoreError> {
     let values = vec![
         Value::optional_text(filter.organization_id),
         Value::optional_text(filter.membership_id),
         Value::Flag(filter.revoked_too),
+        below(page),
+        i64::from(page.limit).into(),
     ];
     let found = session.fetch(sql::KEYS, values).await?;
     found.iter().map(rows::key).collect()
+}
+
+/// The id below which a page begins.
+fn below(page: PageRequest<KeyId>) -> Value {
+    match page.after {
+        Some(id) => Value::text(id),
+        None => Value::text(ABOVE_EVERY_ID),
+    }
 }
 
 pub(super) async fn page(
     session: &mut impl Session,
     wanted: KeyPage,
 ) -> Result<Vec<ListedKey>, StoreError> {
-    let below = match wanted.page.after {
-        Some(id) => Value::text(id),
-        None => Value::text(ABOVE_EVERY_ID),
-    };
+    let below = below(wanted.page);
     let limit = i64::from(wanted.page.limit).into();
     if let Some(chain) = wanted.parent {
         let (organization, membership) = match wanted.whose {

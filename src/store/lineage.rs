@@ -51,9 +51,12 @@ macro_rules! descended {
 /// Unrevoked keys `k` of those chains, but the key `$2`.
 macro_rules! of_descended {
     () => {
-        "k.revoked_at IS NULL AND k.id <> $2 AND k.id IN (\
+        concat!(
+            $crate::store::sql::unrevoked!(),
+            " AND k.id <> $2 AND k.id IN (\
             SELECT f.id FROM descended d JOIN keys f ON f.id = d.chain \
             UNION ALL SELECT f.id FROM descended d JOIN keys f ON f.chain_id = d.chain)"
+        )
     };
 }
 

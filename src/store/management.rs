@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 
 use super::{
     AccessFilter, AuditPage, Created, Descendants, EndedAccess, Idempotency, KeyFilter, KeyPage,
-    KeyTraffic, ListedKey, ListedMember, ListedSession, NewSession, Overlap, PageRequest, Reach,
-    Revoked, RevokedEverything, RevokedFamily, RoleChange, Session, Store, StoreError,
+    KeyTraffic, ListedKey, ListedMember, ListedSession, Marked, NewSession, Overlap, PageRequest,
+    Reach, Revoked, RevokedEverything, RevokedFamily, RoleChange, Session, Store, StoreError,
 };
 use crate::model::audit::{Act, Deed, Entry, Head};
 use crate::model::change::Sequence;
@@ -104,8 +104,16 @@ pub trait Management: Store {
     /// keep it waiting.
     async fn key_by_hash(&self, hash: &KeyHash) -> Result<Option<Key>, StoreError>;
 
-    /// Keys, newest first.
-    async fn keys(&self, filter: KeyFilter) -> Result<Vec<Key>, StoreError>;
+    /// Writes some of the rows that the oldest mark of revoking everything covers, those below the id `below`: a short
+    /// transaction. Their keys are refused since the mark was made; this is for who reads rows.
+    async fn write_marked_rows(&self, below: Option<KeyId>) -> Result<Marked, StoreError>;
+
+    /// Keys of any organization, newest first, page by page.
+    async fn keys(
+        &self,
+        filter: KeyFilter,
+        page: PageRequest<KeyId>,
+    ) -> Result<Vec<Key>, StoreError>;
 
     /// Keys, newest first, page by page.
     async fn keys_page(&self, page: KeyPage) -> Result<Vec<ListedKey>, StoreError>;

@@ -94,10 +94,12 @@ pub(super) async fn insert(
     refuse_impossible(transaction, member).await?;
     let standing = match proof {
         Proof::Membership => Standing::Unverified,
-        Proof::Address => match verified_user(transaction, &member.email).await? {
-            Some(id) => Standing::JoinedTo(id),
-            None => Standing::Verified(member.created_at),
-        },
+        Proof::Address | Proof::AssumedAddress => {
+            match verified_user(transaction, &member.email).await? {
+                Some(id) => Standing::JoinedTo(id),
+                None => Standing::Verified(member.created_at),
+            }
+        }
     };
     insert_user(transaction, member, &standing).await?;
     let stay = vec![

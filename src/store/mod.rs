@@ -23,6 +23,7 @@ mod keys;
 mod lineage;
 mod log;
 mod management;
+mod marks;
 mod members;
 pub mod postgres;
 mod rotations;
@@ -47,8 +48,8 @@ use crate::model::key::{Key, KeyHash};
 use crate::model::member::{EmailAddress, Role};
 pub use asked::{
     AccessFilter, AuditPage, Created, Descendants, EndedAccess, Idempotency, KeyFilter, KeyPage,
-    KeyTraffic, ListedKey, ListedMember, ListedSession, NewSession, Overlap, PageRequest, Reach,
-    RevokedEverything, RevokedFamily, RoleChange, Rotation, Session, Whose,
+    KeyTraffic, ListedKey, ListedMember, ListedSession, Marked, NewSession, Overlap, PageRequest,
+    Reach, RevokedEverything, RevokedFamily, RoleChange, Rotation, Session, Whose,
 };
 pub use lineage::Beyond;
 pub use management::{Management, SharedSecret};
@@ -294,6 +295,13 @@ pub trait Store: Send + Sync {
     /// `at_most`. A hint: it may come late, early or twice, never as the only means. The first call
     /// returns at once. Meant for one follower: of two callers, one may wake later.
     async fn wait_for_change(&self, at_most: Duration);
+
+    /// Whether a gateway can run on it: it takes writes, and keeps for each connection what is set there. Asked before
+    /// [`Self::register`], and by whoever checks a configuration.
+    ///
+    /// # Errors
+    /// Why not, and what to change.
+    async fn check_gateway(&self) -> Result<(), StoreError>;
 
     /// Whether the store answers at all, with what it calls itself (for people).
     async fn describe(&self) -> Result<String, StoreError>;

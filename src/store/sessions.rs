@@ -25,11 +25,12 @@ statements! {
     LINK_EXISTS = "SELECT COUNT(*) AS n FROM sign_in_links WHERE token_hash = $1";
     FORGET_LINKS = "DELETE FROM sign_in_links WHERE expires_at < $1";
     INSERT = "INSERT INTO sessions (id, token_hash, membership_id, created_at, seen_at, proof, \
-        address, proven_seq) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+        address, proven_seq, is_assumed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
     FORGET = "DELETE FROM sessions WHERE created_at < $1";
     /// By its token, of a member who is there: who was removed is signed out by that.
     FIND = concat!(
-        "SELECT s.id AS session_id, s.created_at AS began_at, s.seen_at, s.proof, ",
+        "SELECT s.id AS session_id, s.created_at AS began_at, s.seen_at, s.proof, \
+         s.is_assumed, ",
         member_columns!(),
         " FROM sessions s JOIN memberships m ON m.id = s.membership_id \
          JOIN users u ON u.id = m.user_id \
@@ -47,6 +48,11 @@ statements! {
     BEGAN = "SELECT created_at, proven_seq FROM sessions WHERE id = $1";
     ENDED_SINCE = "SELECT COUNT(*) AS n FROM organizations WHERE id = $1 AND access_ended_seq >= $2";
 }
+
+/// What `proof` holds of a session whose address was proven.
+const OF_ADDRESS: &str = "address";
+/// And of one that rests on a link to one membership.
+const OF_MEMBERSHIP: &str = "membership";
 
 pub(super) async fn create_link(
     transaction: &mut impl Connection,
@@ -180,9 +186,8 @@ async fn insert(
     (beginning, act): (&Beginning, &Act),
 ) -> Result<Member, StoreError> {
     let member = person(transaction, member).await?;
-    match new.proof {
-        Proof::Address => prove(transaction, &member, new, act).await?,
-        Proof::Membership => {}
+    if new.proof.is_of_address() {
+        prove(transaction, &member, new, act).await?;
     }
     let forget = vec![new.forget_before.into()];
     transaction.execute(FORGET, forget).await?;
@@ -192,9 +197,14 @@ async fn insert(
         Value::text(member.membership_id),
         beginning.at.into(),
         act.at.into(),
-        Value::text(new.proof),
+        Value::text(if new.proof.is_of_address() {
+            OF_ADDRESS
+        } else {
+            OF_MEMBERSHIP
+        }),
         Value::optional_text(act.address),
         beginning.proven.into(),
+        Value::Flag(new.proof == Proof::AssumedAddress),
     ];
     transaction.execute(INSERT, row).await?;
     // By now it may be another user.
@@ -288,10 +298,20 @@ pub(super) fn read(row: &impl Columns) -> Result<Session, StoreError> {
     Ok(Session {
         id: row.parsed("session_id")?,
         member: rows::member(row)?,
-        proof: row.parsed("proof")?,
+        proof: proof(row)?,
         created_at: row.time("began_at")?,
         seen_at: row.time("seen_at")?,
     })
+}
+
+fn proof(row: &impl Columns) -> Result<Proof, StoreError> {
+    let word = row.present("proof", row.text("proof")?)?;
+    match (word.as_str(), row.flag("is_assumed")?) {
+        (OF_MEMBERSHIP, _) => Ok(Proof::Membership),
+        (OF_ADDRESS, false) => Ok(Proof::Address),
+        (OF_ADDRESS, true) => Ok(Proof::AssumedAddress),
+        (_unknown, _) => Err(StoreError::Corrupt("`proof` cannot be read".to_owned())),
+    }
 }
 
 pub(super) async fn touch(

@@ -33,6 +33,25 @@ macro_rules! is_verified {
     };
 }
 
+/// The marks of revoking everything that cover the key `k`; its row may not say so yet.
+macro_rules! marks_on {
+    () => {
+        "FROM revoke_all_marks e WHERE e.organization_id IN ('', k.organization_id) \
+         AND k.created_seq <= e.seq"
+    };
+}
+
+/// Whether the key `k` is not revoked, its member left out of account.
+macro_rules! unrevoked {
+    () => {
+        concat!(
+            "(k.revoked_at IS NULL AND NOT EXISTS (SELECT 1 ",
+            $crate::store::sql::marks_on!(),
+            "))"
+        )
+    };
+}
+
 /// What [`super::rows::key`] reads. A key of a stay that is over is revoked, whatever its row says; one
 /// that was rotated ends no later than its rotation says. A key that was made before its owner's address was
 /// proven acts as the user of that organisation alone, whoever that turned out to be. Whether it was proven is
@@ -51,7 +70,9 @@ macro_rules! key_columns {
                  ELSE r.ends_at END AS expires_at, \
              (r.ends_at IS NOT NULL AND (k.expires_at IS NULL OR r.ends_at <= k.expires_at)) \
                  AS is_replaced, \
-             COALESCE(k.revoked_at, m.removed_at) AS revoked_at"
+             COALESCE(k.revoked_at, m.removed_at, (SELECT MIN(e.at) ",
+            marks_on!(),
+            ")) AS revoked_at"
         )
     };
 }
@@ -146,7 +167,8 @@ macro_rules! forget {
 }
 
 pub(super) use {
-    forget, is_verified, joined_user, log_page, member_columns, present_members, renew, statements,
+    forget, is_verified, joined_user, log_page, marks_on, member_columns, present_members, renew,
+    statements, unrevoked,
 };
 
 statements! {
@@ -191,7 +213,9 @@ statements! {
         "SELECT ",
         member_columns!(),
         ", (SELECT COUNT(*) FROM keys k \
-            WHERE k.membership_id = m.id AND k.revoked_at IS NULL) AS live_keys \
+            WHERE k.membership_id = m.id AND ",
+        unrevoked!(),
+        ") AS live_keys \
          FROM memberships m JOIN users u ON u.id = m.user_id \
          WHERE m.organization_id = $1 AND m.removed_at IS NULL AND m.id < $2 AND u.kind = $4 \
          ORDER BY m.id DESC LIMIT $3"
@@ -214,21 +238,25 @@ statements! {
     HASH_EXISTS = "SELECT COUNT(*) AS n FROM keys WHERE hash = $1";
     /// The user is that of the membership's row: an unverified one keeps its own id there for good.
     INSERT_KEY = "INSERT INTO keys (id, hash, hint, name, membership_id, organization_id, \
-        user_id, scopes, created_at, expires_at, email_verified, chain_id, parent_id) \
-        SELECT $1, $2, $3, $4, m.id, m.organization_id, m.user_id, $6, $7, $8, $9, $10, $11 \
-        FROM memberships m WHERE m.id = $5";
+        user_id, scopes, created_at, expires_at, email_verified, chain_id, parent_id, created_seq) \
+        SELECT $1, $2, $3, $4, m.id, m.organization_id, m.user_id, $6, $7, $8, $9, $10, $11, h.seq + 1 \
+        FROM memberships m CROSS JOIN revocation_head h WHERE m.id = $5";
     KEY = concat!(keys_with_owners!(), " WHERE k.id = $1");
     KEYS = concat!(
         keys_with_owners!(),
         " WHERE (CAST($1 AS TEXT) IS NULL OR k.organization_id = $1) \
            AND (CAST($2 AS TEXT) IS NULL OR k.membership_id = $2) \
-           AND ($3 OR COALESCE(k.revoked_at, m.removed_at) IS NULL) \
-         ORDER BY k.created_at DESC, k.id DESC"
+           AND ($3 OR (m.removed_at IS NULL AND ",
+        unrevoked!(),
+        ")) \
+           AND k.id < $4 ORDER BY k.id DESC LIMIT $5"
     );
     /// Newest first, from below an id on. Two statements, for the index that each wants.
     LIVE_KEYS_OF_ORGANIZATION = concat!(
         listed_keys!(),
-        " WHERE k.organization_id = $1 AND k.revoked_at IS NULL AND k.id < $2 \
+        " WHERE k.organization_id = $1 AND ",
+        unrevoked!(),
+        " AND k.id < $2 \
          ORDER BY k.id DESC LIMIT $3"
     );
     ALL_KEYS_OF_ORGANIZATION = concat!(
@@ -237,7 +265,9 @@ statements! {
     );
     KEYS_OF_MEMBERSHIP = concat!(
         listed_keys!(),
-        " WHERE k.membership_id = $1 AND ($4 OR k.revoked_at IS NULL) AND k.id < $2 \
+        " WHERE k.membership_id = $1 AND ($4 OR ",
+        unrevoked!(),
+        ") AND k.id < $2 \
          ORDER BY k.id DESC LIMIT $3"
     );
     /// Those that were made with a key of the chain `$3`.
@@ -246,7 +276,9 @@ statements! {
         " WHERE (CAST($1 AS TEXT) IS NULL OR k.organization_id = $1) \
          AND (CAST($2 AS TEXT) IS NULL OR k.membership_id = $2) \
          AND k.parent_id IN (SELECT a.id FROM keys a WHERE a.id = $3 OR a.chain_id = $3) \
-         AND ($4 OR k.revoked_at IS NULL) AND k.id < $5 ORDER BY k.id DESC LIMIT $6"
+         AND ($4 OR ",
+        unrevoked!(),
+        ") AND k.id < $5 ORDER BY k.id DESC LIMIT $6"
     );
     LISTED_KEY = concat!(listed_keys!(), " WHERE k.id = $1");
     RENAME_KEY = "UPDATE keys SET name = $2 WHERE id = $1 AND name = $3";
@@ -256,7 +288,13 @@ statements! {
     REVOKE_OLDER = "UPDATE keys SET revoked_at = $2 WHERE revoked_at IS NULL AND created_at <= $3 \
         AND (CAST($1 AS TEXT) IS NULL OR organization_id = $1)";
     REVOKE_EVERYTHING = "INSERT INTO everything (organization_id, at) VALUES ($1, $2)";
-    UNREVOKED_KEYS_OF_ALL = "SELECT COUNT(*) AS n FROM keys WHERE revoked_at IS NULL \
-        AND (CAST($1 AS TEXT) IS NULL OR organization_id = $1)";
-    UNREVOKED_KEYS = "SELECT COUNT(*) AS n FROM keys WHERE membership_id = $1 AND revoked_at IS NULL";
+    UNREVOKED_KEYS_OF_ALL = concat!(
+        "SELECT COUNT(*) AS n FROM keys k WHERE ",
+        unrevoked!(),
+        " AND (CAST($1 AS TEXT) IS NULL OR k.organization_id = $1)"
+    );
+    UNREVOKED_KEYS = concat!(
+        "SELECT COUNT(*) AS n FROM keys k WHERE k.membership_id = $1 AND ",
+        unrevoked!()
+    );
 }

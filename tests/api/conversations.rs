@@ -397,3 +397,34 @@ async fn what_passes_the_gateway_is_seen_in_a_keys_usage() {
         .await;
     }
 }
+
+/// A key that lives and does not manage is known, and says so; and whatever is refused can be found in the log.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_without_the_scope_is_forbidden_and_every_refusal_has_a_name() {
+    let office = Office::open(Engine::Sqlite).await;
+    let plain = Who::Key(office.house.key("ci", &[]).plain);
+    let unknown = Who::Key(format!("{}x", office.house.key("gone", &[]).plain));
+    for (who, status, problem) in [
+        (&plain, 403, "key_manages_nothing"),
+        (&unknown, 401, "unauthenticated"),
+        (&Who::Nobody, 401, "unauthenticated"),
+    ] {
+        let sent = [("x-request-id", "chosen-by-a-stranger")];
+        let refused = office
+            .ask_with(who, ("GET", "/api/v1/me"), None, &sent)
+            .await;
+        assert_eq!(
+            (refused.status.as_u16(), refused.problem()),
+            (status, problem.to_owned())
+        );
+        let id = refused.headers["x-request-id"].to_str().unwrap();
+        assert_eq!(refused.json()["request_id"], id);
+        assert_eq!(id.len(), 24, "{id}");
+    }
+    let (hana, _) = office.signed_in("hana").await;
+    for (path, status) in [("/api/v1/me", 200), ("/api/v1/nothing", 404)] {
+        let answer = office.ask(&hana, "GET", path, None).await;
+        assert_eq!(answer.status, status);
+        assert!(answer.headers.contains_key("x-request-id"), "{path}");
+    }
+}

@@ -2,6 +2,7 @@
 //! the console and the API go on as if nothing was.
 
 mod client_address;
+mod connections;
 mod hosts;
 mod measured;
 

@@ -2,6 +2,7 @@
 
 mod database_urls;
 mod secrets;
+mod serving;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -38,11 +39,16 @@ impl Written {
 
     /// Runs a command on it to its end.
     fn run(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Done {
-        let output = Command::new(env!("CARGO_BIN_EXE_genkan"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_genkan"));
+        command.envs(environment.iter().copied());
+        self.run_command(command, arguments)
+    }
+
+    fn run_command(&self, mut command: Command, arguments: &[&str]) -> Done {
+        let output = command
             .args(arguments)
             .arg("--config")
             .arg(self.file())
-            .envs(environment.iter().copied())
             .output()
             .unwrap();
         Done {

@@ -7,14 +7,17 @@
 
 mod clocks;
 mod database_clock;
+mod database_locks;
 mod ending;
 mod failover;
+mod files;
 mod full_disk;
 mod killed_writes;
 mod listening;
 mod load;
 mod never_a_success;
 mod outages;
+mod replaced_files;
 mod starting;
 mod stopped;
 

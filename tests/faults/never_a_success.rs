@@ -155,12 +155,12 @@ async fn a_hot_standby_never_yields_a_success() {
     std::fs::write(house.config(), of_primary.replace(&own, &other)).unwrap();
     let before = scalar(&primary.url("genkan"), CONTENT).await;
 
-    every_change_fails(&house, &key.id, "not a standby").await;
+    every_change_fails(&house, &key.id, "name the primary").await;
     let config = house.config();
     let serve = ["serve", "--config", config.to_str().unwrap()];
     let served = block_in_place(|| genkan(&serve));
     println!("serve: {served:?}");
-    served.failed_at_length(4, &["not a standby"]);
+    served.failed_at_length(4, &["it is a standby", "name the primary"]);
     // Nor when what it shows is old.
     standby.pause_replay().await;
     std::fs::write(house.config(), &of_primary).unwrap();

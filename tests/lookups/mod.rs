@@ -4,6 +4,7 @@
 mod beside;
 mod first_import;
 mod flood;
+mod guessed;
 mod invented;
 
 use genkan::model::random::{Entropy, SystemEntropy};

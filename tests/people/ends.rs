@@ -5,7 +5,7 @@ use std::time::Duration;
 use genkan::model::audit::{Act, Actor, Means};
 use genkan::model::id::{KeyId, MembershipId, SessionId};
 use genkan::model::key::{KeyState, PlainKey, PresentedKey};
-use genkan::model::member::Role;
+use genkan::model::member::{Proof, Role};
 use genkan::model::random::SystemEntropy;
 use genkan::model::scope::Scope;
 use genkan::model::token::Token;
@@ -216,7 +216,9 @@ async fn another_organizations_sessions_and_links_go_on_and_lead_in_here_no_more
                     .still_acts(&office.of_token(&there.token).await)
                     .await
             );
-            let provided = service.sign_in_by_address(&address("mina"), None).await;
+            let provided = service
+                .sign_in_by_address(&address("mina"), Proof::Address, None)
+                .await;
             let provided = office.of_token(&provided.unwrap().token).await;
             assert!(office.still_acts(&provided).await);
             let signed_out = service.end_sessions(of_member("mina")).await.unwrap();
@@ -656,7 +658,9 @@ async fn an_invitation_made_with_a_key_opens_nothing_once_that_has_ended() {
             let joined = service.accept_invitation(&link, None).await;
             assert!(matches!(joined, Err(ServiceError::LinkUsed)), "{way}");
             assert!(!listed().await.is_open(service.now()), "{way}");
-            let landed = service.sign_in_by_address(&address(way), None).await;
+            let landed = service
+                .sign_in_by_address(&address(way), Proof::Address, None)
+                .await;
             let of_ryo = ryo.member().organization_id;
             assert_eq!(landed.unwrap().member.organization_id, of_ryo, "{way}");
         }

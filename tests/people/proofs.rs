@@ -35,7 +35,9 @@ impl Office {
 
     async fn by_provider(&self, who: &str) -> Acting {
         let email = address(who);
-        let signing_in = self.service.sign_in_by_address(&email, None);
+        let signing_in = self
+            .service
+            .sign_in_by_address(&email, Proof::Address, None);
         let signed_in = signing_in.await.unwrap();
         self.acting(&signed_in).await.expect("a session")
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use genkan::model::member::Role;
+use genkan::model::member::{Proof, Role};
 use genkan::model::random::SystemEntropy;
 use genkan::model::token::Token;
 use genkan::service::ServiceError;
@@ -142,7 +142,7 @@ async fn a_member_of_two_organizations_goes_from_one_to_the_other_and_nowhere_el
         let there = office.add("mina", Role::Admin, "Rivals").await;
         // By an identity provider one lands where one was first.
         let signed_in = service
-            .sign_in_by_address(&address("mina"), None)
+            .sign_in_by_address(&address("mina"), Proof::Address, None)
             .await
             .unwrap();
         let here = service

@@ -230,3 +230,23 @@ async fn a_page_can_read_answers_and_what_an_upstream_says_itself_stays() {
         assert!(readable.contains(name), "{readable}");
     }
 }
+
+fn allows_credentials(seen: &Seen) -> Reply {
+    let _target = seen.target();
+    Reply::Bytes(
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nAccess-Control-Allow-Credentials: true\r\n\r\nok",
+    )
+}
+
+/// `*` is for requests without cookies: no page is named beside an upstream's word on credentials.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_origin_is_never_one_by_name() {
+    let every = |text: String| text.replace("[\"https://pages.example\"]", "[\"*\"]");
+    let door = Door::open_changed(allows_credentials, "", every).await;
+    for origin in ["https://evil.example", "null"] {
+        let answer = door
+            .ask(door.get("/api/x", &format!("Origin: {origin}\r\n")))
+            .await;
+        assert_eq!(answer.header("access-control-allow-origin"), ["*"]);
+    }
+}

@@ -78,7 +78,7 @@ pub enum Engine {
 /// A database with an organization, its owner hana, and a configuration.
 pub struct House {
     pub folder: tempfile::TempDir,
-    certificate: Certificate,
+    pub certificate: Certificate,
 }
 
 impl House {

@@ -11,6 +11,8 @@ pub mod gateway;
 pub mod house;
 pub mod legitimate;
 pub mod node;
+pub mod other_user;
+pub mod pooler;
 pub mod postgres;
 pub mod provider;
 pub mod python;

@@ -11,9 +11,9 @@ pub fn mcp_client() -> PathBuf {
     program("mcp", &["client.mjs", "refusals.mjs", "bridge.mjs"])
 }
 
-/// The folder with the OpenID Connect provider and its modules, under `target/`.
+/// The folder with the OpenID Connect providers and its modules, under `target/`.
 pub fn oidc_provider() -> PathBuf {
-    program("oidc", &["provider.mjs"])
+    program("oidc", &["provider.mjs", "forms.mjs"])
 }
 
 fn program(name: &str, scripts: &[&str]) -> PathBuf {

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
+use tempfile::TempDir;
 
 use super::{apt, within};
 
@@ -109,7 +110,7 @@ fn given_url() -> Option<String> {
 impl Server {
     /// A server for one test alone, that it may stop, freeze and start again.
     pub(crate) fn start_private() -> Self {
-        let folder = server_folder();
+        let folder = server_folder().keep();
         init(&binaries(), &folder);
         Self::keep(folder)
     }
@@ -117,7 +118,7 @@ impl Server {
     /// A server of its own that speaks TLS with this certificate, at IPv4, IPv6 and a Unix socket in
     /// [`Self::folder`]. `rules` stand before those of its `pg_hba.conf`, which let everybody in.
     pub(crate) fn start_with_tls(certificate: &super::tls::Certificate, rules: &str) -> Self {
-        let folder = server_folder();
+        let folder = server_folder().keep();
         init(&binaries(), &folder);
         let data = folder.join("data");
         for (from, to) in [
@@ -149,7 +150,7 @@ impl Server {
     /// A hot standby of this server, which streams from it: readable, and never writable until it is
     /// promoted.
     pub(crate) fn standby(&self) -> Self {
-        let folder = server_folder();
+        let folder = server_folder().keep();
         let mut copy = Command::new(binaries().join("pg_basebackup"));
         as_server_user(&mut copy)
             .args(["-h", "127.0.0.1", "-p", &self.port.to_string()])
@@ -345,12 +346,11 @@ fn watch_for_ready(keeper: &mut Child) -> Receiver<()> {
     told
 }
 
-fn server_folder() -> PathBuf {
+pub(super) fn server_folder() -> TempDir {
     let folder = tempfile::Builder::new()
         .prefix("genkan-postgres-")
         .tempdir()
-        .unwrap()
-        .keep();
+        .unwrap();
     if let Some((user, group)) = server_user() {
         chown(&folder, Some(user), Some(group)).unwrap();
     }
@@ -382,13 +382,13 @@ fn init(bin: &Path, folder: &Path) {
     );
 }
 
-fn free_port() -> u16 {
+pub(super) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
 
 /// PostgreSQL refuses to run as root.
-fn as_server_user(command: &mut Command) -> &mut Command {
+pub(super) fn as_server_user(command: &mut Command) -> &mut Command {
     match server_user() {
         Some((user, group)) => command.uid(user).gid(group),
         None => command,

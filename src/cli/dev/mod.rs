@@ -76,6 +76,7 @@ impl Dev {
             Err(error) => return Err(self.explain(error)),
         };
         let addresses = server.addresses().clone();
+        let _written = place::AdminAddress::write(&self.data, addresses.admin);
         let gateway = addresses
             .listeners
             .first()

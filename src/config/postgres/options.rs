@@ -213,9 +213,18 @@ pub(super) fn fill(parts: &Parts<'_>, draft: &mut Draft) -> Result<(), UrlError>
             return Err(UrlError::new(what, "keep one"));
         }
         seen.push(name);
-        // As in libpq: an empty value is none.
         if value.is_empty() {
-            continue;
+            // An empty text is none, as in libpq; an empty word is a variable that was not set, and not the default.
+            match rule {
+                Taken(_) => continue,
+                Honoured(_) | Only(..) | Refused(_) => {
+                    let what = format!("the URL's option `{name}` is empty");
+                    return Err(UrlError::new(
+                        what,
+                        "write a value, or leave the option out",
+                    ));
+                }
+            }
         }
         let what = || format!("the URL's option `{name}` cannot be honoured");
         match rule {

@@ -6,9 +6,11 @@ use hyper::client::conn::{http1, http2};
 use hyper::rt::{Executor, Read, Write};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_local;
 
 use super::endpoint::Connection;
+use super::sockets::CountedSocket;
 use super::tls::Connectors;
 use crate::config::Address;
 
@@ -34,9 +36,14 @@ pub(super) async fn connect(
     address: &Address,
     tls: Option<&Connectors>,
     exclusive: bool,
+    place: OwnedSemaphorePermit,
 ) -> io::Result<Connection> {
     let socket = TcpStream::connect((address.host.as_str(), address.port)).await?;
     socket.set_nodelay(true)?;
+    let socket = CountedSocket {
+        socket,
+        _place: place,
+    };
     let Some(tls) = tls else {
         return http1(TokioIo::new(socket)).await;
     };

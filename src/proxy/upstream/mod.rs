@@ -6,9 +6,11 @@
 
 mod connect;
 mod endpoint;
+mod sockets;
 pub mod tls;
 
 use std::cell::Cell;
+use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -16,9 +18,11 @@ use std::time::Duration;
 use http::uri::Scheme;
 use http::{Request, Response};
 use hyper::body::Incoming;
+use rustix::io::Errno;
 
 pub use connect::LocalExecutor;
 pub use endpoint::Returning;
+pub use sockets::UpstreamSockets;
 
 use super::BoxedRequest;
 use super::addressing::Addressing;
@@ -41,6 +45,7 @@ pub struct Upstream {
     endpoints: Vec<Rc<Endpoint>>,
     next: Cell<usize>,
     tls: Option<Connectors>,
+    sockets: UpstreamSockets,
     metrics: Rc<WorkerMetrics>,
 }
 
@@ -54,7 +59,7 @@ impl Upstream {
     /// For one worker; connects when first used.
     pub fn new(
         config: &config::Upstream,
-        tls: Option<Connectors>,
+        (tls, sockets): (Option<Connectors>, UpstreamSockets),
         limits: &Limits,
         metrics: Rc<WorkerMetrics>,
     ) -> Self {
@@ -66,6 +71,7 @@ impl Upstream {
             config: config.clone(),
             next: Cell::new(0),
             tls,
+            sockets,
             metrics,
         }
     }
@@ -141,10 +147,13 @@ impl Upstream {
     }
 
     async fn connect(&self, endpoint: &Endpoint, exclusive: bool) -> Result<Connection, Refusal> {
+        let Some(place) = self.sockets.place() else {
+            return Err(Refusal::DescriptorsExhausted);
+        };
         let limit = Duration::from_millis(self.config.connect_timeout_ms);
         // On the heap: TLS and both protocols take 8 KiB, which every request would carry about with it,
         // though hardly any has to connect.
-        let connecting = connect::connect(&endpoint.address, self.tls.as_ref(), exclusive);
+        let connecting = connect::connect(&endpoint.address, self.tls.as_ref(), exclusive, place);
         let connecting = Box::pin(connecting);
         let (why, refusal) = match tokio::time::timeout(limit, connecting).await {
             Ok(Ok(connection)) => {
@@ -152,7 +161,7 @@ impl Upstream {
                 endpoint.keep_shared(&connection);
                 return Ok(connection);
             }
-            Ok(Err(error)) => (error.to_string(), Refusal::UpstreamUnreachable),
+            Ok(Err(error)) => (error.to_string(), refusal_of(&error)),
             Err(_elapsed) => (
                 format!("no connection in {} ms", limit.as_millis()),
                 Refusal::UpstreamTimeout,
@@ -189,5 +198,19 @@ impl Upstream {
                 addressing.write_http2(request, host, scheme)
             }
         }
+    }
+}
+
+/// Whose fault it is that there is no connection: without a descriptor nobody was asked.
+fn refusal_of(error: &io::Error) -> Refusal {
+    let is_ours = |code| {
+        [Errno::MFILE, Errno::NFILE]
+            .map(Errno::raw_os_error)
+            .contains(&code)
+    };
+    if error.raw_os_error().is_some_and(is_ours) {
+        Refusal::DescriptorsExhausted
+    } else {
+        Refusal::UpstreamUnreachable
     }
 }

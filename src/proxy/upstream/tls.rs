@@ -7,10 +7,10 @@ use std::sync::Arc;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt as _;
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::sockets::CountedSocket;
 use crate::config::{Scheme, Upstream};
 use crate::listen::tls::{ALPN, TlsError, certificates};
 
@@ -45,9 +45,9 @@ impl Connectors {
     pub(super) async fn connect(
         &self,
         host: &str,
-        socket: TcpStream,
+        socket: CountedSocket,
         exclusive: bool,
-    ) -> io::Result<TlsStream<TcpStream>> {
+    ) -> io::Result<TlsStream<CountedSocket>> {
         let connector = if exclusive { &self.http1 } else { &self.any };
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         connector.connect(name, socket).await

@@ -29,7 +29,9 @@ use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tracing::Instrument as _;
 
+use super::request_ids::{Names, REQUEST_ID};
 use crate::config::limits::Limits;
 use crate::listen::forwarded::{ClientAddress, is_trusted};
 use crate::listen::stream::{Protocol, Stream};
@@ -134,6 +136,7 @@ struct Desk {
     service: TowerToHyperService<Router>,
     limits: Limits,
     trusted_proxies: Arc<[IpNet]>,
+    names: Names,
 }
 
 impl Desk {
@@ -145,6 +148,7 @@ impl Desk {
             service: TowerToHyperService::new(router),
             limits,
             trusted_proxies,
+            names: Names::new(),
         }
     }
 
@@ -212,11 +216,14 @@ impl Desk {
         watch: &Arc<Watch>,
     ) -> Result<axum::response::Response, Infallible> {
         let mut request = request.map(Body::new);
-        let client = if is_trusted(peer.ip, &self.trusted_proxies) {
+        let is_from_proxy = is_trusted(peer.ip, &self.trusted_proxies);
+        let client = if is_from_proxy {
             peer.before(request.headers(), &self.trusted_proxies)
         } else {
             peer
         };
+        let id = self.names.name(request.headers_mut(), is_from_proxy);
+        let span = tracing::warn_span!("admin", request_id = id.to_str().unwrap_or_default());
         request.extensions_mut().insert(client);
         request.extensions_mut().insert(Arc::clone(watch));
         // The head has come, and its deadline is over. Until the gate says that work begins, the client is waited
@@ -224,8 +231,11 @@ impl Desk {
         drop(watch.begin());
         // Requests of one connection come one a turn, with everything else on this thread in between.
         yield_now().await;
-        let answer = self.service.call(request).await;
+        let mut answer = self.service.call(request).instrument(span).await;
         watch.idle();
+        if let Ok(response) = &mut answer {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
         answer
     }
 }

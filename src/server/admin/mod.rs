@@ -9,6 +9,7 @@
 mod connections;
 mod exposition;
 mod hosts;
+mod request_ids;
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -31,7 +31,7 @@ use crate::listen::watch::{SWEEP_EVERY, Ticks, Watch};
 use crate::model::clock::Clock;
 use crate::model::random::SystemEntropy;
 use crate::proxy::upstream::tls::Connectors;
-use crate::proxy::upstream::{LocalExecutor, Upstream};
+use crate::proxy::upstream::{LocalExecutor, Upstream, UpstreamSockets};
 use crate::proxy::{Proxy, Shared};
 use crate::record::metrics::WorkerMetrics;
 use crate::record::refusals::{self, LeftOut, RefusalLog};
@@ -68,6 +68,7 @@ pub(super) struct Plan {
     pub shared: Shared,
     pub upstreams: Vec<config::Upstream>,
     pub connectors: Vec<Option<Connectors>>,
+    pub upstream_sockets: UpstreamSockets,
     pub tls: Vec<Option<TlsAcceptor>>,
     pub trusted_proxies: Arc<[IpNet]>,
     /// Where it tells what was noted of keys.
@@ -166,7 +167,8 @@ impl Floor {
             .iter()
             .zip(&plan.connectors)
             .map(|(upstream, tls)| {
-                Upstream::new(upstream, tls.clone(), limits, Rc::clone(&metrics))
+                let network = (tls.clone(), plan.upstream_sockets.clone());
+                Upstream::new(upstream, network, limits, Rc::clone(&metrics))
             })
             .collect();
         let proxy = Proxy::new(

@@ -11,15 +11,10 @@ use crate::model::scope::{Scope, Scopes};
 use crate::service::ServiceError;
 use crate::service::access::Permission;
 use crate::service::keys::{KEY_LIFETIME_MAX, allowed_for, expiry};
+use crate::service::rotation::{Maker, RotationOverlap};
 use crate::store::{
-    Clash, Created, Idempotency, KeyPage, KeyTraffic, ListedKey, Overlap, PageRequest, StoreError,
-    Whose,
+    Clash, Created, Idempotency, KeyPage, KeyTraffic, ListedKey, PageRequest, StoreError, Whose,
 };
-
-/// The longest overlap of a rotation, and the longest silence: beyond it nobody is adopting anything.
-pub const OVERLAP_MAX: Duration = Duration::from_hours(90 * 24);
-/// The shortest silence: gateways tell the store of uses once in a while, never so seldom.
-pub const SILENCE_MIN: Duration = Duration::from_hours(1);
 
 /// What a key of one's own, or of a service account, shall be.
 #[derive(Debug, Clone)]
@@ -244,48 +239,15 @@ impl Acting {
             owner_kind,
             ..
         } = self.holdable(id).await?;
-        let act = self.act();
-        // Of a demoted owner's key nothing may be left.
-        if old.scopes.is_empty() {
-            return Err(ServiceError::NoScope);
-        }
-        let overlap = match overlap {
-            RotationOverlap::For(time) if time > OVERLAP_MAX => {
-                return Err(ServiceError::OverlapTooLong);
-            }
-            RotationOverlap::For(time) => Overlap::Until(act.at.plus(time)),
-            RotationOverlap::UntilSilentFor(time) if time < SILENCE_MIN || time > OVERLAP_MAX => {
-                return Err(ServiceError::SilenceOutOfBounds);
-            }
-            RotationOverlap::UntilSilentFor(time) => Overlap::UntilSilentFor(time),
-        };
-        let plain = PlainKey::generate(&*self.service.entropy);
-        let lifetime = old.expires_at.map(|end| {
-            let millis = end.as_millis().saturating_sub(old.created_at.as_millis());
-            Duration::from_millis(u64::try_from(millis).unwrap_or(0))
-        });
-        let maker = self.maker().await?;
-        // As long a life as the old one had; made with a key, no longer than that has left.
-        let own_end = lifetime.map(|lifetime| act.at.plus(lifetime.min(KEY_LIFETIME_MAX)));
-        let bound = maker.as_ref().and_then(|maker| maker.expires_at);
-        let expires_at = match (own_end, bound) {
-            (Some(own), Some(bound)) => Some(own.min(bound)),
-            (own, bound) => own.or(bound),
-        };
-        let successor = Key {
-            id: KeyId::generate(act.at, &*self.service.entropy),
-            hash: plain.hash(),
-            hint: plain.hint(),
-            created_at: act.at,
-            expires_at,
-            is_replaced: false,
-            revoked_at: None,
-            parent_id: maker.map_or(old.parent_id, |maker| Some(maker.id)),
+        let key = self.maker().await?;
+        let maker = Maker {
+            key: key.as_ref(),
             email_verified: owner_kind == MemberKind::Person && self.has_proven_address(),
-            ..old
         };
-        let store = &self.service.store;
-        let sequence = store.rotate_key(id, &successor, overlap, &act).await?;
+        let (successor, plain, sequence) = self
+            .service
+            .succeed(old, overlap, maker, &self.act())
+            .await?;
         Ok(CreatedKey {
             key: self.key(successor.id).await?,
             plain: Some(plain),
@@ -327,13 +289,4 @@ impl Acting {
         };
         self.create_key(new, Some(&once)).await
     }
-}
-
-/// How long an old key goes on beside its successor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RotationOverlap {
-    /// For so long; at most [`OVERLAP_MAX`].
-    For(Duration),
-    /// Until nobody has used it for so long; [`SILENCE_MIN`] to [`OVERLAP_MAX`].
-    UntilSilentFor(Duration),
 }

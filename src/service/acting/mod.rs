@@ -18,8 +18,10 @@ use crate::model::member::{Member, Proof};
 use crate::service::Revocation;
 use crate::store::{Instances, PageRequest};
 
-pub use keys::{CreatedKey, NewOwnKey, OVERLAP_MAX, RotationOverlap, SILENCE_MIN};
-pub use people::{INVITATION_LIFETIME, NewInvitation, NewServiceAccount};
+pub use super::rotation::{OVERLAP_MAX, RotationOverlap, SILENCE_MIN};
+pub use super::service_accounts::NewServiceAccount;
+pub use keys::{CreatedKey, NewOwnKey};
+pub use people::{INVITATION_LIFETIME, NewInvitation};
 
 /// A member who is about to do something.
 #[derive(Clone)]
@@ -93,7 +95,7 @@ impl Acting {
 
     /// Whether the member's address is theirs for certain: it was proven, and by this very session or key.
     pub fn has_proven_address(&self) -> bool {
-        self.member.email_verified && self.proof == Proof::Address
+        self.member.email_verified && self.proof.is_of_address()
     }
 
     /// Whether their role allows it.

@@ -4,16 +4,12 @@ use std::time::Duration;
 
 use super::{Acting, Page, and_one_more};
 use crate::model::audit::Means;
-use crate::model::id::{InvitationId, MembershipId, UserId};
-use crate::model::member::{
-    EmailAddress, Invitation, Member, MemberKind, Name, Role, SERVICE_ACCOUNT_DOMAIN,
-};
+use crate::model::id::{InvitationId, MembershipId};
+use crate::model::member::{EmailAddress, Invitation, Member, MemberKind, Name, Role};
 use crate::model::token::Token;
 use crate::service::access::Permission;
-use crate::service::{RemovedMember, ServiceError};
-use crate::store::{
-    Clash, Created, Idempotency, ListedMember, PageRequest, RoleChange, StoreError,
-};
+use crate::service::{NewServiceAccount, RemovedMember, ServiceError};
+use crate::store::{Idempotency, ListedMember, PageRequest, RoleChange, StoreError};
 
 /// How long the link of an invitation works.
 pub const INVITATION_LIFETIME: Duration = Duration::from_hours(72);
@@ -26,15 +22,6 @@ pub struct NewInvitation {
     /// What they are called.
     pub name: Name,
     /// What they will be.
-    pub role: Role,
-}
-
-/// What a service account shall be.
-#[derive(Debug, Clone)]
-pub struct NewServiceAccount {
-    /// What it is called; unique among the service accounts of an organisation.
-    pub name: Name,
-    /// What its keys may manage. Never owner.
     pub role: Role,
 }
 
@@ -207,41 +194,11 @@ impl Acting {
         idempotency: Option<&Idempotency>,
     ) -> Result<Member, ServiceError> {
         self.allow(Permission::ManageServiceAccounts)?;
-        if new.role == Role::Owner {
-            return Err(ServiceError::ServiceAccountOwns);
-        }
-        let act = self.act();
-        let entropy = &*self.service.entropy;
-        let user_id = UserId::generate(act.at, entropy);
-        let account = Member {
-            membership_id: MembershipId::generate(act.at, entropy),
-            organization_id: self.member.organization_id,
-            user_id,
-            email: address_of(user_id)?,
-            email_verified: false,
-            name: new.name,
-            kind: MemberKind::ServiceAccount,
-            role: new.role,
-            created_at: act.at,
-        };
-        let store = &self.service.store;
-        let id = match store
-            .add_service_account(&account, idempotency, &act)
-            .await?
-        {
-            Created::Now(_sequence) => account.membership_id,
-            Created::Before(id) => id
-                .parse()
-                .map_err(|_other| StoreError::Conflict(Clash::IdempotencyKeyReused))?,
-        };
+        let organization = self.member.organization_id;
+        let (_account, id) = self
+            .service
+            .add_service_account(organization, new, idempotency, &self.act())
+            .await?;
         self.colleague(id).await
     }
-}
-
-/// What upstreams are told instead of a person's address. `.invalid` is nobody's (RFC 2606 §2).
-fn address_of(user: UserId) -> Result<EmailAddress, ServiceError> {
-    let address = format!("{user}@{SERVICE_ACCOUNT_DOMAIN}");
-    address.parse().map_err(|_unlikely| {
-        ServiceError::Store(StoreError::Corrupt("an id is no address".to_owned()))
-    })
 }

@@ -16,9 +16,9 @@ use crate::model::usage::KeyUse;
 use crate::store::engine::Engine;
 use crate::store::{
     AccessFilter, AuditPage, Created, Descendants, EndedAccess, Idempotency, KeyFilter, KeyPage,
-    KeyTraffic, ListedKey, ListedMember, ListedSession, Management, NewSession, Overlap,
+    KeyTraffic, ListedKey, ListedMember, ListedSession, Management, Marked, NewSession, Overlap,
     PageRequest, Reach, Revoked, RevokedEverything, RevokedFamily, RoleChange, Session,
-    SharedSecret, StoreError, access_ends, accounts, audit, invitations, keys, lineage, log,
+    SharedSecret, StoreError, access_ends, accounts, audit, invitations, keys, lineage, log, marks,
     members, rotations, secrets, sessions, usage,
 };
 
@@ -112,8 +112,12 @@ impl<E: Engine> Management for Database<E> {
         Ok(found.key)
     }
 
-    async fn keys(&self, filter: KeyFilter) -> Result<Vec<Key>, StoreError> {
-        keys::list(&mut self.0.reader().await?, filter).await
+    async fn keys(
+        &self,
+        filter: KeyFilter,
+        page: PageRequest<KeyId>,
+    ) -> Result<Vec<Key>, StoreError> {
+        keys::list(&mut self.0.reader().await?, filter, page).await
     }
 
     async fn keys_page(&self, page: KeyPage) -> Result<Vec<ListedKey>, StoreError> {
@@ -178,6 +182,13 @@ impl<E: Engine> Management for Database<E> {
         act: &Act,
     ) -> Result<RevokedEverything, StoreError> {
         act!(self.0, act, access_ends::revoke_everything, of, access)
+    }
+
+    async fn write_marked_rows(&self, below: Option<KeyId>) -> Result<Marked, StoreError> {
+        if !marks::is_any(&mut self.0.reader().await?).await? {
+            return Ok(Marked::Nothing);
+        }
+        write!(self.0, marks::write_rows, below)
     }
 
     async fn record_usage(&self, instance: InstanceId, uses: &[KeyUse]) -> Result<(), StoreError> {

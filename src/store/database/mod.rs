@@ -95,6 +95,10 @@ impl<E: Engine> Store for Database<E> {
         self.0.wait_for_change(at_most).await;
     }
 
+    async fn check_gateway(&self) -> Result<(), StoreError> {
+        self.0.check_gateway().await
+    }
+
     async fn describe(&self) -> Result<String, StoreError> {
         self.0.describe().await
     }

@@ -107,6 +107,8 @@ fn options(server: &Server) -> Result<PgConnectOptions, StoreError> {
         .password(&server.password)
         .database(database)
         .application_name(&server.application_name)
+        // Nothing here is a fraction, and poolers refuse a connection that sets what they do not know.
+        .extra_float_digits(None)
         .disable_statement_logging();
     // Without any, not even an empty text is sent.
     if !server.settings.is_empty() {

@@ -9,6 +9,11 @@ use sqlx::error::DatabaseError;
 use super::guards::Silenced;
 use crate::store::StoreError;
 
+/// What a pooler does that lends sessions by the transaction.
+pub(super) const NO_SESSION: &str = "a pooler in front of PostgreSQL gives each transaction another session; genkan \
+    needs one session for each connection, as its settings and its LISTEN are the session's. In PgBouncer set \
+    `pool_mode = session` for this database, or name PostgreSQL itself in the store's URL";
+
 /// From sqlx's error to ours.
 #[expect(
     clippy::wildcard_enum_match_arm,
@@ -73,6 +78,8 @@ fn explain_state(error: &dyn DatabaseError) -> StoreError {
             "the statement waited too long for a lock; see pg_stat_activity for who holds it"
                 .to_owned(),
         ),
+        // A prepared statement that another session has, or that this one does not have.
+        "26000" | "42P05" => StoreError::Unavailable(NO_SESSION.to_owned()),
         "28000" | "28P01" => StoreError::Unavailable(format!(
             "PostgreSQL refused the login ({message}); check user and password in the store's URL"
         )),

@@ -22,11 +22,11 @@ statements! {
         lower(regexp_replace(pg_get_triggerdef(t.oid, TRUE), '[()[:space:]]', '', 'g')) AS text \
         FROM pg_trigger t WHERE NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') AND t.tgrelid IN \
             (to_regclass('keys'), to_regclass('memberships'), to_regclass('users'), \
-             to_regclass('everything'), to_regclass('key_rotations'))";
+             to_regclass('everything'), to_regclass('key_rotations'), to_regclass('revoke_all_marks'))";
 }
 
 /// Name and definition of every trigger, as [`TRIGGERS`] yields them.
-const EXPECTED_TRIGGERS: [(&str, &str); 10] = [
+const EXPECTED_TRIGGERS: [(&str, &str); 14] = [
     (
         "everything_revoked",
         "insteadofinsertoneverythingforeachrowexecutefunctionrevoke_everything",
@@ -48,6 +48,10 @@ const EXPECTED_TRIGGERS: [(&str, &str); 10] = [
         "beforeupdateonkeysforeachrowexecutefunctionkeep_key",
     ),
     (
+        "keys_place_kept",
+        "beforeupdateofcreated_seqonkeysforeachrowexecutefunctionkeep_marks",
+    ),
+    (
         "keys_revoked",
         "afterupdateonkeysreferencingoldtableasold_keysnewtableasnew_keysforeachstatement\
          executefunctionlog_key",
@@ -63,6 +67,18 @@ const EXPECTED_TRIGGERS: [(&str, &str); 10] = [
     (
         "memberships_logged",
         "afterdeleteorupdateonmembershipsforeachrowexecutefunctionlog_membership",
+    ),
+    (
+        "revoke_all_marks_kept",
+        "beforedeleteorupdateonrevoke_all_marksforeachrowexecutefunctionkeep_marks",
+    ),
+    (
+        "revoke_all_marks_logged",
+        "afterinsertonrevoke_all_marksforeachrowexecutefunctionlog_mark",
+    ),
+    (
+        "revoke_all_marks_truncated",
+        "beforetruncateonrevoke_all_marksforeachstatementexecutefunctionkeep_marks",
     ),
     (
         "users_changed",
@@ -168,9 +184,11 @@ mod tests {
                 "append_changes",
                 "clock_ms",
                 "keep_key",
+                "keep_marks",
                 "keep_membership",
                 "log_everything",
                 "log_key",
+                "log_mark",
                 "log_membership",
                 "log_rotation",
                 "log_user",

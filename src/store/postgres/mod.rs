@@ -7,6 +7,7 @@
 
 mod connect;
 mod errors;
+mod fitness;
 mod guards;
 mod heartbeat;
 mod instances;
@@ -18,6 +19,7 @@ mod wait;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{PgPool, Postgres, Transaction};
 
 use self::session::{Lent, Link, answered};
@@ -26,7 +28,8 @@ use super::engine::{Engine, Session, Value};
 use super::rows::Columns;
 use super::{
     Instances, Lease, LogPage, Management, Report, StoreError, WhenAbsent, access_ends, accounts,
-    audit, idempotency, invitations, lineage, rotations, secrets, sessions, sql, usage as tellings,
+    audit, idempotency, invitations, lineage, marks, rotations, secrets, sessions, sql,
+    usage as tellings,
 };
 use crate::model::change::Sequence;
 use crate::model::id::InstanceId;
@@ -40,6 +43,7 @@ pub const STATEMENTS: &[&[(&str, &str)]] = &[
     idempotency::ALL,
     invitations::ALL,
     lineage::ALL,
+    marks::ALL,
     rotations::ALL,
     secrets::ALL,
     sessions::ALL,
@@ -77,6 +81,8 @@ struct PostgresEngine {
     probe: PgPool,
     heartbeat: heartbeat::Heartbeat,
     watch: wait::Watch,
+    /// How it is connected to.
+    options: PgConnectOptions,
     /// Where it is, for people.
     address: String,
     protection: connect::Protection,
@@ -165,6 +171,10 @@ impl Engine for PostgresEngine {
 
     async fn wait_for_change(&self, at_most: Duration) {
         self.watch.wait(at_most).await;
+    }
+
+    async fn check_gateway(&self) -> Result<(), StoreError> {
+        fitness::check(&self.options).await
     }
 
     async fn describe(&self) -> Result<String, StoreError> {

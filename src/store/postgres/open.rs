@@ -33,6 +33,14 @@ pub(super) const MIGRATIONS: &[(&str, &str)] = &[
         "log by statement",
         include_str!("migrations/0005_log_by_statement.sql"),
     ),
+    (
+        "assumed proofs",
+        include_str!("migrations/0006_assumed_proofs.sql"),
+    ),
+    (
+        "marks of revoking everything",
+        include_str!("migrations/0007_revoke_all_marks.sql"),
+    ),
 ];
 
 /// Settings of every connection. Compiling a plan to machine code (`jit`) pays off in reports; here the
@@ -81,6 +89,7 @@ pub(super) async fn engine(
         watch: Watch::new(pool(1)),
         address: connect::address(&way.options),
         protection: way.protection,
+        options: way.options,
     })
 }
 
@@ -130,7 +139,8 @@ pub(super) async fn configure(
     Ok(())
 }
 
-async fn takes_writes(connection: &mut PgConnection) -> sqlx::Result<bool> {
+/// Whether the server takes writes.
+pub(super) async fn takes_writes(connection: &mut PgConnection) -> sqlx::Result<bool> {
     sqlx::query_scalar(TAKES_WRITES).fetch_one(connection).await
 }
 

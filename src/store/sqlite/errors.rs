@@ -1,5 +1,8 @@
 //! What SQLite's errors mean, and what to do about them.
 
+use std::fmt;
+use std::path::Path;
+
 use sqlx::error::DatabaseError;
 
 use crate::store::StoreError;
@@ -38,9 +41,44 @@ pub(super) fn explain(error: sqlx::Error) -> StoreError {
     }
 }
 
+/// Of the file of leases, by its name: nothing in it is of worth once every process has ended, so the advice is another
+/// than for the database.
+pub(super) fn explain_leases(path: &Path, error: sqlx::Error) -> StoreError {
+    let path = path.display();
+    let damaged = [code::CORRUPT, code::NOTADB, code::CONSTRAINT];
+    if let sqlx::Error::Database(error) = &error
+        && damaged.contains(&(extended_code(error.as_ref()) & 0xff))
+    {
+        return damaged_leases(&path);
+    }
+    let named = |text: String| format!("`{path}`: {text}");
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the others come from no statement of this file"
+    )]
+    match explain(error) {
+        StoreError::Locked(text) => StoreError::Locked(named(text)),
+        StoreError::ReadOnly(text) => StoreError::ReadOnly(named(text)),
+        StoreError::Unavailable(text) => StoreError::Unavailable(named(text)),
+        other => other,
+    }
+}
+
+/// `path`: of the file of leases.
+pub(super) fn damaged_leases(path: &dyn fmt::Display) -> StoreError {
+    StoreError::Unavailable(format!(
+        "`{path}` is damaged. It holds the leases of running gateways and nothing else: stop every process of genkan, remove \
+         it with its `-wal` and `-shm`, and start them again"
+    ))
+}
+
+fn extended_code(error: &dyn DatabaseError) -> i64 {
+    error.code().and_then(|code| code.parse().ok()).unwrap_or(0)
+}
+
 fn explain_code(error: &dyn DatabaseError) -> StoreError {
     let message = error.message();
-    let extended = error.code().and_then(|code| code.parse().ok()).unwrap_or(0);
+    let extended = extended_code(error);
     match (extended, extended & 0xff) {
         (code::CONSTRAINT_TRIGGER, _) => StoreError::Forbidden(message.to_owned()),
         (code::CONSTRAINT_UNIQUE | code::CONSTRAINT_PRIMARYKEY, _) => {
@@ -56,7 +94,7 @@ fn explain_code(error: &dyn DatabaseError) -> StoreError {
             "it did not let go within the busy timeout; end that process, or try again".to_owned(),
         ),
         (_, code::READONLY) => StoreError::ReadOnly(
-            "let genkan write the file and its folder, and check that the disk is mounted for \
+            "let genkan write the file, its `-wal` and `-shm`, and its folder, and check that the disk is mounted for \
              writing"
                 .to_owned(),
         ),

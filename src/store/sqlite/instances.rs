@@ -6,20 +6,19 @@
 //! both are in. What the file holds matters to running processes alone: it is not in a backup, and its commits do not
 //! wait for the disk.
 
-use std::fs::{File, OpenOptions};
-use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use rustix::fs::{FallocateFlags, fallocate};
 use sqlx::pool::PoolConnection;
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{ConnectOptions, Connection, Sqlite, SqliteConnection, SqlitePool, raw_sql};
 use tokio::time::sleep;
 
-use super::errors::explain;
+use super::errors::{damaged_leases, explain, explain_leases};
+use super::file::Files;
+use super::lease_file::{longest_lease, reserve};
 use super::session::Link;
 use super::write::Write;
 use crate::model::change::Sequence;
@@ -29,12 +28,6 @@ use crate::store::rows::{self, Columns};
 use crate::store::sql::{forget, renew, statements};
 use crate::store::{Instances, Lease, Report, StoreError, instances, log};
 
-/// Added to the name of the database's file.
-const SUFFIX: &str = "-leases";
-/// The write-ahead log is written back when it has so many pages of 4 KiB, so that it stays small.
-const LOG_PAGES_MAX: &str = "64";
-/// Room that is reserved for each of the two files beyond its end, in bytes: four times what the log may have.
-const RESERVED_BYTES: u64 = 1_048_576;
 /// Reports of so many entries of the log are kept.
 const ENTRIES_REPORTED: i64 = 100_000;
 
@@ -65,10 +58,11 @@ statements! {
     REGISTER = "INSERT INTO instances (id, renewals, lease_ms, applied, evicted, renewed_at, database) \
         VALUES ($1, 0, $2, $3, FALSE, CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER), $4)";
     RENEW = renew!("CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)");
-    /// What an instance has applied of another database says nothing of this one.
+    /// What an instance has applied of another database says nothing of this one; nor does what is beyond the head, of
+    /// one that was restored in its place.
     INSTANCES = "SELECT CAST($1 AS INTEGER) AS head, $2 AS history, \
             i.id, i.renewals, i.lease_ms, \
-            CASE WHEN i.database = $2 THEN i.applied ELSE 0 END AS applied, i.evicted, \
+            CASE WHEN i.database = $2 AND i.applied <= $1 THEN i.applied ELSE 0 END AS applied, i.evicted, \
             CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) - i.renewed_at AS renewed_ago_ms \
         FROM (SELECT 1) LEFT JOIN instances i ON TRUE ORDER BY i.id";
     IDENTITY = "SELECT id FROM identity";
@@ -82,77 +76,84 @@ statements! {
 
 /// The file, opened.
 pub(super) struct LeaseFile {
+    files: Arc<Files>,
     path: PathBuf,
     /// One connection. What it does takes less than a millisecond.
     pool: SqlitePool,
-    /// Which database the instances of this process follow.
-    database: String,
+    _file: File,
     /// Files in which room was reserved. They stay open: to close one takes SQLite's own locks on it away, which belong to
     /// the process and not to the descriptor (`fcntl(2)`).
     reserved: OnceLock<Vec<File>>,
 }
 
 impl LeaseFile {
-    /// Makes the file beside that of the database, if it is not there. `options`: those of the database.
+    /// Makes its tables, and sees that it is the file that belongs to the database.
     pub(super) async fn open(
-        database: &Path,
-        options: &SqliteConnectOptions,
+        files: &Arc<Files>,
+        database: &SqliteConnectOptions,
+        (options, kept): (SqliteConnectOptions, File),
         pools: &SqlitePoolOptions,
     ) -> Result<Self, StoreError> {
-        let mut path = database.as_os_str().to_owned();
-        path.push(SUFFIX);
-        let path = PathBuf::from(path);
-        create(&path, database).map_err(|error| super::open::unusable(&path, &error))?;
-        let database_options = options;
-        let options = options
-            .clone()
-            .filename(&path)
-            .synchronous(SqliteSynchronous::Normal)
-            .pragma("wal_autocheckpoint", LOG_PAGES_MAX);
-        let pool = pools.clone().max_connections(1).connect_lazy_with(options);
         let file = Self {
-            path,
-            pool,
-            database: String::new(),
+            _file: kept,
+            files: Arc::clone(files),
+            path: files.leases().path().to_owned(),
+            pool: pools.clone().max_connections(1).connect_lazy_with(options),
             reserved: OnceLock::new(),
         };
         let mut connection = file.lend().await?;
         let made = raw_sql(SCHEMA).execute(&mut *connection.0).await;
-        made.map_err(explain)?;
+        made.map_err(|error| file.explain(error))?;
         drop(connection);
-        file.bind_to_database(database_options).await?;
+        file.bind_to_database(database).await?;
         Ok(file)
     }
 
     /// Whether it is the file that belongs to the database; else it becomes it, when no lease can hold any more that is in
-    /// the one before: that was deleted or replaced, and who has it open notices before its lease is renewed.
+    /// the one before: that was deleted or replaced, and who has it open notices before its lease is renewed. Who waits
+    /// holds no lock meanwhile: others may write, and each waits for itself.
     async fn bind_to_database(&self, database: &SqliteConnectOptions) -> Result<(), StoreError> {
         let mut connection = database.connect().await.map_err(explain)?;
-        if self.belongs_to_database(&mut connection).await? {
-            return connection.close().await.map_err(explain);
+        let mut waited = Duration::ZERO;
+        loop {
+            if self.belongs_to_database(&mut connection).await? {
+                break;
+            }
+            let longest = longest_lease(&mut connection).await?;
+            sleep(longest.saturating_sub(waited)).await;
+            waited = waited.max(longest);
+            raw_sql("BEGIN IMMEDIATE")
+                .execute(&mut connection)
+                .await
+                .map_err(explain)?;
+            // A gateway may have noted a longer lease meanwhile: then that is waited for too.
+            let is_over = longest_lease(&mut connection).await? <= waited;
+            if is_over && !self.belongs_to_database(&mut connection).await? {
+                self.bind(&mut connection).await?;
+            }
+            raw_sql("COMMIT")
+                .execute(&mut connection)
+                .await
+                .map_err(explain)?;
         }
-        // Alone: of several processes that find it so, one waits, and the others find it done.
-        raw_sql("BEGIN IMMEDIATE")
-            .execute(&mut connection)
-            .await
-            .map_err(explain)?;
-        if !self.belongs_to_database(&mut connection).await? {
-            let longest = sqlx::query_scalar("SELECT longest_lease_ms FROM lease_file");
-            let longest: i64 = longest.fetch_one(&mut connection).await.map_err(explain)?;
-            sleep(Duration::from_millis(u64::try_from(longest).unwrap_or(0))).await;
-            let id = uuid::Uuid::now_v7().to_string();
-            let mut own = self.begin().await?;
-            own.execute(FORGET_IDENTITY, vec![]).await?;
-            own.execute(IDENTIFY, vec![Value::text(&id)]).await?;
-            own.0.commit().await.map_err(explain)?;
-            let noted = sqlx::query("UPDATE lease_file SET id = $1").bind(id);
-            noted.execute(&mut connection).await.map_err(explain)?;
-        }
-        raw_sql("COMMIT")
-            .execute(&mut connection)
-            .await
-            .map_err(explain)?;
         connection.close().await.map_err(explain)
+    }
+
+    /// In a transaction of the database.
+    async fn bind(&self, database: &mut SqliteConnection) -> Result<(), StoreError> {
+        let id = uuid::Uuid::now_v7().to_string();
+        let mut own = self.begin().await?;
+        own.execute(FORGET_IDENTITY, vec![]).await?;
+        own.execute(IDENTIFY, vec![Value::text(&id)]).await?;
+        own.0.commit().await.map_err(|error| self.explain(error))?;
+        let noted = sqlx::query("UPDATE lease_file SET id = $1").bind(self.known_as(&id));
+        noted.execute(database).await.map_err(explain)?;
+        Ok(())
+    }
+
+    /// What the database calls the file: a copy of it, a restored backup for instance, has the same id and is another.
+    fn known_as(&self, id: &str) -> String {
+        format!("{id} {}", self.files.leases().name())
     }
 
     async fn belongs_to_database(
@@ -161,28 +162,31 @@ impl LeaseFile {
     ) -> Result<bool, StoreError> {
         let known = sqlx::query_scalar("SELECT id FROM lease_file");
         let known: String = known.fetch_one(database).await.map_err(explain)?;
-        let row = self.lend().await?.first(IDENTITY, vec![]).await?;
+        let row = self.lend().await?.first(IDENTITY, vec![]).await;
+        let row = row.map_err(|error| {
+            if matches!(error, StoreError::Corrupt(_)) {
+                damaged_leases(&self.path.display())
+            } else {
+                error
+            }
+        })?;
         let own = row.map_or(Ok(None), |row| row.text("id"))?;
-        Ok(!known.is_empty() && own.as_deref() == Some(known.as_str()))
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The instances of this process follow this database.
-    pub(super) fn of_database(mut self, database: String) -> Self {
-        self.database = database;
-        self
+        Ok(own.is_some_and(|own| known == self.known_as(&own)))
     }
 
     async fn lend(&self) -> Result<Link<PoolConnection<Sqlite>>, StoreError> {
-        self.pool.acquire().await.map(Link).map_err(explain)
+        let lent = self.pool.acquire().await.map(Link);
+        lent.map_err(|error| self.explain(error))
     }
 
     async fn begin(&self) -> Result<Link<Write>, StoreError> {
-        let connection = self.pool.acquire().await.map_err(explain)?;
-        Write::begin(connection).await.map(Link).map_err(explain)
+        let connection = self.lend().await?.0;
+        let begun = Write::begin(connection).await.map(Link);
+        begun.map_err(|error| self.explain(error))
+    }
+
+    fn explain(&self, error: sqlx::Error) -> StoreError {
+        explain_leases(&self.path, error)
     }
 
     /// For what instances reported.
@@ -206,10 +210,14 @@ impl LeaseFile {
             Value::text(id),
             rows::lease_ms(lease).into(),
             rows::stored(head).into(),
-            Value::text(&self.database),
+            Value::text(self.files.database()),
         ];
         transaction.execute(REGISTER, row).await?;
-        transaction.0.commit().await.map_err(explain)?;
+        transaction
+            .0
+            .commit()
+            .await
+            .map_err(|error| self.explain(error))?;
         self.reserve();
         Ok(())
     }
@@ -248,7 +256,11 @@ impl LeaseFile {
         }
         let values = vec![Value::text(id), rows::stored(applied).into()];
         let changed = transaction.execute(instances::ACKNOWLEDGE, values).await?;
-        transaction.0.commit().await.map_err(explain)?;
+        transaction
+            .0
+            .commit()
+            .await
+            .map_err(|error| self.explain(error))?;
         Ok(Lease::of_rows(changed))
     }
 
@@ -260,57 +272,24 @@ impl LeaseFile {
     ) -> Result<u64, StoreError> {
         let mut transaction = self.begin().await?;
         let changed = transaction.execute(sql, values).await?;
-        transaction.0.commit().await.map_err(explain)?;
+        transaction
+            .0
+            .commit()
+            .await
+            .map_err(|error| self.explain(error))?;
         Ok(changed)
     }
 
     /// Every row. `head` is what the database said after the caller's own change had been committed.
     pub(super) async fn instances(&self, head: Sequence) -> Result<Instances, StoreError> {
-        let values = vec![rows::stored(head).into(), Value::text(&self.database)];
+        let values = vec![
+            rows::stored(head).into(),
+            Value::text(self.files.database()),
+        ];
         rows::instances(&self.lend().await?.fetch(INSTANCES, values).await?)
     }
 
     pub(super) async fn close(&self) {
         self.pool.close().await;
-    }
-}
-
-/// With the owner and the mode of the database's file, as SQLite does with its companions: the first to run a command may be
-/// somebody else than the gateway.
-fn create(path: &Path, database: &Path) -> io::Result<()> {
-    let created = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path);
-    let file = match created {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
-        created => created?,
-    };
-    let (own, model) = (file.metadata()?, std::fs::metadata(database)?);
-    if (own.uid(), own.gid()) != (model.uid(), model.gid()) {
-        fchown(&file, Some(model.uid()), Some(model.gid()))?;
-    }
-    file.set_permissions(model.permissions())
-}
-
-/// Reserves room behind the end of a file, and keeps it open.
-fn reserve(path: &Path) -> Option<File> {
-    let reserved = File::options().write(true).open(path).and_then(|file| {
-        let end = file.metadata()?.len();
-        let done = fallocate(&file, FallocateFlags::KEEP_SIZE, end, RESERVED_BYTES);
-        Ok((file, done))
-    });
-    match reserved {
-        Ok((file, done)) => {
-            if let Err(error) = done {
-                tracing::debug!(%error, "no room can be reserved for leases");
-            }
-            Some(file)
-        }
-        Err(error) => {
-            tracing::debug!(%error, "no room can be reserved for leases");
-            None
-        }
     }
 }

@@ -8,6 +8,7 @@ mod errors;
 mod file;
 mod guards;
 mod instances;
+mod lease_file;
 mod log;
 mod open;
 mod session;
@@ -32,7 +33,7 @@ use super::engine::{Engine, Session, Value};
 use super::rows::Columns;
 use super::{
     Instances, Lease, LogPage, Management, Report, StoreError, WhenAbsent, access_ends, accounts,
-    audit, idempotency, invitations, lineage, rotations, rows, secrets, sessions, sql,
+    audit, idempotency, invitations, lineage, marks, rotations, rows, secrets, sessions, sql,
     usage as tellings,
 };
 use crate::model::change::Sequence;
@@ -51,6 +52,7 @@ pub const STATEMENTS: &[&[(&str, &str)]] = &[
     idempotency::ALL,
     invitations::ALL,
     lineage::ALL,
+    marks::ALL,
     rotations::ALL,
     secrets::ALL,
     sessions::ALL,
@@ -75,7 +77,7 @@ pub async fn open(
 
 /// One open file.
 struct SqliteEngine {
-    files: Files,
+    files: Arc<Files>,
     /// One connection: of this process, one writes at a time.
     writer: SqlitePool,
     /// Instances and their leases.
@@ -95,6 +97,8 @@ impl SqliteEngine {
     async fn begin_write(&self) -> Result<Link<Write>, StoreError> {
         self.files.check()?;
         let connection = self.writer.acquire().await.map_err(explain)?;
+        // It may have been waited for.
+        self.files.check()?;
         Write::begin(connection).await.map(Link).map_err(explain)
     }
 }
@@ -216,6 +220,11 @@ impl Engine for SqliteEngine {
         self.watch.wait(at_most).await;
     }
 
+    async fn check_gateway(&self) -> Result<(), StoreError> {
+        self.files.check()?;
+        self.files.writable()
+    }
+
     async fn describe(&self) -> Result<String, StoreError> {
         let mut reader = self.probe_reader().await?;
         let row = reader.first(log::VERSION, vec![]).await?;
@@ -232,5 +241,6 @@ impl Engine for SqliteEngine {
         }
         self.writer.close().await;
         self.leases.close().await;
+        self.files.close().await;
     }
 }

@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::{AppliedMigration, Migrate, MigrateError, Migrator};
@@ -13,9 +14,10 @@ use tokio::time::{Instant, sleep};
 
 use super::SqliteEngine;
 use super::errors::explain;
-use super::file::Files;
+use super::file::{Files, Opened};
 use super::guards;
 use super::instances::LeaseFile;
+use super::lease_file::{Created, forget_lease_file};
 use super::wait::Watch;
 use crate::store::schema::{self, Schema};
 use crate::store::{StoreError, WhenAbsent};
@@ -38,6 +40,14 @@ const MIGRATIONS: &[(&str, &str)] = &[
     (
         "leases apart",
         include_str!("migrations/0005_leases_apart.sql"),
+    ),
+    (
+        "assumed proofs",
+        include_str!("migrations/0006_assumed_proofs.sql"),
+    ),
+    (
+        "marks of revoking everything",
+        include_str!("migrations/0007_revoke_all_marks.sql"),
     ),
 ];
 
@@ -63,6 +73,8 @@ pub(super) async fn engine(
     // By whichever name it is reached, its companions are beside it, and the same for all.
     let canonical = fs::canonicalize(path).map_err(|error| unusable(path, &error))?;
     let path = canonical.as_path();
+    // Before the first connection: what is opened later is compared with this.
+    let database = Opened::database(path)?;
     let options = SqliteConnectOptions::new()
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)
@@ -72,18 +84,21 @@ pub(super) async fn engine(
         .disable_statement_logging();
     let bring_up = bring_up(&options, busy_timeout, absent).await;
     bring_up.map_err(|error| name_file(path, error))?;
-    let pools = SqlitePoolOptions::new()
-        .acquire_timeout(busy_timeout.saturating_mul(2))
-        .test_before_acquire(false)
-        .idle_timeout(None)
-        .max_lifetime(None);
-    let leases = LeaseFile::open(path, &options, &pools).await?;
-    let files = Files::opened(path, leases.path())?;
-    let leases = leases.of_database(files.database());
+    let leases = Created::beside(path, &options)?;
+    if leases.is_held_unseen().await? {
+        forget_lease_file(&options).await?;
+    }
+    let (lease_options, lease_file) = (leases.options, leases.file);
+    let files = Files::open((database, &options), (leases.opened, &lease_options)).await?;
+    let files = Arc::new(files);
+    let pools = pools(busy_timeout, &files);
+    let leases = LeaseFile::open(&files, &options, (lease_options, lease_file), &pools).await?;
+    files.check()?;
     let pool = |connections_max| {
         let sized = pools.clone().max_connections(connections_max);
         sized.connect_lazy_with(options.clone())
     };
+    let files_of_watch = Arc::clone(&files);
     Ok(SqliteEngine {
         files,
         writer: pool(1),
@@ -92,8 +107,23 @@ pub(super) async fn engine(
         readers: pool(READERS_MAX),
         follower: pool(1),
         probe: pool(1),
-        watch: Watch::new(options),
+        watch: Watch::new(options, files_of_watch),
     })
+}
+
+/// Every connection is compared with the files, after it was opened: a pool opens them when it needs them, and the path
+/// may name another file by then.
+fn pools(busy_timeout: Duration, files: &Arc<Files>) -> SqlitePoolOptions {
+    let files = Arc::clone(files);
+    SqlitePoolOptions::new()
+        .acquire_timeout(busy_timeout.saturating_mul(2))
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .after_connect(move |_connection, _about| {
+            let checked = files.check_connection();
+            Box::pin(async move { checked })
+        })
 }
 
 fn none_at(path: &Path) -> StoreError {
@@ -146,7 +176,7 @@ pub(super) fn unusable(path: &Path, error: &io::Error) -> StoreError {
 }
 
 /// Says which file it was about; the kind of the error remains.
-fn name_file(path: &Path, error: StoreError) -> StoreError {
+pub(super) fn name_file(path: &Path, error: StoreError) -> StoreError {
     let named = |text: String| format!("`{}`: {text}", path.display());
     match error {
         StoreError::Unavailable(text) => StoreError::Unavailable(named(text)),

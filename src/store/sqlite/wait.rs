@@ -6,12 +6,15 @@
 //! every commit changes; so the log's file is looked at often, and the counter when it has changed.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::sync::{Mutex, Notify};
 use tokio::time::{sleep, timeout};
+
+use super::file::Files;
 
 /// Between two looks at the write-ahead log: a revocation by another process is seen 2.5 ms later on
 /// average.
@@ -26,6 +29,7 @@ const LOOKS_WITHOUT_COUNTER_MAX: u32 = 20;
 /// Who waits, and what was seen last.
 pub(super) struct Watch {
     options: SqliteConnectOptions,
+    files: Arc<Files>,
     log_file: PathBuf,
     /// Held by the one caller that polls; the others wait for it, or for a write of this process.
     counter: Mutex<Counter>,
@@ -42,11 +46,12 @@ struct Counter {
 
 impl Watch {
     /// Opens nothing before the first wait: most commands never do.
-    pub(super) fn new(options: SqliteConnectOptions) -> Self {
+    pub(super) fn new(options: SqliteConnectOptions, files: Arc<Files>) -> Self {
         let mut log_file = options.get_filename().as_os_str().to_owned();
         log_file.push("-wal");
         Self {
             options,
+            files,
             log_file: log_file.into(),
             counter: Mutex::default(),
             written: Notify::new(),
@@ -74,7 +79,7 @@ impl Watch {
         loop {
             if counter.may_have_moved(self.look()) {
                 // An error is no change: the caller's own next statement meets and tells it.
-                let version = counter.read(&self.options).await.ok();
+                let version = counter.read(&self.options, &self.files).await.ok();
                 if version.is_some() && version != counter.seen {
                     counter.seen = version;
                     return;
@@ -110,10 +115,14 @@ impl Counter {
         looks <= LOOKS_AFTER_CHANGE || looks.is_multiple_of(LOOKS_WITHOUT_COUNTER_MAX)
     }
 
-    async fn read(&mut self, options: &SqliteConnectOptions) -> sqlx::Result<i64> {
+    async fn read(&mut self, options: &SqliteConnectOptions, files: &Files) -> sqlx::Result<i64> {
         let connection = match &mut self.connection {
             Some(connection) => connection,
-            absent @ None => absent.insert(options.connect().await?),
+            absent @ None => {
+                let connection = options.connect().await?;
+                files.check_connection()?;
+                absent.insert(connection)
+            }
         };
         sqlx::query_scalar("PRAGMA data_version")
             .fetch_one(connection)

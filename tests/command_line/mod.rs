@@ -1,6 +1,8 @@
 //! The command line where something is wrong: one clear sentence, what to do, and the right code; and
 //! what it prints for machines.
 
+mod keys;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 

@@ -1,73 +1,47 @@
-//! `genkan keys create | list | show | revoke | import`.
+//! `genkan keys create | list | show | rename | rotate | revoke | revoke-all | import`.
 
-use std::io::Write;
-use std::time::Duration;
+mod change;
+mod create;
+mod new_key;
 
 use clap::{Args, Subcommand};
 use serde_json::Value;
-use zeroize::Zeroizing;
 
 use super::exit::Failure;
 use super::place::Place;
-use super::table::{self, Output, Rows};
-use super::{duration, revoke, settled};
+use super::revoke;
+use super::table::{self, Listing, Output, Rows};
 use crate::model::clock::Timestamp;
 use crate::model::id::KeyId;
-use crate::model::key::{Key, KeyHash, PlainKey};
-use crate::model::member::{EmailAddress, Name};
-use crate::model::scope::{Scope, Scopes};
-use crate::service::{ImportedKey, KeyList, NewKey, Service};
+use crate::model::key::Key;
+use crate::model::member::EmailAddress;
+use crate::model::scope::Scope;
+use crate::service::{KeyList, Service};
+use crate::store::PageRequest;
+
+/// Keys of a list that are in memory at a time.
+const KEYS_AT_A_TIME: u32 = 1_000;
 
 /// What is done with keys.
 #[derive(Debug, Subcommand)]
 pub(super) enum Keys {
     /// Create a key and print it, once; then wait until it works on every gateway.
-    Create(Create),
+    Create(create::Create),
     /// List keys, newest first.
     List(List),
     /// Show everything that is known of a key.
     Show(Show),
+    /// Give a key another name. Callers notice nothing.
+    Rename(change::Rename),
+    /// Make a key that takes the place of another, print it, once, and let the old one end later.
+    Rotate(change::Rotate),
     /// End a key, and wait until every gateway obeys.
     Revoke(revoke::Revoke),
     /// End every key at once, of one organization or of all, and the ways in by which somebody would make new
     /// ones: the red button.
     RevokeAll(revoke::RevokeAll),
     /// Take over a key of another system by its SHA-256.
-    Import(Import),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Create {
-    #[command(flatten)]
-    new: New,
-    /// Print the key alone, and say nothing.
-    #[arg(short, long)]
-    quiet: bool,
-    /// How to print it; as JSON, with its id and what it may be used for.
-    #[arg(long, value_enum, default_value_t, conflicts_with = "quiet")]
-    output: Output,
-    #[command(flatten)]
-    place: Place,
-}
-
-/// What a key shall be.
-#[derive(Debug, Args)]
-struct New {
-    /// What its owner calls it.
-    #[arg(long)]
-    name: Name,
-    /// Its owner's address.
-    #[arg(long, value_name = "EMAIL")]
-    member: EmailAddress,
-    /// Name or id of the organization; needed where the owner is in several.
-    #[arg(long, value_name = "NAME|ID")]
-    organization: Option<String>,
-    /// How long it is good for, such as 90d, 12h or 30m; at most 3650d. Without it: until it is revoked.
-    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
-    expires: Option<Duration>,
-    /// What it may be used for: api, mcp or manage. May be repeated. Without it: api and mcp.
-    #[arg(long = "scope", value_name = "SCOPE")]
-    scopes: Vec<Scope>,
+    Import(create::Import),
 }
 
 #[derive(Debug, Args)]
@@ -99,20 +73,6 @@ pub(super) struct Show {
     place: Place,
 }
 
-#[derive(Debug, Args)]
-pub(super) struct Import {
-    /// The SHA-256 of the key, as `printf %s KEY | sha256sum` prints it.
-    #[arg(long = "sha256", value_name = "HEX")]
-    hash: KeyHash,
-    #[command(flatten)]
-    new: New,
-    /// Print the id alone, and say nothing.
-    #[arg(short, long)]
-    quiet: bool,
-    #[command(flatten)]
-    place: Place,
-}
-
 impl Keys {
     /// Runs the command.
     pub(super) async fn run(self) -> Result<(), Failure> {
@@ -120,119 +80,12 @@ impl Keys {
             Self::Create(create) => create.run().await,
             Self::List(list) => list.run().await,
             Self::Show(show) => show.run().await,
+            Self::Rename(rename) => rename.run().await,
+            Self::Rotate(rotate) => rotate.run().await,
             Self::Revoke(revoke) => revoke.run().await,
             Self::RevokeAll(revoke) => revoke.run().await,
             Self::Import(import) => import.run().await,
         }
-    }
-}
-
-impl From<New> for NewKey {
-    fn from(new: New) -> Self {
-        Self {
-            name: new.name,
-            member: new.member,
-            organization: new.organization,
-            scopes: if new.scopes.is_empty() {
-                Scopes::DEFAULT
-            } else {
-                new.scopes.into_iter().collect()
-            },
-            expires_in: new.expires,
-        }
-    }
-}
-
-impl Create {
-    async fn run(self) -> Result<(), Failure> {
-        let Self {
-            new,
-            quiet,
-            output,
-            place,
-        } = self;
-        let is_json = output == Output::Json;
-        let create = async |service: Service| {
-            let (key, plain, sequence) = service.create_key(new.into()).await?;
-            // Before the wait: whatever becomes of that, the text is out.
-            hand_over(&key, &plain, is_json)?;
-            if quiet || is_json {
-                settled::wait(&service, sequence).await?;
-                return Ok(());
-            }
-            tell(&key, "shown once: keep it now, nobody can show it again")?;
-            settled::settle(&service, sequence, "the key works").await
-        };
-        place.with_service(create).await
-    }
-}
-
-/// Prints a key, which exists nowhere else.
-fn hand_over(key: &Key, plain: &PlainKey, as_json: bool) -> Result<(), Failure> {
-    let text = if as_json {
-        let all = serde_json::json!({
-            "key": plain.expose(),
-            "id": key.id.to_string(),
-            "name": key.name.as_str(),
-            "member": key.email.as_str(),
-            "scopes": scopes(key),
-            "expires_at": key.expires_at.map_or(Value::Null, table::time),
-        });
-        Zeroizing::new(all.to_string())
-    } else {
-        Zeroizing::new(plain.expose().to_owned())
-    };
-    let mut stdout = anstream::stdout();
-    let written = writeln!(stdout, "{}", *text).and_then(|()| stdout.flush());
-    written.map_err(|error| {
-        Failure::Other(format!(
-            "the key {id} was made, but its text could not be written ({error}) and is lost: end \
-             it with `genkan keys revoke {id}`",
-            id = key.id
-        ))
-    })
-}
-
-/// Says what a new key is, and `note`.
-fn tell(key: &Key, note: &str) -> Result<(), Failure> {
-    let expires = key
-        .expires_at
-        .map_or_else(|| "never".to_owned(), |end| end.to_string());
-    let mut stderr = anstream::stderr();
-    writeln!(stderr, "  id       {}", key.id)?;
-    writeln!(stderr, "  name     {}", key.name)?;
-    writeln!(stderr, "  member   {}", key.email)?;
-    writeln!(stderr, "  scopes   {}", key.scopes)?;
-    writeln!(stderr, "  expires  {expires}")?;
-    Ok(writeln!(stderr, "  {note}")?)
-}
-
-impl Import {
-    async fn run(self) -> Result<(), Failure> {
-        let Self {
-            hash,
-            new,
-            quiet,
-            place,
-        } = self;
-        let import = ImportedKey {
-            key: new.into(),
-            hash,
-        };
-        let import = async |service: Service| {
-            let (key, sequence) = service.import_key(import).await?;
-            writeln!(anstream::stdout(), "{}", key.id)?;
-            if quiet {
-                settled::wait(&service, sequence).await?;
-                return Ok(());
-            }
-            tell(
-                &key,
-                "imported by its hash: callers go on using the key that they have",
-            )?;
-            settled::settle(&service, sequence, "the key works").await
-        };
-        place.with_service(import).await
     }
 }
 
@@ -243,9 +96,25 @@ impl List {
             organization: self.organization,
             revoked_too: self.all,
         };
-        let list = async |service: Service| Ok((service.keys(list).await?, service.now()));
-        let (keys, now) = self.place.with_service(list).await?;
-        rows(&keys, now).print(self.output)
+        let output = self.output;
+        let print = async |service: Service| {
+            let filter = service.key_filter(list).await?;
+            let mut listing = Listing::new(output);
+            let mut after = None;
+            loop {
+                let page = PageRequest {
+                    after,
+                    limit: KEYS_AT_A_TIME,
+                };
+                let keys = service.keys(filter, page).await?;
+                listing.print(&rows(&keys, service.now()))?;
+                after = keys.last().map(|last| last.id);
+                if keys.len() < KEYS_AT_A_TIME as usize {
+                    return listing.end();
+                }
+            }
+        };
+        self.place.with_service(print).await
     }
 }
 
@@ -344,8 +213,13 @@ mod tests {
     use clap::Parser;
     use clap::error::ErrorKind;
 
+    use std::time::Duration;
+
     use super::*;
     use crate::cli::{Cli, Command};
+    use crate::model::key::KeyHash;
+    use crate::model::scope::Scopes;
+    use crate::service::NewKey;
 
     fn parse(words: &str) -> Result<Keys, clap::Error> {
         let words = ["genkan", "keys"].into_iter().chain(words.split(' '));
@@ -392,8 +266,14 @@ mod tests {
                 "expected 64 hexadecimal digits",
             ),
             ("revoke 17", "expected `key_`"),
+            ("rotate KEY --overlap 0d", "from 1s to 3650d"),
+            (
+                "rotate KEY --until-unused-for 1",
+                "write a number and a unit",
+            ),
         ] {
-            let error = parse(words).unwrap_err();
+            let words = words.replace("KEY", &format!("key_{}", "0".repeat(32)));
+            let error = parse(&words).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::ValueValidation, "{words}");
             assert!(error.to_string().contains(right), "{words}: {error}");
         }

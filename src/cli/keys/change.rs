@@ -1,0 +1,97 @@
+//! `genkan keys rotate | rename`.
+
+use std::io::Write;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::new_key::Printing;
+use crate::cli::duration;
+use crate::cli::exit::Failure;
+use crate::cli::place::Place;
+use crate::model::id::KeyId;
+use crate::model::member::Name;
+use crate::service::{OVERLAP_DEFAULT, RotationOverlap, Service};
+use crate::store::Overlap;
+
+/// What `--overlap` takes for "no overlap": the old key ends with the command.
+const NO_OVERLAP: &str = "0";
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Rotate {
+    /// The key's id.
+    id: KeyId,
+    /// How long the old key goes on working, such as 12h or 7d, at most 90d; 0 ends it at once. Without it: 24h.
+    #[arg(long, value_name = "TIME", value_parser = overlap, conflicts_with = "until_unused_for")]
+    overlap: Option<Duration>,
+    /// Instead: the old key ends once nobody has used it for so long; from 1h to 90d.
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    until_unused_for: Option<Duration>,
+    #[command(flatten)]
+    printing: Printing,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Rename {
+    /// The key's id.
+    id: KeyId,
+    /// Its new name.
+    name: Name,
+    /// Say nothing.
+    #[arg(short, long)]
+    quiet: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+fn overlap(text: &str) -> Result<Duration, duration::DurationError> {
+    if text == NO_OVERLAP {
+        return Ok(Duration::ZERO);
+    }
+    duration::parse(text)
+}
+
+impl Rotate {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let overlap = match (self.overlap, self.until_unused_for) {
+            (_, Some(time)) => RotationOverlap::UntilSilentFor(time),
+            (Some(time), None) => RotationOverlap::For(time),
+            (None, None) => RotationOverlap::For(OVERLAP_DEFAULT),
+        };
+        let (id, printing) = (self.id, self.printing);
+        let rotate = async |service: Service| {
+            let rotated = service.rotate_key(id, overlap).await?;
+            let old = match rotated.overlap {
+                Overlap::Until(end) => format!("works until {end}"),
+                Overlap::UntilSilentFor(time) => {
+                    format!(
+                        "ends once nobody has used it for {} h",
+                        time.as_secs() / 3_600
+                    )
+                }
+            };
+            let note = format!("shown once: keep it now. The old key {id} {old}");
+            let new = (&rotated.key, &rotated.plain);
+            let printed = printing.hand_over(&service, new, rotated.sequence, &note);
+            printed.await
+        };
+        self.place.with_service(rotate).await
+    }
+}
+
+impl Rename {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let (id, name) = (self.id, self.name);
+        let rename = async |service: Service| Ok(service.rename_key(id, &name).await?);
+        let before = self.place.with_service(rename).await?;
+        if !self.quiet {
+            writeln!(
+                anstream::stderr(),
+                "{id} was `{before}` and is `{name}` now"
+            )?;
+        }
+        Ok(())
+    }
+}

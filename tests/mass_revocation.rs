@@ -1,0 +1,272 @@
+//! Very many keys revoked at once: a mark refuses all of them in one small transaction, and their rows follow.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use genkan::config;
+use genkan::model::clock::SystemClock;
+use genkan::model::key::KeyState;
+use genkan::model::random::SystemEntropy;
+use genkan::service::{KeyList, Service};
+use genkan::store::{self, PageRequest, WhenAbsent};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
+
+use crate::support::house::{Engine, House, Process};
+use crate::support::raw::Wire;
+use crate::support::upstream::Upstream;
+use crate::support::within;
+
+/// More than are written in one transaction.
+const MANY: usize = 12_000;
+
+const FILL_POSTGRES: &str = "INSERT INTO keys (id, hash, hint, name, membership_id, organization_id, user_id, \
+        scopes, created_at) \
+    SELECT 'key_' || lpad(to_hex(n), 32, '0'), sha256(n::TEXT::BYTEA), 'gk_…0000', 'key ' || n, \
+        k.membership_id, k.organization_id, k.user_id, k.scopes, n \
+    FROM generate_series(1, {many}) n, keys k WHERE k.id = '{id}'";
+const FILL_SQLITE: &str = "WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {many}) \
+    INSERT INTO keys (id, hash, hint, name, membership_id, organization_id, user_id, scopes, created_at) \
+    SELECT 'key_' || printf('%032x', n), randomblob(32), 'gk_…0000', 'key ' || n, \
+        k.membership_id, k.organization_id, k.user_id, k.scopes, n \
+    FROM s, keys k WHERE k.id = '{id}'";
+
+/// A house with very many keys of Story, and one of another organization.
+struct Scene {
+    house: House,
+    service: Service,
+    store: config::Store,
+    theirs: String,
+    _upstream: Upstream,
+}
+
+impl Scene {
+    async fn set(engine: Engine) -> Self {
+        let upstream = Upstream::start().await;
+        let house = House::new(engine, upstream.plain, "").await;
+        house.run(&["organizations", "create", "Other"]).ok();
+        let other = [
+            "members",
+            "add",
+            "jiro@example.com",
+            "--name",
+            "J",
+            "--role",
+            "owner",
+        ];
+        house
+            .run(&[&other[..], &["--organization", "Other"]].concat())
+            .ok();
+        let theirs = house.key_of("jiro@example.com", "theirs", &[]).plain;
+        let template = house.key("template", &[]);
+        let store = config::load(&house.config(), []).unwrap().store;
+        let scene = Self {
+            service: service(&store).await,
+            house,
+            store,
+            theirs,
+            _upstream: upstream,
+        };
+        let fill = match engine {
+            Engine::Postgres => FILL_POSTGRES,
+            Engine::Sqlite => FILL_SQLITE,
+        };
+        let fill = fill
+            .replace("{many}", &MANY.to_string())
+            .replace("{id}", &template.id);
+        scene.sql(&fill).await.unwrap();
+        scene
+    }
+
+    /// Plain SQL, past genkan.
+    async fn sql(&self, statement: &str) -> Result<u64, sqlx::Error> {
+        let statement = AssertSqlSafe(statement.to_owned());
+        Ok(match &self.store {
+            config::Store::Sqlite { path } => {
+                let mut shell =
+                    SqliteConnection::connect(&format!("sqlite://{}", path.display())).await?;
+                shell.execute(statement).await?.rows_affected()
+            }
+            config::Store::Postgres { url, .. } => {
+                let mut shell = PgConnection::connect(url).await?;
+                shell.execute(statement).await?.rows_affected()
+            }
+        })
+    }
+
+    async fn count(&self, question: &str) -> i64 {
+        let question = AssertSqlSafe(question.to_owned());
+        match &self.store {
+            config::Store::Sqlite { path } => {
+                let mut shell = SqliteConnection::connect(&format!("sqlite://{}", path.display()))
+                    .await
+                    .unwrap();
+                sqlx::query_scalar(question)
+                    .fetch_one(&mut shell)
+                    .await
+                    .unwrap()
+            }
+            config::Store::Postgres { url, .. } => {
+                let mut shell = PgConnection::connect(url).await.unwrap();
+                sqlx::query_scalar(question)
+                    .fetch_one(&mut shell)
+                    .await
+                    .unwrap()
+            }
+        }
+    }
+
+    async fn unwritten(&self) -> i64 {
+        let of_story = "SELECT COUNT(*) FROM keys WHERE revoked_at IS NULL AND organization_id = \
+            (SELECT id FROM organizations WHERE name = 'Story')";
+        self.count(of_story).await
+    }
+
+    async fn marks(&self) -> i64 {
+        self.count("SELECT COUNT(*) FROM revoke_all_marks").await
+    }
+}
+
+async fn service(place: &config::Store) -> Service {
+    let store = store::open(place, WhenAbsent::Create).await.unwrap();
+    Service::new(store, Arc::new(SystemClock), Arc::new(SystemEntropy))
+}
+
+async fn status(gateway: &Process, key: &str) -> u16 {
+    let request =
+        format!("GET /api/identity HTTP/1.1\r\nHost: genkan.test\r\nx-api-key: {key}\r\n\r\n");
+    Wire::connect(gateway.address("plain"))
+        .await
+        .ask(request)
+        .await
+        .status
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_refuses_them_all_on_every_gateway_and_then_writes_the_rows() {
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let scene = Scene::set(engine).await;
+        let (used, fresh) = (scene.house.key("used", &[]), scene.house.key("fresh", &[]));
+        let gateways = [scene.house.start().await, scene.house.start().await];
+        for gateway in &gateways {
+            assert_eq!(status(gateway, &used.plain).await, 200);
+        }
+        let begun = Instant::now();
+        let revoke = [
+            "keys",
+            "revoke-all",
+            "--organization",
+            "Story",
+            "--output",
+            "json",
+        ];
+        let receipt = scene.house.run_beside(&revoke).await.ok();
+        println!("{engine:?}: {MANY} keys in {:?}", begun.elapsed());
+        let receipt: serde_json::Value = serde_json::from_str(&receipt).unwrap();
+        assert_eq!(receipt["ended"]["keys"], MANY + 3, "{receipt:#}");
+        for gateway in &gateways {
+            // One that is remembered there, and one that was never looked up.
+            assert_eq!(status(gateway, &used.plain).await, 401);
+            assert_eq!(status(gateway, &fresh.plain).await, 401);
+            assert_eq!(status(gateway, &scene.theirs).await, 200);
+        }
+        assert_eq!((scene.unwritten().await, scene.marks().await), (0, 0));
+        let new = scene.house.key("new", &[]);
+        for gateway in &gateways {
+            assert_eq!(status(gateway, &new.plain).await, 200);
+        }
+    }
+}
+
+/// The process that made the mark ended before it wrote a row.
+#[tokio::test(flavor = "multi_thread")]
+async fn between_the_mark_and_the_rows_every_reader_sees_them_revoked() {
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let scene = Scene::set(engine).await;
+        let old = scene.house.key("old", &[]);
+        let (revoked, _) = scene
+            .service
+            .revoke_everything(Some("Story"), true)
+            .await
+            .unwrap();
+        assert_eq!(usize::try_from(revoked.keys).unwrap(), MANY + 2);
+        assert_eq!(
+            usize::try_from(scene.unwritten().await).unwrap(),
+            MANY + 2,
+            "no row yet"
+        );
+        let key = scene.service.key(old.id.parse().unwrap()).await.unwrap();
+        assert_eq!(key.state(scene.service.now()), KeyState::Revoked);
+        let filter = scene.service.key_filter(KeyList::default()).await.unwrap();
+        let page = PageRequest {
+            after: None,
+            limit: 10,
+        };
+        let live = scene.service.keys(filter, page).await.unwrap();
+        assert_eq!(live.len(), 1, "theirs alone: {live:?}");
+        // A second time there is nothing left; a key that is made now lives, whatever its maker's clock says.
+        let (again, _) = scene
+            .service
+            .revoke_everything(Some("Story"), true)
+            .await
+            .unwrap();
+        assert_eq!(again.keys, 0);
+        let new = scene.house.key("new", &[]);
+        // Nobody takes the mark back, with a shell either, and no key leaves it.
+        for statement in [
+            "DELETE FROM revoke_all_marks",
+            "UPDATE revoke_all_marks SET seq = 0",
+            "UPDATE keys SET created_seq = 9000000000",
+        ] {
+            let refused = scene.sql(statement).await.unwrap_err().to_string();
+            assert!(refused.contains("stays revoked"), "{statement}: {refused}");
+        }
+        // A gateway that starts writes the rows.
+        let gateway = scene.house.start().await;
+        assert_eq!(status(&gateway, &old.plain).await, 401);
+        assert_eq!(status(&gateway, &new.plain).await, 200);
+        assert_eq!(status(&gateway, &scene.theirs).await, 200);
+        within("the rows are written", async {
+            while scene.marks().await > 0 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        assert_eq!(scene.unwritten().await, 1, "the new one");
+        assert_eq!(status(&gateway, &old.plain).await, 401);
+        assert_eq!(status(&gateway, &new.plain).await, 200);
+    }
+}
+
+/// While the rows are written, others write too.
+#[tokio::test(flavor = "multi_thread")]
+async fn others_write_between_the_parts() {
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let scene = Scene::set(engine).await;
+        scene
+            .service
+            .revoke_everything(Some("Story"), true)
+            .await
+            .unwrap();
+        let writer = service(&scene.store).await;
+        let writing = tokio::spawn(async move { writer.write_marked_rows(|_| {}).await.unwrap() });
+        let mut made = 0;
+        while !writing.is_finished() {
+            scene
+                .house
+                .run_beside(&[
+                    "keys",
+                    "create",
+                    "--name",
+                    "x",
+                    "--member",
+                    "jiro@example.com",
+                ])
+                .await
+                .ok();
+            made += 1;
+        }
+        println!("{engine:?}: {made} keys were made meanwhile");
+        assert_eq!(usize::try_from(writing.await.unwrap()).unwrap(), MANY + 1);
+        assert_eq!((scene.unwritten().await, scene.marks().await), (0, 0));
+    }
+}
