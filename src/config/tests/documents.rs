@@ -51,6 +51,40 @@ fn the_example_is_a_configuration_of_defaults() {
 }
 
 #[test]
+fn every_file_in_examples_is_a_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("secrets")).unwrap();
+    for (secret, text) in [
+        (
+            "postgres-url",
+            "postgres://genkan:secret@db.example.com/genkan",
+        ),
+        ("oidc-client-secret", "secret"),
+        ("tickets-token", "Bearer secret"),
+    ] {
+        std::fs::write(folder.path().join("secrets").join(secret), text).unwrap();
+    }
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(in_repository("examples")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        super::super::parse(&name, &text, folder.path(), [])
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        names.push(name);
+    }
+    names.sort();
+    assert_eq!(
+        names,
+        [
+            "behind-a-load-balancer.toml",
+            "mcp-servers.toml",
+            "one-machine.toml"
+        ]
+    );
+}
+
+#[test]
 fn the_defaults_that_the_example_names_are_the_defaults() {
     let commented = read(&example::write(|presence| {
         matches!(presence, Presence::Required | Presence::Either)
