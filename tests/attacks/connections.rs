@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::{ATTACKER, HONEST};
 use crate::support::client::Mode;
-use crate::support::house::{Engine, House, Process};
+use crate::support::house::{Engine, House, Process, route};
 use crate::support::raw::Wire;
 use crate::support::upstream::Upstream;
 use crate::support::within;
@@ -93,6 +93,52 @@ async fn a_trusted_proxy_connects_for_many() {
     }
     assert_eq!(status(&gateway, ATTACKER, &key).await.unwrap(), 200);
     assert_eq!(gateway.metric("genkan_connections_refused_total").await, 0);
+}
+
+/// Connections that nobody uses hold no places that another upstream needs.
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_connections_of_one_upstream_leave_places_to_another() {
+    const PLACES: usize = 4;
+    let (one, other) = (Upstream::start().await, Upstream::start().await);
+    let named = |name: &str, upstream: &Upstream| {
+        let address = upstream.plain;
+        format!("[upstreams.{name}]\nurls = [\"http://{address}\"]\n")
+    };
+    let parts = [
+        named("one", &one),
+        named("other", &other),
+        route("slow", "/slow", "one", "api"),
+        route("identity", "/api/", "other", "api"),
+        format!("[limits]\nupstream_connections_max = {PLACES}\n"),
+    ];
+    let house = House::with_routes(Engine::Sqlite, &parts.concat()).await;
+    let key = house.key("ci", &[]).plain;
+    let gateway = house.start().await;
+    let mut wires = Vec::new();
+    for _ in 0..PLACES {
+        let mut wire = Wire::connect(gateway.address("plain")).await;
+        let request =
+            format!("GET /slow HTTP/1.1\r\nHost: genkan.test\r\nx-api-key: {key}\r\n\r\n");
+        wire.send(request).await;
+        wires.push(wire);
+    }
+    one.wait_for("all of them", |requests| requests.len() == PLACES)
+        .await;
+    assert_eq!(
+        status(&gateway, HONEST, &key).await.unwrap(),
+        503,
+        "all are in use"
+    );
+    (0..PLACES).for_each(|_| one.open_gate());
+    for mut wire in wires {
+        assert_eq!(
+            within("an answer", wire.answer()).await.unwrap().status,
+            200
+        );
+    }
+    for _ in 0..3 {
+        assert_eq!(status(&gateway, HONEST, &key).await.unwrap(), 200);
+    }
 }
 
 /// A client with many requests on one connection uses up what there is for upstreams: it is told that the gateway has no

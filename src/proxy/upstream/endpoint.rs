@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::{HeaderValue, Request};
 use hyper::client::conn::{http1, http2};
 
-use super::Sent;
+use super::{Sent, UpstreamSockets};
 use crate::config::Address;
 use crate::listen::watch::SWEEP_EVERY;
 use crate::proxy::BoxedRequest;
@@ -43,13 +43,20 @@ pub(super) struct Endpoint {
     idle: RefCell<Vec<Idle>>,
     shared: RefCell<Option<http2::SendRequest<RequestBody>>>,
     idle_max: usize,
+    sockets: UpstreamSockets,
     /// How many sweeps a connection may be idle for.
     idle_sweeps_max: u32,
     sweeps: Cell<u32>,
 }
 
 impl Endpoint {
-    pub(super) fn new(address: &Address, idle_max: usize, idle_timeout: Duration) -> Self {
+    /// `idle_max`: connections that are kept while nobody uses them.
+    pub(super) fn new(
+        address: &Address,
+        sockets: UpstreamSockets,
+        idle_max: usize,
+        idle_timeout: Duration,
+    ) -> Self {
         let named = match address.port {
             80 | 443 => address.host.clone(),
             _ => address.to_string(),
@@ -62,6 +69,7 @@ impl Endpoint {
             idle: RefCell::default(),
             shared: RefCell::default(),
             idle_max,
+            sockets,
             idle_sweeps_max: sweeps_within(idle_timeout),
             sweeps: Cell::new(0),
         }
@@ -151,7 +159,8 @@ impl Returning {
     pub(crate) fn give_back(self) {
         let Self { endpoint, sender } = self;
         let mut idle = endpoint.idle.borrow_mut();
-        if !sender.is_closed() && idle.len() < endpoint.idle_max {
+        let has_room = idle.len() < endpoint.idle_max && endpoint.sockets.may_keep_idle();
+        if has_room && !sender.is_closed() {
             idle.push(Idle {
                 sender,
                 since: endpoint.sweeps.get(),

@@ -65,7 +65,10 @@ impl Upstream {
     ) -> Self {
         let idle_max = limits.upstream_idle_connections_max;
         let idle_timeout = Duration::from_millis(config.idle_timeout_ms);
-        let endpoint = |it: &config::Address| Rc::new(Endpoint::new(it, idle_max, idle_timeout));
+        let endpoint = |it: &config::Address| {
+            let endpoint = Endpoint::new(it, sockets.clone(), idle_max, idle_timeout);
+            Rc::new(endpoint)
+        };
         Self {
             endpoints: config.addresses.iter().map(endpoint).collect(),
             config: config.clone(),

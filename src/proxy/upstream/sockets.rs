@@ -12,17 +12,30 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// How many sockets to upstreams may be open, in all workers together.
 #[derive(Debug, Clone)]
-pub struct UpstreamSockets(Arc<Semaphore>);
+pub struct UpstreamSockets {
+    places: Arc<Semaphore>,
+    max: usize,
+}
 
 impl UpstreamSockets {
     /// At most `max`.
     pub fn new(max: usize) -> Self {
-        Self(Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS))))
+        let max = max.min(Semaphore::MAX_PERMITS);
+        Self {
+            places: Arc::new(Semaphore::new(max)),
+            max,
+        }
     }
 
     /// A place for one more; none: there are as many as may be.
     pub(super) fn place(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.0).try_acquire_owned().ok()
+        Arc::clone(&self.places).try_acquire_owned().ok()
+    }
+
+    /// Whether a connection that nobody uses may keep its place: at least half of all are free for whoever needs one,
+    /// for another upstream too.
+    pub(super) fn may_keep_idle(&self) -> bool {
+        self.places.available_permits() >= self.max / 2
     }
 }
 
