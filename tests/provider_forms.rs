@@ -1,6 +1,5 @@
 //! Identity providers as they really answer (Entra ID, Google, Okta, Auth0, Keycloak): each signs somebody in.
 
-use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
@@ -74,7 +73,8 @@ async fn house(issuer: &str, more: &str) -> (House, Process, Upstream) {
 /// A browser as far as a sign-in goes: it keeps cookies, and follows one redirect at a time.
 struct Visitor {
     client: Client,
-    cookies: BTreeMap<String, String>,
+    /// In the order in which they were set first.
+    cookies: Vec<(String, String)>,
     console: String,
 }
 
@@ -82,7 +82,7 @@ impl Visitor {
     fn new(gateway: &Process) -> Self {
         Self {
             client: Client::builder().redirect(Policy::none()).build().unwrap(),
-            cookies: BTreeMap::new(),
+            cookies: Vec::new(),
             console: format!("http://{}", gateway.address("admin")),
         }
     }
@@ -90,10 +90,9 @@ impl Visitor {
     async fn get(&mut self, url: &str) -> Response {
         let mut request = self.client.get(url);
         if url.starts_with(&self.console) {
-            let all = self
-                .cookies
-                .iter()
-                .map(|(name, value)| format!("{name}={value}"));
+            // That which was set first is sent first.
+            let all = self.cookies.iter();
+            let all = all.map(|(name, value)| format!("{name}={value}"));
             request = request.header("cookie", all.collect::<Vec<_>>().join("; "));
         }
         let response = request.send().await.unwrap();
@@ -101,9 +100,11 @@ impl Visitor {
             let line = line.to_str().unwrap();
             let (name, value) = line.split(';').next().unwrap().split_once('=').unwrap();
             if line.contains("Max-Age=0") {
-                self.cookies.remove(name);
+                self.cookies.retain(|(known, _value)| known != name);
+            } else if let Some((_name, known)) = self.cookies.iter_mut().find(|it| it.0 == name) {
+                value.clone_into(known);
             } else {
-                self.cookies.insert(name.to_owned(), value.to_owned());
+                self.cookies.push((name.to_owned(), value.to_owned()));
             }
         }
         response
@@ -131,7 +132,9 @@ impl Visitor {
     }
 
     fn is_signed_in(&self) -> bool {
-        self.cookies.contains_key("__Host-genkan")
+        self.cookies
+            .iter()
+            .any(|(name, _value)| name == "__Host-genkan")
     }
 }
 
@@ -191,12 +194,16 @@ async fn two_tabs_a_late_answer_and_a_clock_that_is_ahead() {
     visitor.cookies.clear();
     assert!(!visitor.come_back(&late).await);
     assert!(!visitor.is_signed_in());
-    // Tabs without number leave no more cookies than a request has room for.
+    // Tabs without number leave no more cookies than a request has room for: the newest stay.
+    let mut tabs = Vec::new();
     for _tab in 0..40 {
-        visitor.begin().await;
+        tabs.push(visitor.begin().await);
     }
-    assert!(visitor.cookies.len() <= 8, "{:?}", visitor.cookies.keys());
-    assert!(visitor.sign_in().await);
+    assert!(visitor.cookies.len() <= 8, "{:?}", visitor.cookies);
+    for newest in tabs.iter().rev().take(8) {
+        assert!(visitor.come_back(newest).await, "{newest}");
+    }
+    assert!(!visitor.come_back(&tabs[0]).await);
     // A clock that is a little ahead is no reason; one that is far ahead is, and the log says so.
     for (seconds, is_let_in) in [(45, true), (-45, true), (120, false)] {
         providers.order(&format!("/clock/{seconds}")).await;

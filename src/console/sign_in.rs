@@ -76,9 +76,12 @@ pub(super) async fn begin(
         flow.to_text()
     );
     let mut response = with_cookie(Redirect::to(&url), &cookie);
-    let under_way = cookies(&parts.headers).filter(|(name, _value)| name.starts_with(FLOW_COOKIE));
-    let too_many = under_way.skip(FLOWS_MAX - 1);
-    for (name, _value) in too_many {
+    let is_flow = |name: &&str| name.starts_with(FLOW_COOKIE);
+    let under_way = cookies(&parts.headers).map(|(name, _value)| name);
+    let under_way: Vec<_> = under_way.filter(is_flow).collect();
+    // Browsers send the cookie that was set first first (RFC 6265, section 5.4): the oldest flows end.
+    let too_many = under_way.len().saturating_sub(FLOWS_MAX - 1);
+    for name in under_way.iter().take(too_many) {
         expire(&mut response, name);
     }
     Ok(response)

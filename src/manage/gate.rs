@@ -39,9 +39,6 @@ const SETTLING_MAX: usize = 64;
 /// Steps of a sign-in at a time that may wait for the identity provider, each with one connection to it.
 pub const SIGN_INS_MAX: usize = 16;
 
-/// Of those, from one client network.
-const SIGN_INS_OF_NETWORK_MAX: usize = SIGN_INS_MAX / 2;
-
 /// What asks the store a few times is answered long before.
 const PROMPT_TIMEOUT: Duration = Duration::from_secs(15);
 /// A revocation's wait and a little.
@@ -76,7 +73,7 @@ impl Gate {
 }
 
 struct Places {
-    sign_ins_of: SignIns,
+    sign_ins: SignIns,
     prompt: Semaphore,
     settling: Semaphore,
     sign_in: Semaphore,
@@ -88,29 +85,41 @@ impl Places {
         let all = connections_max.saturating_mul(SHARE_OF_EIGHT) / 8;
         let part =
             |most: usize| Semaphore::new((most.saturating_mul(all) / ALL_MAX).clamp(1, most));
+        let sign_in = part(SIGN_INS_MAX);
         Self {
-            sign_ins_of: SignIns::default(),
+            sign_ins: SignIns::within(sign_in.available_permits()),
             prompt: part(PROMPT_MAX),
             settling: part(SETTLING_MAX),
-            sign_in: part(SIGN_INS_MAX),
+            sign_in,
         }
     }
 }
 
 /// How many steps of sign-ins each client network has under way: who sends forged ones leaves half of the places to
 /// others.
-#[derive(Clone, Default)]
-struct SignIns(Arc<Mutex<HashMap<ClientNetwork, usize>>>);
+#[derive(Clone)]
+struct SignIns {
+    of_network: Arc<Mutex<HashMap<ClientNetwork, usize>>>,
+    of_network_max: usize,
+}
 
 impl SignIns {
-    fn enter(&self, network: ClientNetwork) -> Option<SignInOf> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = all.entry(network).or_default();
-        if *count >= SIGN_INS_OF_NETWORK_MAX {
+    fn within(places: usize) -> Self {
+        Self {
+            of_network: Arc::default(),
+            of_network_max: (places / 2).max(1),
+        }
+    }
+
+    fn enter(&self, network: ClientNetwork) -> Option<SignInShare> {
+        let of_network = self.of_network.lock();
+        let mut of_network = of_network.unwrap_or_else(PoisonError::into_inner);
+        let count = of_network.entry(network).or_default();
+        if *count >= self.of_network_max {
             return None;
         }
         *count += 1;
-        Some(SignInOf {
+        Some(SignInShare {
             all: self.clone(),
             network,
         })
@@ -118,18 +127,19 @@ impl SignIns {
 }
 
 /// One of them, until it is dropped.
-struct SignInOf {
+struct SignInShare {
     all: SignIns,
     network: ClientNetwork,
 }
 
-impl Drop for SignInOf {
+impl Drop for SignInShare {
     fn drop(&mut self) {
-        let mut all = self.all.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = all.get_mut(&self.network) {
+        let of_network = self.all.of_network.lock();
+        let mut of_network = of_network.unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = of_network.get_mut(&self.network) {
             *count -= 1;
             if *count == 0 {
-                all.remove(&self.network);
+                of_network.remove(&self.network);
             }
         }
     }
@@ -191,7 +201,7 @@ pub async fn one_of_few(State(gate): State<Gate>, request: Request, next: Next) 
     let client = request.extensions().get::<ClientAddress>();
     let network = client.map(|client| ClientNetwork::from(client.ip));
     let _own_share = match (kind, network) {
-        (Kind::SignIn, Some(network)) => match gate.0.sign_ins_of.enter(network) {
+        (Kind::SignIn, Some(network)) => match gate.0.sign_ins.enter(network) {
             Some(share) => Some(share),
             None => return Problem::from(Code::Busy).into_response(),
         },
@@ -267,16 +277,22 @@ mod tests {
 
     #[test]
     fn one_network_has_half_of_the_sign_ins_at_most() {
-        let all = SignIns::default();
         let network = |text: &str| ClientNetwork::from(text.parse::<std::net::IpAddr>().unwrap());
-        let own: Vec<_> = (0..SIGN_INS_MAX)
-            .map(|_| all.enter(network("192.0.2.1")))
-            .collect();
-        assert_eq!(own.iter().flatten().count(), SIGN_INS_MAX / 2);
-        assert!(all.enter(network("192.0.2.2")).is_some());
-        drop(own);
-        assert!(all.enter(network("192.0.2.1")).is_some());
-        assert!(all.0.lock().unwrap().is_empty(), "nobody is remembered");
+        // The second listener has few connections, and two places for sign-ins.
+        for (connections_max, half) in [(512, SIGN_INS_MAX / 2), (64, 1), (8, 1)] {
+            let all = Places::within(connections_max).sign_ins;
+            let own: Vec<_> = (0..SIGN_INS_MAX)
+                .map(|_| all.enter(network("192.0.2.1")))
+                .collect();
+            assert_eq!(own.iter().flatten().count(), half, "{connections_max}");
+            assert!(all.enter(network("192.0.2.2")).is_some());
+            drop(own);
+            assert!(all.enter(network("192.0.2.1")).is_some());
+            assert!(
+                all.of_network.lock().unwrap().is_empty(),
+                "nobody is remembered"
+            );
+        }
     }
 
     #[test]
