@@ -236,6 +236,30 @@ async fn a_route_beside_that_of_mcp_passes_no_session() {
     }
 }
 
+/// The other route has another name for the same server.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_name_of_the_server_of_mcp_passes_no_session() {
+    let upstream = Scripted::start(opens_sessions).await;
+    let named = |name: &str| {
+        format!(
+            "[upstreams.{name}]\nurls = [\"http://{}\"]\n",
+            upstream.address
+        )
+    };
+    let routes = [
+        named("service"),
+        named("again"),
+        route("mcp", "/mcp", "service", "mcp"),
+        route("api", "/api/", "again", "api"),
+    ];
+    let house = House::with_routes(Engine::Sqlite, &routes.concat()).await;
+    let (gateway, key) = (house.start().await, house.key("ci", &[]));
+    let answer = ask(&gateway, &key, "/api/x", "theirs-1.a_b").await;
+    assert_eq!(answer.status, 200);
+    let seen = upstream.seen();
+    assert!(seen[0].header("mcp-session-id").is_empty(), "{seen:?}");
+}
+
 fn challenges(seen: &Seen) -> Reply {
     let _target = seen.target();
     Reply::Bytes(

@@ -60,6 +60,10 @@ pub(super) fn is_below(form: &str, prefix: &str) -> bool {
 /// A form without the programs in it; none if there is none. Apart from [`form`], so that a route may be
 /// for the program itself.
 pub(super) fn without_front_controllers(form: &str) -> Option<String> {
+    // Most paths have no dot: they cost no allocation.
+    if !form.contains('.') {
+        return None;
+    }
     let is_program = |segment: &&str| PROGRAMS.iter().any(|end| segment.ends_with(end));
     let left: Vec<_> = form.split('/').filter(|it| !is_program(it)).collect();
     let without = left.join("/");

@@ -118,6 +118,17 @@ fn path_is_below(path: &str, prefix: &str) -> bool {
     }
 }
 
+/// Whether two routes lead to the same server, by one name or by two.
+fn share_an_address(config: &Config, route: &config::Route, other: &config::Route) -> bool {
+    let addresses = |route: &config::Route| {
+        let upstream = config.upstreams.get(route.upstream);
+        upstream.map_or(&[][..], |upstream| &upstream.addresses)
+    };
+    addresses(route)
+        .iter()
+        .any(|address| addresses(other).contains(address))
+}
+
 /// All routes, the more specific first.
 #[derive(Debug)]
 pub struct Routes {
@@ -136,7 +147,7 @@ impl Routes {
                 && config
                     .routes
                     .iter()
-                    .any(|other| other.mcp && other.upstream == route.upstream),
+                    .any(|other| other.mcp && share_an_address(config, &route, other)),
             own_origins: origins::own(config, &route, addresses),
             lenient_prefix: lenient::prefix(&route.path_prefix),
             lenient_public_paths: route
