@@ -45,6 +45,7 @@ mod redirects;
 mod request_rules;
 mod resend;
 mod revocation;
+mod rolling_restart;
 mod seen_from_outside;
 mod store_migration;
 mod store_story;

@@ -8,6 +8,7 @@ pub mod client;
 pub mod door;
 pub mod fault_proxy;
 pub mod gateway;
+pub mod haproxy;
 pub mod house;
 pub mod legitimate;
 pub mod node;

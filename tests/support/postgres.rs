@@ -382,7 +382,7 @@ fn init(bin: &Path, folder: &Path) {
     );
 }
 
-pub(super) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()
 }
