@@ -152,6 +152,30 @@ async fn a_gateway_whose_companion_files_were_deleted_refuses_and_is_waited_for(
     }
 }
 
+/// The management API asks the database itself: what it reads there is nobody else's any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn management_of_a_gateway_that_is_alone_is_503() {
+    let upstream = Upstream::start().await;
+    let house = House::new(Engine::Sqlite, upstream.plain, "").await;
+    let key = house.key("script", &["--scope", "manage"]);
+    let gateway = house.start().await;
+    let list = format!(
+        "GET /api/v1/keys HTTP/1.1\r\nHost: {}\r\nx-api-key: {}\r\n\r\n",
+        gateway.address("admin"),
+        key.plain
+    );
+    let mut wire = Wire::connect(gateway.address("admin")).await;
+    assert_eq!(wire.ask(&list).await.status, 200);
+    for name in ["genkan.db-wal", "genkan.db-shm"] {
+        fs::remove_file(house.folder.path().join(name)).unwrap();
+    }
+    block_in_place(|| house.run(&["keys", "revoke", &key.id])).ok();
+    let begun = Instant::now();
+    let mut wire = Wire::connect(gateway.address("admin")).await;
+    assert_eq!(wire.ask(&list).await.status, 503);
+    assert!(begun.elapsed() < PROMPTLY, "{:?}", begun.elapsed());
+}
+
 /// A copy of the whole folder, put back while a gateway runs on what was there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restored_folder_does_not_hide_the_gateways_that_ran_before() {

@@ -175,8 +175,12 @@ impl LeaseFile {
     }
 
     async fn lend(&self) -> Result<Link<PoolConnection<Sqlite>>, StoreError> {
-        let lent = self.pool.acquire().await.map(Link);
-        lent.map_err(|error| self.explain(error))
+        self.files.check()?;
+        let connection = self.pool.acquire().await;
+        let connection = connection.map_err(|error| self.explain(error))?;
+        // It may have been waited for.
+        self.files.check()?;
+        Ok(Link(connection))
     }
 
     async fn begin(&self) -> Result<Link<Write>, StoreError> {

@@ -94,6 +94,16 @@ struct SqliteEngine {
 }
 
 impl SqliteEngine {
+    /// A connection for reading. What it reads is everybody's only while the files are those at the paths; and a pool would
+    /// try for seconds to open a connection that is refused.
+    async fn lend(&self, pool: &SqlitePool) -> Result<Link<PoolConnection<Sqlite>>, StoreError> {
+        self.files.check()?;
+        let connection = pool.acquire().await.map_err(explain)?;
+        // It may have been waited for.
+        self.files.check()?;
+        Ok(Link(connection))
+    }
+
     async fn begin_write(&self) -> Result<Link<Write>, StoreError> {
         self.files.check()?;
         let connection = self.writer.acquire().await.map_err(explain)?;
@@ -101,13 +111,11 @@ impl SqliteEngine {
         self.files.check()?;
         Write::begin(connection).await.map(Link).map_err(explain)
     }
-}
 
-impl SqliteEngine {
     /// Notes the longest lease in the database: whoever finds no file of leases waits for so long.
     async fn record_longest_lease(&self, lease: Duration) -> Result<(), StoreError> {
         let lease_ms = rows::lease_ms(lease);
-        let mut reader = lend(&self.follower).await?;
+        let mut reader = self.lend(&self.follower).await?;
         let known = reader.first(log::LONGEST_LEASE, vec![]).await?;
         let known = known.map_or(Ok(0), |row| row.integer("longest_lease_ms"))?;
         if known >= lease_ms {
@@ -120,10 +128,6 @@ impl SqliteEngine {
             .await?;
         transaction.0.commit().await.map_err(explain)
     }
-}
-
-async fn lend(pool: &SqlitePool) -> Result<Link<PoolConnection<Sqlite>>, StoreError> {
-    pool.acquire().await.map(Link).map_err(explain)
 }
 
 impl Engine for SqliteEngine {
@@ -142,15 +146,15 @@ impl Engine for SqliteEngine {
     }
 
     async fn reader(&self) -> Result<Self::Reader, StoreError> {
-        lend(&self.readers).await
+        self.lend(&self.readers).await
     }
 
     async fn lookup_reader(&self) -> Result<Self::Reader, StoreError> {
-        lend(&self.lookups).await
+        self.lend(&self.lookups).await
     }
 
     async fn probe_reader(&self) -> Result<Self::Reader, StoreError> {
-        lend(&self.probe).await
+        self.lend(&self.probe).await
     }
 
     fn lookups_at_once(&self) -> usize {
@@ -170,7 +174,7 @@ impl Engine for SqliteEngine {
 
     /// The head first: a change that comes between the two is read from the log, after the row is there.
     async fn register(&self, id: InstanceId, lease: Duration) -> Result<Sequence, StoreError> {
-        let head = crate::store::log::head(&mut lend(&self.follower).await?).await?;
+        let head = crate::store::log::head(&mut self.lend(&self.follower).await?).await?;
         self.record_longest_lease(lease).await?;
         self.leases.register(id, lease, head).await?;
         Ok(head)
@@ -181,10 +185,9 @@ impl Engine for SqliteEngine {
     }
 
     async fn read_log(&self, from: Sequence, limit: u32) -> Result<LogPage, StoreError> {
-        // Before the log is read: who revokes in another file after that waits for the lease to end.
-        self.files.check()?;
         let values = crate::store::log::page_values(from, limit);
-        let mut reader = lend(&self.follower).await?;
+        // Compared before the log is read: who revokes in another file after that waits for the lease to end.
+        let mut reader = self.lend(&self.follower).await?;
         let found = reader.fetch(log::LOG_PAGE, values).await?;
         rows::log_page(&found, from, limit)
     }
@@ -207,8 +210,7 @@ impl Engine for SqliteEngine {
     }
 
     async fn instances(&self) -> Result<Instances, StoreError> {
-        self.files.check()?;
-        let head = crate::store::log::head(&mut lend(&self.follower).await?).await?;
+        let head = crate::store::log::head(&mut self.lend(&self.follower).await?).await?;
         self.leases.instances(head).await
     }
 
