@@ -121,6 +121,10 @@ impl Scene {
         self.count(of_story).await
     }
 
+    async fn head(&self) -> i64 {
+        self.count("SELECT seq FROM revocation_head").await
+    }
+
     async fn marks(&self) -> i64 {
         self.count("SELECT COUNT(*) FROM revoke_all_marks").await
     }
@@ -220,6 +224,11 @@ async fn between_the_mark_and_the_rows_every_reader_sees_them_revoked() {
             let refused = scene.sql(statement).await.unwrap_err().to_string();
             assert!(refused.contains("stays revoked"), "{statement}: {refused}");
         }
+        // To revoke one of them again changes nothing, in the log neither.
+        let head = scene.head().await;
+        let alone = scene.service.revoke_key(old.id.parse().unwrap()).await;
+        assert_eq!(alone.unwrap().keys, 0);
+        assert_eq!(scene.head().await, head);
         // A gateway that starts writes the rows.
         let gateway = scene.house.start().await;
         assert_eq!(status(&gateway, &old.plain).await, 401);
@@ -235,6 +244,91 @@ async fn between_the_mark_and_the_rows_every_reader_sees_them_revoked() {
         assert_eq!(status(&gateway, &old.plain).await, 401);
         assert_eq!(status(&gateway, &new.plain).await, 200);
     }
+}
+
+/// Makes a key by plain SQL, at a place in the log.
+fn key_by_sql(engine: Engine, template: &str, id: &str, place: &str) -> String {
+    let hash = match engine {
+        Engine::Postgres => format!("sha256('{id}'::BYTEA)"),
+        Engine::Sqlite => "randomblob(32)".to_owned(),
+    };
+    format!(
+        "INSERT INTO keys (id, hash, hint, name, membership_id, organization_id, user_id, scopes, created_at,             created_seq)         SELECT '{id}', {hash}, k.hint, 'by SQL', k.membership_id, k.organization_id, k.user_id, k.scopes, 1, {place}         FROM keys k WHERE k.id = '{template}'"
+    )
+}
+
+/// Plain SQL can make keys with any id, but none that a mark made later does not cover.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_plain_sql_made_are_covered_and_written_whatever_their_ids() {
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let scene = Scene::set(engine).await;
+        let template = scene.house.key("model", &[]).id;
+        let beyond = key_by_sql(engine, &template, "key_beyond", "9000000000");
+        let refused = scene.sql(&beyond).await.unwrap_err().to_string();
+        assert!(refused.contains("next place in the log"), "{refused}");
+        for (id, place) in [
+            ("key_zzz", "0"),
+            ("zzz", "(SELECT seq + 1 FROM revocation_head)"),
+            ("KEY_A", "0"),
+            ("~", "0"),
+        ] {
+            let made = key_by_sql(engine, &template, id, place);
+            assert_eq!(scene.sql(&made).await.unwrap(), 1, "{id}");
+        }
+        let everybody = scene.service.revoke_everything(None, true).await.unwrap();
+        assert_eq!(usize::try_from(everybody.0.keys).unwrap(), MANY + 7);
+        let written = within(
+            "the rows are written",
+            scene.service.write_marked_rows(|_| {}),
+        )
+        .await;
+        assert_eq!(usize::try_from(written.unwrap()).unwrap(), MANY + 7);
+        assert_eq!((scene.unwritten().await, scene.marks().await), (0, 0));
+    }
+}
+
+/// A gateway of a version before marks looks keys up without them. Its own statement registers it.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_mark_is_made_beside_a_gateway_that_does_not_know_marks() {
+    let register = |id: u32| {
+        format!(
+            "INSERT INTO instances (id, renewals, lease_ms, applied, evicted, renewed_at) \
+             SELECT 'ins_{id:032x}', 0, 4000, seq, FALSE, clock_ms() FROM revocation_head"
+        )
+    };
+    let scene = Scene::set(Engine::Postgres).await;
+    scene.sql(&register(1)).await.unwrap();
+    scene
+        .service
+        .revoke_everything(Some("Story"), true)
+        .await
+        .unwrap();
+    assert_eq!(
+        (scene.unwritten().await, scene.marks().await),
+        (0, 0),
+        "in one transaction"
+    );
+    let evict = "UPDATE instances SET evicted = TRUE";
+    scene.sql(evict).await.unwrap();
+    let template = scene.house.key("template", &[]);
+    let fill = FILL_POSTGRES
+        .replace(
+            "generate_series(1, {many})",
+            "generate_series({many} + 1, 2 * {many})",
+        )
+        .replace("{many}", &MANY.to_string())
+        .replace("{id}", &template.id);
+    scene.sql(&fill).await.unwrap();
+    scene
+        .service
+        .revoke_everything(Some("Story"), true)
+        .await
+        .unwrap();
+    assert_eq!(scene.marks().await, 1);
+    let refused = scene.sql(&register(2)).await.unwrap_err().to_string();
+    assert!(refused.contains("rows of revoked keys"), "{refused}");
+    scene.service.write_marked_rows(|_| {}).await.unwrap();
+    scene.sql(&register(2)).await.unwrap();
 }
 
 /// While the rows are written, others write too.

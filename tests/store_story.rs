@@ -868,7 +868,7 @@ async fn a_database_of_a_newer_genkan_is_left_alone() {
                 error,
                 StoreError::Newer {
                     found: 99,
-                    known: 7
+                    known: 8
                 }
             )
         };

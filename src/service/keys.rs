@@ -253,12 +253,12 @@ impl Service {
         &self,
         mut progress: impl FnMut(u64),
     ) -> Result<u64, ServiceError> {
-        let (mut below, mut all) = (None, 0);
+        let (mut below, mut all): (Option<String>, u64) = (None, 0);
         loop {
             let begun = Instant::now();
-            match self.store.write_marked_rows(below).await? {
+            match self.store.write_marked_rows(below.as_deref()).await? {
                 Marked::Nothing => return Ok(all),
-                Marked::MarkDone => below = None,
+                Marked::MarkDone | Marked::FromTheTop => below = None,
                 Marked::Rows { written, last } => {
                     below = Some(last);
                     all += u64::try_from(written).unwrap_or(u64::MAX);
@@ -270,9 +270,9 @@ impl Service {
     }
 
     /// Ends every live key, of one organisation or, without one, of all, in one transaction and with one
-    /// entry in the log (the rows of very many follow by [`Self::write_marked_rows`]); and with `end_sessions` the ways in by which new keys would be made: sessions,
-    /// sign-in links, invitations. Committed when this returns; [`Service::settle`] waits until every
-    /// gateway obeys.
+    /// entry in the log (the rows of very many follow by [`Self::write_marked_rows`]); and with `end_sessions` the ways in
+    /// by which new keys would be made: sessions, sign-in links, invitations. Committed when this returns;
+    /// [`Service::settle`] waits until every gateway obeys.
     pub async fn revoke_everything(
         &self,
         organization: Option<&str>,

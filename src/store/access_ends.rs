@@ -211,17 +211,30 @@ pub(super) async fn end_one(
     Ok(true)
 }
 
-/// Revokes every key, with one log entry, in its rows or, of very many, by a mark; and, with `access`, ends the ways in by which new ones would be made.
+async fn all_know_marks(
+    transaction: &mut impl Connection,
+    without_marks: Option<&'static str>,
+) -> Result<bool, StoreError> {
+    match without_marks {
+        Some(count) => Ok(transaction.count(count, vec![]).await? == 0),
+        None => Ok(true),
+    }
+}
+
+/// Revokes every key, with one log entry, in its rows or, of very many, by a mark; and, with `access`, ends the ways in by
+/// which new ones would be made. No mark is made while `without_marks` counts a gateway: it would not see it.
 pub(super) async fn revoke_everything(
     transaction: &mut impl Connection,
     of: Option<OrganizationId>,
     access: Option<&AccessFilter>,
+    without_marks: Option<&'static str>,
     act: &Act,
 ) -> Result<RevokedEverything, StoreError> {
     let live = vec![Value::optional_text(of)];
     let keys = transaction.count(sql::UNREVOKED_KEYS_OF_ALL, live).await?;
     // Rows that an earlier mark covers would be written here too.
-    if keys > marks::AT_ONCE_MAX || marks::is_any(transaction).await? {
+    let is_long = keys > marks::AT_ONCE_MAX || marks::is_any(transaction).await?;
+    if is_long && all_know_marks(transaction, without_marks).await? {
         marks::insert(transaction, of, act.at).await?;
     } else {
         let values = vec![Value::optional_text(of), act.at.into()];

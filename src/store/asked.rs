@@ -231,7 +231,7 @@ pub struct RevokedEverything {
 }
 
 /// What was written of the rows that a mark of revoking everything covers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Marked {
     /// There is no mark.
     Nothing,
@@ -239,9 +239,11 @@ pub enum Marked {
     Rows {
         /// How many.
         written: usize,
-        /// The lowest id of them.
-        last: KeyId,
+        /// The lowest id of them; plain SQL may have made one that is no id of genkan's.
+        last: String,
     },
+    /// None below the id, and some above it that others added: the next call is to begin anew.
+    FromTheTop,
     /// The last row of a mark was written before. There may be another mark.
     MarkDone,
 }

@@ -106,6 +106,9 @@ pub(super) trait Engine: Send + Sync {
     /// How it is told of uses.
     const USAGE: usage::Statements;
 
+    /// Counts gateways that may hold a lease and do not know marks; none: there is no such gateway on this engine.
+    const WITHOUT_MARKS: Option<&'static str>;
+
     /// Runs statements in a transaction that wakes nobody, and takes no lock of the log's where writers can
     /// go side by side.
     fn write_apart(

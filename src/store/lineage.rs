@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::engine::{Session, Value};
 use super::rows::Columns;
-use super::sql::statements;
+use super::sql::{statements, unrevoked};
 use super::{Descendants, Reach, RevokedFamily, StoreError, audit, keys, log};
 use crate::model::audit::{Act, Action, Means};
 use crate::model::clock::Timestamp;
@@ -76,7 +76,9 @@ statements! {
         " ORDER BY k.id"
     );
     REVOKE = concat!(
-        "UPDATE keys SET revoked_at = $3 WHERE revoked_at IS NULL AND id IN (",
+        "UPDATE keys AS k SET revoked_at = $3 WHERE ",
+        unrevoked!(),
+        " AND k.id IN (",
         descended!(),
         "SELECT r.id FROM keys r WHERE r.id = $2 UNION ALL SELECT k.id FROM keys k WHERE ",
         of_descended!(),

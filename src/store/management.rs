@@ -106,7 +106,7 @@ pub trait Management: Store {
 
     /// Writes some of the rows that the oldest mark of revoking everything covers, those below the id `below`: a short
     /// transaction. Their keys are refused since the mark was made; this is for who reads rows.
-    async fn write_marked_rows(&self, below: Option<KeyId>) -> Result<Marked, StoreError>;
+    async fn write_marked_rows(&self, below: Option<&str>) -> Result<Marked, StoreError>;
 
     /// Keys of any organization, newest first, page by page.
     async fn keys(

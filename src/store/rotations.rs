@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::engine::{Session, Value};
 use super::rows::Columns;
-use super::sql::statements;
+use super::sql::{statements, unrevoked};
 use super::{Clash, Overlap, Rotation, StoreError, audit, keys, lineage, log};
 use crate::model::audit::{Act, Action, Deed, Means};
 use crate::model::change::Sequence;
@@ -21,14 +21,14 @@ const SILENT_MAX: i64 = 100;
 statements! {
     INSERT = "INSERT INTO key_rotations (key_id, successor_id, at, ends_at, silent_ms) \
         VALUES ($1, $2, $3, $4, $5)";
-    SILENT = "SELECT r.key_id FROM key_rotations r JOIN keys k ON k.id = r.key_id \
+    SILENT = concat!("SELECT r.key_id FROM key_rotations r JOIN keys k ON k.id = r.key_id \
         LEFT JOIN key_usage u ON u.key_id = r.key_id \
-        WHERE r.silent_ms IS NOT NULL AND k.revoked_at IS NULL \
+        WHERE r.silent_ms IS NOT NULL AND ", unrevoked!(), " \
         AND r.at + r.silent_ms <= $1 AND $2 + r.silent_ms <= $1 \
         AND (u.last_used_at IS NULL OR u.last_used_at + r.silent_ms <= $1) \
         AND NOT EXISTS (SELECT 1 FROM key_open_requests o \
             WHERE o.key_id = r.key_id AND o.open > 0 AND o.at + r.silent_ms > $1) \
-        ORDER BY r.key_id LIMIT $3";
+        ORDER BY r.key_id LIMIT $3");
     FORGET = "DELETE FROM key_rotations WHERE key_id = $1";
 }
 

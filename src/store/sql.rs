@@ -283,10 +283,14 @@ statements! {
     LISTED_KEY = concat!(listed_keys!(), " WHERE k.id = $1");
     RENAME_KEY = "UPDATE keys SET name = $2 WHERE id = $1 AND name = $3";
     KEY_EXISTS = "SELECT COUNT(*) AS n FROM keys WHERE id = $1";
-    REVOKE_KEY = "UPDATE keys SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL";
-    REVOKE_HASH = "UPDATE keys SET revoked_at = $2 WHERE hash = $1 AND revoked_at IS NULL";
-    REVOKE_OLDER = "UPDATE keys SET revoked_at = $2 WHERE revoked_at IS NULL AND created_at <= $3 \
-        AND (CAST($1 AS TEXT) IS NULL OR organization_id = $1)";
+    /// What a mark covers is revoked already, and has its entry in the log.
+    REVOKE_KEY = concat!("UPDATE keys AS k SET revoked_at = $2 WHERE k.id = $1 AND ", unrevoked!());
+    REVOKE_HASH = concat!("UPDATE keys AS k SET revoked_at = $2 WHERE k.hash = $1 AND ", unrevoked!());
+    REVOKE_OLDER = concat!(
+        "UPDATE keys AS k SET revoked_at = $2 WHERE ",
+        unrevoked!(),
+        " AND k.created_at <= $3 AND (CAST($1 AS TEXT) IS NULL OR k.organization_id = $1)"
+    );
     REVOKE_EVERYTHING = "INSERT INTO everything (organization_id, at) VALUES ($1, $2)";
     UNREVOKED_KEYS_OF_ALL = concat!(
         "SELECT COUNT(*) AS n FROM keys k WHERE ",

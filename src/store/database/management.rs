@@ -181,10 +181,17 @@ impl<E: Engine> Management for Database<E> {
         access: Option<&AccessFilter>,
         act: &Act,
     ) -> Result<RevokedEverything, StoreError> {
-        act!(self.0, act, access_ends::revoke_everything, of, access)
+        act!(
+            self.0,
+            act,
+            access_ends::revoke_everything,
+            of,
+            access,
+            E::WITHOUT_MARKS
+        )
     }
 
-    async fn write_marked_rows(&self, below: Option<KeyId>) -> Result<Marked, StoreError> {
+    async fn write_marked_rows(&self, below: Option<&str>) -> Result<Marked, StoreError> {
         if !marks::is_any(&mut self.0.reader().await?).await? {
             return Ok(Marked::Nothing);
         }

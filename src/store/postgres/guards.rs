@@ -22,14 +22,20 @@ statements! {
         lower(regexp_replace(pg_get_triggerdef(t.oid, TRUE), '[()[:space:]]', '', 'g')) AS text \
         FROM pg_trigger t WHERE NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') AND t.tgrelid IN \
             (to_regclass('keys'), to_regclass('memberships'), to_regclass('users'), \
-             to_regclass('everything'), to_regclass('key_rotations'), to_regclass('revoke_all_marks'))";
+             to_regclass('everything'), to_regclass('key_rotations'), to_regclass('revoke_all_marks'), \
+             to_regclass('instances'))";
 }
 
 /// Name and definition of every trigger, as [`TRIGGERS`] yields them.
-const EXPECTED_TRIGGERS: [(&str, &str); 14] = [
+const EXPECTED_TRIGGERS: [(&str, &str); 16] = [
     (
         "everything_revoked",
         "insteadofinsertoneverythingforeachrowexecutefunctionrevoke_everything",
+    ),
+    (
+        "instances_know_marks",
+        "beforeinsertorupdateofid,knows_marks,evictedoninstancesforeachrow\
+         whennotnew.knows_marksandnotnew.evictedexecutefunctionrefuse_without_marks",
     ),
     (
         "key_rotations_logged",
@@ -46,6 +52,10 @@ const EXPECTED_TRIGGERS: [(&str, &str); 14] = [
     (
         "keys_kept",
         "beforeupdateonkeysforeachrowexecutefunctionkeep_key",
+    ),
+    (
+        "keys_place_bounded",
+        "beforeinsertonkeysforeachrowwhennew.created_seq>0executefunctionbound_place",
     ),
     (
         "keys_place_kept",
@@ -182,6 +192,7 @@ mod tests {
             [
                 "append_change",
                 "append_changes",
+                "bound_place",
                 "clock_ms",
                 "keep_key",
                 "keep_marks",
@@ -192,6 +203,7 @@ mod tests {
                 "log_membership",
                 "log_rotation",
                 "log_user",
+                "refuse_without_marks",
                 "revoke_everything",
             ]
         );

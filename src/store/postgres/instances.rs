@@ -19,8 +19,10 @@ statements! {
     FORGET_REPORTS = "DELETE FROM revocation_reports \
         WHERE seq < (SELECT seq FROM revocation_head) - 100000";
     /// A new row, at the head of the log.
-    REGISTER = "INSERT INTO instances (id, renewals, lease_ms, applied, evicted, renewed_at) \
-        SELECT $1, 0, $2, seq, FALSE, clock_ms() FROM revocation_head RETURNING applied AS seq";
+    REGISTER = "INSERT INTO instances (id, renewals, lease_ms, applied, evicted, renewed_at, knows_marks) \
+        SELECT $1, 0, $2, seq, FALSE, clock_ms(), TRUE FROM revocation_head RETURNING applied AS seq";
+    /// Gateways of a version before marks that may hold a lease.
+    WITHOUT_MARKS = "SELECT COUNT(*) AS n FROM instances WHERE NOT evicted AND NOT knows_marks";
     RENEW = renew!("clock_ms()");
     /// The history is the timeline, which a standby that is promoted begins anew: the first eight
     /// digits of the name of the file that is written now.

@@ -94,6 +94,8 @@ impl Engine for PostgresEngine {
 
     const USAGE: tellings::Statements = usage::STATEMENTS;
 
+    const WITHOUT_MARKS: Option<&'static str> = Some(instances::WITHOUT_MARKS);
+
     async fn write_apart(&self, statements: Vec<tellings::Bound>) -> Result<(), StoreError> {
         let mut transaction = Link(answered(self.writers.begin()).await?);
         for (sql, values) in statements {

@@ -41,6 +41,7 @@ pub(super) const MIGRATIONS: &[(&str, &str)] = &[
         "marks of revoking everything",
         include_str!("migrations/0007_revoke_all_marks.sql"),
     ),
+    ("marks hold", include_str!("migrations/0008_marks_hold.sql")),
 ];
 
 /// Settings of every connection. Compiling a plan to machine code (`jit`) pays off in reports; here the

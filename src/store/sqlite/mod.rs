@@ -136,6 +136,8 @@ impl Engine for SqliteEngine {
 
     const USAGE: tellings::Statements = usage::STATEMENTS;
 
+    const WITHOUT_MARKS: Option<&'static str> = None;
+
     async fn write_apart(&self, statements: Vec<tellings::Bound>) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         for (sql, values) in statements {

@@ -49,6 +49,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
         "marks of revoking everything",
         include_str!("migrations/0007_revoke_all_marks.sql"),
     ),
+    ("marks hold", include_str!("migrations/0008_marks_hold.sql")),
 ];
 
 pub(super) async fn engine(
