@@ -59,3 +59,20 @@ END $$;
 
 CREATE TRIGGER instances_know_marks BEFORE INSERT OR UPDATE OF id, knows_marks, evicted ON instances
     FOR EACH ROW WHEN (NOT NEW.knows_marks AND NOT NEW.evicted) EXECUTE FUNCTION refuse_without_marks();
+
+-- The head is locked before it is compared: no change comes between. And plain SQL makes no mark beside such a gateway either.
+CREATE OR REPLACE FUNCTION log_mark() RETURNS TRIGGER
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    PERFORM 1 FROM revocation_head FOR UPDATE;
+    IF NEW.seq <> (SELECT seq + 1 FROM revocation_head) THEN
+        RAISE integrity_constraint_violation
+            USING MESSAGE = 'a mark has the next place in the log';
+    END IF;
+    IF EXISTS (SELECT 1 FROM instances WHERE NOT evicted AND NOT knows_marks) THEN
+        RAISE object_not_in_prerequisite_state
+            USING MESSAGE = 'a gateway of a version before marks may hold a lease';
+    END IF;
+    PERFORM append_change('everything_revoked', NEW.organization_id);
+    RETURN NULL;
+END $$;

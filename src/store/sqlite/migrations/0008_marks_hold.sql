@@ -27,3 +27,18 @@ WHEN OLD.organization_id <> '' AND EXISTS
 BEGIN
     SELECT RAISE(ABORT, 'what a mark covers stays revoked');
 END;
+
+-- INSERT OR REPLACE deletes the row of the same number without firing the triggers that keep it.
+CREATE TRIGGER revoke_all_marks_not_replaced BEFORE INSERT ON revoke_all_marks
+WHEN EXISTS (SELECT 1 FROM revoke_all_marks WHERE rowid = NEW.rowid)
+BEGIN
+    SELECT RAISE(ABORT, 'what a mark covers stays revoked');
+END;
+CREATE TRIGGER keys_row_not_replaced BEFORE INSERT ON keys
+WHEN EXISTS (SELECT 1 FROM keys WHERE rowid = NEW.rowid)
+BEGIN
+    SELECT RAISE(ABORT, 'a key is not replaced by another');
+END;
+CREATE TRIGGER keys_row_kept BEFORE UPDATE ON keys WHEN NEW.rowid <> OLD.rowid BEGIN
+    SELECT RAISE(ABORT, 'a key is not replaced by another');
+END;
