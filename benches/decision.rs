@@ -8,8 +8,8 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use genkan::model::key::{PlainKey, PresentedKey};
 
-#[path = "support/gatehouse.rs"]
-mod gatehouse;
+#[path = "support/gateways.rs"]
+mod gateways;
 #[path = "support/samples.rs"]
 mod samples;
 
@@ -18,11 +18,14 @@ fn parts(criterion: &mut Criterion) {
     let key = key.as_bytes();
     let mistyped = samples::mistyped(key);
     let principal = samples::principal();
-    let house = gatehouse::Gatehouse::open();
-    assert!(house.decide().is_some(), "the key is remembered and opens");
+    let gateway = gateways::LocalGateway::open();
+    assert!(
+        gateway.decide().is_some(),
+        "the key is remembered and opens"
+    );
     let mut group = criterion.benchmark_group("decision");
     group.bench_function("the whole, on a hit", |bencher| {
-        bencher.iter(|| house.decide());
+        bencher.iter(|| gateway.decide());
     });
     group.bench_function("format and checksum", |bencher| {
         bencher.iter(|| PresentedKey::parse(black_box(key)));

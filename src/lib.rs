@@ -3,9 +3,6 @@
 //! The floors, from the ground up; a module imports only from floors below its own. ARCHITECTURE.md
 //! is the map, and a test of the tree holds it.
 
-// Translations stand beside what speaks them; the macro must be at the root.
-rust_i18n::i18n!("src", fallback = "en");
-
 // floor 0
 pub mod model;
 // floor 1

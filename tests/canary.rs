@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use crate::support::client::{self, Mode, Target};
-use crate::support::house::{Engine, House, Key, Process, field, files, hex, route, text};
+use crate::support::deployment::{
+    Deployment, Engine, Key, Process, field, files, hex, route, text,
+};
 use crate::support::upstream::Upstream;
 use crate::support::within;
 
@@ -157,10 +159,10 @@ async fn go(target: &Target, mode: Mode, step: &Step) -> (String, String) {
         }
         Err(error) => panic!("{mode:?} {} {}: {error}", step.method, step.path),
     };
-    let told = (step.method, step.status);
+    let message = (step.method, step.status);
     assert_eq!(
         (step.method, answer.status().as_u16()),
-        told,
+        message,
         "{mode:?} {}: {answer:?}",
         step.path
     );
@@ -168,7 +170,7 @@ async fn go(target: &Target, mode: Mode, step: &Step) -> (String, String) {
 }
 
 /// A gateway that logs all it can, with a route for each way in which a request can end.
-async fn talkative_house(upstream: &Upstream) -> House {
+async fn talkative_house(upstream: &Upstream) -> Deployment {
     let mut text = format!(
         "[log]\nformat = \"json\"\nlevel = \"trace\"\nrequests = \"all\"\n\
          [upstreams.genesis]\nurls = [\"http://{0}\"]\n\
@@ -187,7 +189,7 @@ async fn talkative_house(upstream: &Upstream) -> House {
     ] {
         text.push_str(&route(name, prefix, upstream, scope));
     }
-    House::with_routes(Engine::Sqlite, &text).await
+    Deployment::with_routes(Engine::Sqlite, &text).await
 }
 
 /// A port on which nobody listens: it was free a moment ago, and is not asked for by number here.
@@ -197,7 +199,7 @@ fn closed_port() -> u16 {
 }
 
 /// What the management commands print about the key, with standard error.
-async fn commands(house: &House, key: &Key) -> String {
+async fn commands(deployment: &Deployment, key: &Key) -> String {
     let mut said = String::new();
     for command in [
         &["keys", "list", "--all"][..],
@@ -210,7 +212,7 @@ async fn commands(house: &House, key: &Key) -> String {
         &["keys", "revoke", &key.id],
         &["keys", "show", &key.id],
     ] {
-        write!(said, "{:?}", house.run_beside(command).await).unwrap();
+        write!(said, "{:?}", deployment.run_beside(command).await).unwrap();
     }
     said
 }
@@ -240,11 +242,11 @@ async fn whole_log(mut gateway: Process) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_canary_key_is_found_in_no_log_metric_answer_database_or_upstream_request() {
     let upstream = Upstream::start().await;
-    let house = talkative_house(&upstream).await;
-    let (key, other) = (house.key("canary", &[]), house.key("other", &[]));
+    let deployment = talkative_house(&upstream).await;
+    let (key, other) = (deployment.key("canary", &[]), deployment.key("other", &[]));
     let canary = Canary::new(&key.plain);
-    let mut gateway = house.start().await;
-    let target = house.target(&gateway, None);
+    let mut gateway = deployment.start().await;
+    let target = deployment.target(&gateway, None);
     let (mut answers, mut sent) = (String::new(), 0);
     for mode in [Mode::Http1, Mode::TlsHttp2] {
         for step in walk(&canary, &other.plain) {
@@ -257,7 +259,7 @@ async fn a_canary_key_is_found_in_no_log_metric_answer_database_or_upstream_requ
             sent += 1;
         }
     }
-    answers.push_str(&web_socket(&house.target(&gateway, Some(&key.plain))).await);
+    answers.push_str(&web_socket(&deployment.target(&gateway, Some(&key.plain))).await);
     // A careless caller puts a key into the query of a request that another key opens: upstream gets
     // the query as it is, and the log does not.
     let careless = step(
@@ -268,8 +270,8 @@ async fn a_canary_key_is_found_in_no_log_metric_answer_database_or_upstream_requ
     go(&target, Mode::Http1, &careless).await;
 
     let metrics = gateway.operators("/metrics").await.into_body();
-    let spoken = commands(&house, &key).await;
-    let database = files(house.folder.path(), "genkan.db");
+    let spoken = commands(&deployment, &key).await;
+    let database = files(deployment.folder.path(), "genkan.db");
     let revoked = step("/api/identity", &[("x-api-key", &key.plain)], 401);
     answers.push_str(&go(&target, Mode::Http1, &revoked).await.0);
     let gone = |line: &str| field(line, "refusal") == "key_revoked";

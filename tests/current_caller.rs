@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::cut_streams::{MODES, Open, gauge, mcp_stream, open, read_to_end, web_socket};
 use crate::support::client::{self, Mode, Target};
-use crate::support::house::{Engine, House, Key, Process, route};
+use crate::support::deployment::{Deployment, Engine, Key, Process, route};
 use crate::support::upstream::{Recorded, Upstream};
 use crate::support::within;
 
@@ -28,7 +28,7 @@ const ENDS_WITHIN: Duration = Duration::from_millis(1_500);
 struct Streams(Vec<(&'static str, JoinHandle<(String, Instant)>)>);
 
 /// A gateway whose `/sse` (MCP), `/ws` and `/echo` take the scope `manage`, and the rest `api`.
-async fn house(engine: Engine, upstream: &Upstream) -> House {
+async fn deployment(engine: Engine, upstream: &Upstream) -> Deployment {
     let managed = |name: &str, path: &str| route(name, path, "genesis", "manage");
     let routes = format!(
         "[upstreams.genesis]\nurls = [\"http://{}\"]\nfirst_byte_timeout_ms = 0\n{}{}{}{}",
@@ -38,10 +38,12 @@ async fn house(engine: Engine, upstream: &Upstream) -> House {
         managed("uploads", "/echo"),
         route("rest", "/", "genesis", "api"),
     );
-    let house = House::with_routes(engine, &routes).await;
+    let deployment = Deployment::with_routes(engine, &routes).await;
     let add = ["members", "add", "jiro@example.com", "--name", "Jiro"];
-    house.run(&[&add[..], &["--role", "admin"]].concat()).ok();
-    house
+    deployment
+        .run(&[&add[..], &["--role", "admin"]].concat())
+        .ok();
+    deployment
 }
 
 const EVERYTHING: [&str; 6] = ["--scope", "api", "--scope", "mcp", "--scope", "manage"];
@@ -106,15 +108,15 @@ async fn upload(
 impl Streams {
     /// All of them end after `from`, and not long after; what each was told.
     async fn end(self, from: Instant) -> Vec<(&'static str, String)> {
-        let mut told = Vec::new();
+        let mut message = Vec::new();
         for (what, stream) in self.0 {
             let (read, ended) = within(what, stream).await.unwrap();
             let late = ended.saturating_duration_since(from);
             println!("{what}: ended {late:?} after it had to");
             assert!(late <= ENDS_WITHIN, "{what}: {late:?}");
-            told.push((what, read));
+            message.push((what, read));
         }
-        told
+        message
     }
 
     fn go_on(&self) {
@@ -124,8 +126,8 @@ impl Streams {
     }
 }
 
-async fn two(house: &House) -> [Process; 2] {
-    [house.start().await, house.start().await]
+async fn two(deployment: &Deployment) -> [Process; 2] {
+    [deployment.start().await, deployment.start().await]
 }
 
 /// Rotates a key of hana's over the management API.
@@ -145,17 +147,17 @@ async fn rotate(gateway: &Process, key: &Key, by: &Key) {
 
 async fn an_overlaps_end(engine: Engine) {
     let upstream = Upstream::start().await;
-    let house = house(engine, &upstream).await;
+    let deployment = deployment(engine, &upstream).await;
     let (rotated, kept) = (
-        house.key("rotated", &EVERYTHING),
-        house.key("kept", &EVERYTHING),
+        deployment.key("rotated", &EVERYTHING),
+        deployment.key("kept", &EVERYTHING),
     );
-    let gateways = two(&house).await;
+    let gateways = two(&deployment).await;
     let (mut theirs, mut others) = (Vec::new(), Vec::new());
     for gateway in &gateways {
-        let target = house.target(gateway, Some(&rotated.plain));
+        let target = deployment.target(gateway, Some(&rotated.plain));
         theirs.push(open_all(&upstream, &target).await);
-        let target = house.target(gateway, Some(&kept.plain));
+        let target = deployment.target(gateway, Some(&kept.plain));
         others.push(open_all(&upstream, &target).await);
     }
     rotate(&gateways[0], &rotated, &kept).await;
@@ -171,8 +173,8 @@ async fn an_overlaps_end(engine: Engine) {
                     "{read}"
                 );
             }
-            let told = "the API key was replaced by a new one, and their overlap has ended";
-            assert!(what != "socket" || told == read, "{read}");
+            let message = "the API key was replaced by a new one, and their overlap has ended";
+            assert!(what != "socket" || message == read, "{read}");
         }
     }
     others.iter().for_each(Streams::go_on);
@@ -190,13 +192,13 @@ async fn what_is_open_ends_with_the_overlap_of_a_rotation_with_postgresql() {
 
 async fn a_lost_scope(engine: Engine) {
     let upstream = Upstream::start().await;
-    let house = house(engine, &upstream).await;
-    let his = house.key_of("jiro@example.com", "his", &EVERYTHING);
-    let hers = house.key("hers", &EVERYTHING);
-    let gateways = two(&house).await;
+    let deployment = deployment(engine, &upstream).await;
+    let his = deployment.key_of("jiro@example.com", "his", &EVERYTHING);
+    let hers = deployment.key("hers", &EVERYTHING);
+    let gateways = two(&deployment).await;
     let (mut theirs, mut others, mut polls) = (Vec::new(), Vec::new(), Vec::new());
     for gateway in &gateways {
-        let target = house.target(gateway, Some(&his.plain));
+        let target = deployment.target(gateway, Some(&his.plain));
         theirs.push(open_all(&upstream, &target).await);
         // The same key where it keeps its scope.
         let before = upstream.requests().len();
@@ -205,11 +207,11 @@ async fn a_lost_scope(engine: Engine) {
         }));
         let came = |seen: &Vec<Recorded>| seen.len() > before;
         upstream.wait_for("the poll waits upstream", came).await;
-        let target = house.target(gateway, Some(&hers.plain));
+        let target = deployment.target(gateway, Some(&hers.plain));
         others.push(open_all(&upstream, &target).await);
     }
     let demote = ["members", "role", "jiro@example.com", "member"];
-    house.run_beside(&demote).await.ok();
+    deployment.run_beside(&demote).await.ok();
     let demoted = Instant::now();
     upstream.send_event("after");
     for streams in theirs {
@@ -218,8 +220,8 @@ async fn a_lost_scope(engine: Engine) {
             if what == "events" {
                 assert!(read.contains("The API key may no longer do this"), "{read}");
             }
-            let told = ["the API key may no longer do this"];
-            assert!(what != "socket" || told.contains(&&*read), "{read}");
+            let message = ["the API key may no longer do this"];
+            assert!(what != "socket" || message.contains(&&*read), "{read}");
         }
     }
     others.iter().for_each(Streams::go_on);
@@ -263,15 +265,17 @@ async fn a_demotion_while_waiting(routes: &str, words: &str) {
         "[upstreams.genesis]\nurls = [\"http://{}\"]\nfirst_byte_timeout_ms = 0\n{routes}",
         upstream.plain,
     );
-    let house = House::with_routes(Engine::Sqlite, &routes).await;
+    let deployment = Deployment::with_routes(Engine::Sqlite, &routes).await;
     let add = ["members", "add", "jiro@example.com", "--name", "Jiro"];
-    house.run(&[&add[..], &["--role", "admin"]].concat()).ok();
-    let his = house.key_of("jiro@example.com", "his", &EVERYTHING);
-    let gateway = house.start().await;
+    deployment
+        .run(&[&add[..], &["--role", "admin"]].concat())
+        .ok();
+    let his = deployment.key_of("jiro@example.com", "his", &EVERYTHING);
+    let gateway = deployment.start().await;
     let mut waiting = Vec::new();
     for mode in MODES {
         let (target, before) = (
-            house.target(&gateway, Some(&his.plain)),
+            deployment.target(&gateway, Some(&his.plain)),
             upstream.requests().len(),
         );
         waiting.push(tokio::spawn(async move {
@@ -284,7 +288,7 @@ async fn a_demotion_while_waiting(routes: &str, words: &str) {
         upstream.wait_for("it waits upstream", came).await;
     }
     let demote = ["members", "role", "jiro@example.com", "member"];
-    house.run_beside(&demote).await.ok();
+    deployment.run_beside(&demote).await.ok();
     for waiting in waiting {
         let (status, body) = within("the answer", waiting).await.unwrap();
         assert_eq!(status, 403, "{body}");
@@ -298,9 +302,9 @@ async fn a_client_that_does_not_read_is_reset_at_its_keys_end() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     let upstream = Upstream::start().await;
-    let house = house(Engine::Sqlite, &upstream).await;
-    let gateway = house.start().await;
-    let key = house.key("short", &["--expires", "3s"]);
+    let deployment = deployment(Engine::Sqlite, &upstream).await;
+    let gateway = deployment.start().await;
+    let key = deployment.key("short", &["--expires", "3s"]);
     let address = gateway.address("plain");
     let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
     let head = format!(

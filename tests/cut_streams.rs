@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::support::client::{self, Connection, Mode, Target};
-use crate::support::house::{Engine, House, Key, Process, route};
+use crate::support::deployment::{Deployment, Engine, Key, Process, route};
 use crate::support::postgres::Server;
 use crate::support::upstream::Upstream;
 use crate::support::within;
@@ -27,15 +27,15 @@ use crate::support::within;
 const CUT_WITHIN: Duration = Duration::from_millis(100);
 pub(crate) const MODES: [Mode; 2] = [Mode::Http1, Mode::TlsHttp2];
 
-/// A gateway whose `/sse` speaks MCP in one house, and is any event stream in another.
-async fn house(engine: Engine, upstream: &Upstream, sse_scope: &str) -> House {
+/// A gateway whose `/sse` speaks MCP in one deployment, and is any event stream in another.
+async fn deployment(engine: Engine, upstream: &Upstream, sse_scope: &str) -> Deployment {
     let routes = format!(
         "[upstreams.genesis]\nurls = [\"http://{}\"]\nfirst_byte_timeout_ms = 0\n{}{}",
         upstream.plain,
         route("events", "/sse", "genesis", sse_scope),
         route("rest", "/", "genesis", "api"),
     );
-    House::with_routes(engine, &routes).await
+    Deployment::with_routes(engine, &routes).await
 }
 
 /// A connection that is kept with what it carries: dropped, it would be a client that left.
@@ -86,16 +86,16 @@ pub(crate) fn read_to_end(open: Open) -> JoinHandle<(String, bool, Instant)> {
 }
 
 /// Revokes, and returns the receipt and when the command had returned.
-async fn revoke(house: &House, arguments: &[&str]) -> (Value, Instant) {
-    let done = house
+async fn revoke(deployment: &Deployment, arguments: &[&str]) -> (Value, Instant) {
+    let done = deployment
         .run_beside(&[arguments, &["--output", "json"]].concat())
         .await;
     let returned = Instant::now();
     (serde_json::from_str(&done.ok()).unwrap(), returned)
 }
 
-async fn revoke_key(house: &House, key: &Key) -> (Value, Instant) {
-    revoke(house, &["keys", "revoke", &key.id]).await
+async fn revoke_key(deployment: &Deployment, key: &Key) -> (Value, Instant) {
+    revoke(deployment, &["keys", "revoke", &key.id]).await
 }
 
 fn in_time(what: &str, returned: Instant, ended: Instant) {
@@ -106,20 +106,20 @@ fn in_time(what: &str, returned: Instant, ended: Instant) {
 
 async fn streams_end(engine: Engine) {
     let upstream = Upstream::start().await;
-    let house = house(engine, &upstream, "api").await;
-    let (key, other) = (house.key("ci", &[]), house.key("other", &[]));
-    let gateways = [house.start().await, house.start().await];
+    let deployment = deployment(engine, &upstream, "api").await;
+    let (key, other) = (deployment.key("ci", &[]), deployment.key("other", &[]));
+    let gateways = [deployment.start().await, deployment.start().await];
     let mut theirs = Vec::new();
     let mut kept = Vec::new();
     for gateway in &gateways {
         for mode in MODES {
-            let target = house.target(gateway, Some(&key.plain));
+            let target = deployment.target(gateway, Some(&key.plain));
             theirs.push(read_to_end(event_stream(&upstream, &target, mode).await));
-            let target = house.target(gateway, Some(&other.plain));
+            let target = deployment.target(gateway, Some(&other.plain));
             kept.push(event_stream(&upstream, &target, mode).await);
         }
     }
-    let (receipt, returned) = revoke_key(&house, &key).await;
+    let (receipt, returned) = revoke_key(&deployment, &key).await;
     upstream.send_event("after");
     for stream in theirs {
         let (read, clean, ended) = within("the stream ends", stream).await.unwrap();
@@ -191,12 +191,12 @@ fn messages(read: &str) -> Vec<Value> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_mcp_client_gets_an_error_for_each_request_that_has_no_response() {
     let upstream = Upstream::start().await;
-    let house = house(Engine::Sqlite, &upstream, "mcp").await;
-    let gateway = house.start().await;
+    let deployment = deployment(Engine::Sqlite, &upstream, "mcp").await;
+    let gateway = deployment.start().await;
     let padding = "x".repeat(200_000);
     for mode in MODES {
-        let key = house.key("mcp", &[]);
-        let target = house.target(&gateway, Some(&key.plain));
+        let key = deployment.key("mcp", &[]);
+        let target = deployment.target(&gateway, Some(&key.plain));
         let open = async |body: &str| read_to_end(mcp_stream(&upstream, &target, mode, body).await);
         let number = open(r#"{"jsonrpc":"2.0","id":7,"method":"tools/call"}"#).await;
         // As the Python SDK writes it: the id is last.
@@ -208,7 +208,7 @@ async fn an_mcp_client_gets_an_error_for_each_request_that_has_no_response() {
         let get = read_to_end(event_stream(&upstream, &target, mode).await);
         // Every stream gets it; in one of them it answers a request.
         upstream.send_event(r#"{"jsonrpc":"2.0","id":1,"result":{"id":2}}"#);
-        let (_receipt, returned) = revoke_key(&house, &key).await;
+        let (_receipt, returned) = revoke_key(&deployment, &key).await;
         let last = async |stream: JoinHandle<(String, bool, Instant)>| {
             let (read, clean, ended) = within("the stream ends", stream).await.unwrap();
             in_time("an MCP event stream", returned, ended);
@@ -240,10 +240,10 @@ async fn an_mcp_client_gets_an_error_for_each_request_that_has_no_response() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_mcp_stream_whose_key_expires_says_so() {
     let upstream = Upstream::start().await;
-    let house = house(Engine::Sqlite, &upstream, "mcp").await;
-    let gateway = house.start().await;
-    let key = house.key("mcp", &["--expires", "3s"]);
-    let target = house.target(&gateway, Some(&key.plain));
+    let deployment = deployment(Engine::Sqlite, &upstream, "mcp").await;
+    let gateway = deployment.start().await;
+    let key = deployment.key("mcp", &["--expires", "3s"]);
+    let target = deployment.target(&gateway, Some(&key.plain));
     let body = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call"}"#;
     let stream = read_to_end(mcp_stream(&upstream, &target, Mode::Http1, body).await);
     let (read, _clean, _ended) = within("the key expires", stream).await.unwrap();
@@ -273,17 +273,17 @@ pub(crate) async fn web_socket(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_web_socket_is_closed_as_against_policy() {
     let upstream = Upstream::start().await;
-    let house = house(Engine::Sqlite, &upstream, "api").await;
-    let key = house.key("ci", &[]);
-    let gateway = house.start().await;
-    let mut socket = web_socket(&house.target(&gateway, Some(&key.plain))).await;
+    let deployment = deployment(Engine::Sqlite, &upstream, "api").await;
+    let key = deployment.key("ci", &[]);
+    let gateway = deployment.start().await;
+    let mut socket = web_socket(&deployment.target(&gateway, Some(&key.plain))).await;
     socket.send(Message::text("hello")).await.unwrap();
     assert_eq!(
         socket.next().await.unwrap().unwrap(),
         Message::text("hello")
     );
     let last = tokio::spawn(async move { (socket.next().await, Instant::now()) });
-    let (receipt, returned) = revoke_key(&house, &key).await;
+    let (receipt, returned) = revoke_key(&deployment, &key).await;
     let (last, ended) = within("the socket ends", last).await.unwrap();
     in_time("a WebSocket", returned, ended);
     let Some(Ok(Message::Close(Some(close)))) = last else {
@@ -297,17 +297,17 @@ async fn a_web_socket_is_closed_as_against_policy() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_poll_is_answered_that_the_key_is_not_valid() {
     let upstream = Upstream::start().await;
-    let house = house(Engine::Sqlite, &upstream, "api").await;
-    let gateway = house.start().await;
+    let deployment = deployment(Engine::Sqlite, &upstream, "api").await;
+    let gateway = deployment.start().await;
     for mode in MODES {
-        let key = house.key("ci", &[]);
-        let target = house.target(&gateway, Some(&key.plain));
+        let key = deployment.key("ci", &[]);
+        let target = deployment.target(&gateway, Some(&key.plain));
         let before = upstream.requests().len();
         let poll =
             tokio::spawn(async move { (open(&target, mode, "/slow").await, Instant::now()) });
         let arrived = |records: &Vec<_>| records.len() > before;
         upstream.wait_for("the poll waits upstream", arrived).await;
-        let (_receipt, returned) = revoke_key(&house, &key).await;
+        let (_receipt, returned) = revoke_key(&deployment, &key).await;
         let (answer, ended) = within("the poll ends", poll).await.unwrap();
         in_time("a long poll", returned, ended);
         assert_eq!(answer.response.status(), 401, "{mode:?}");
@@ -317,11 +317,11 @@ async fn a_long_poll_is_answered_that_the_key_is_not_valid() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_breaks_off_and_upstream_does_not_take_it_for_whole() {
     let upstream = Upstream::start().await;
-    let house = house(Engine::Sqlite, &upstream, "api").await;
-    let gateway = house.start().await;
+    let deployment = deployment(Engine::Sqlite, &upstream, "api").await;
+    let gateway = deployment.start().await;
     for mode in MODES {
-        let key = house.key("ci", &[]);
-        let target = house.target(&gateway, Some(&key.plain));
+        let key = deployment.key("ci", &[]);
+        let target = deployment.target(&gateway, Some(&key.plain));
         let before = upstream.requests().len();
         // One chunk, and never another.
         let chunks = stream::iter([Ok::<_, client::BoxError>(Frame::data(Bytes::from("part")))])
@@ -340,7 +340,7 @@ async fn an_upload_breaks_off_and_upstream_does_not_take_it_for_whole() {
             _connection: connection,
             response,
         });
-        let (_receipt, returned) = revoke_key(&house, &key).await;
+        let (_receipt, returned) = revoke_key(&deployment, &key).await;
         let (read, clean, ended) = within("the echo ends", echo).await.unwrap();
         in_time("an upload", returned, ended);
         assert_eq!((read.as_str(), clean), ("part", false));
@@ -353,9 +353,9 @@ async fn an_upload_breaks_off_and_upstream_does_not_take_it_for_whole() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_does_not_read_is_reset_and_gets_no_more() {
     let upstream = Upstream::start().await;
-    let house = house(Engine::Sqlite, &upstream, "api").await;
-    let key = house.key("ci", &[]);
-    let gateway = house.start().await;
+    let deployment = deployment(Engine::Sqlite, &upstream, "api").await;
+    let key = deployment.key("ci", &[]);
+    let gateway = deployment.start().await;
     let mut socket = TcpStream::connect(gateway.address("plain")).await.unwrap();
     let bytes = 1_u64 << 30;
     let head = format!(
@@ -366,7 +366,7 @@ async fn a_client_that_does_not_read_is_reset_and_gets_no_more() {
     let mut buffer = vec![0; 64 * 1024];
     socket.read_exact(&mut buffer[..1_000]).await.unwrap();
     // From here on nothing is read: gateway and kernel fill up, until upstream's sending stands still.
-    let (receipt, returned) = revoke_key(&house, &key).await;
+    let (receipt, returned) = revoke_key(&deployment, &key).await;
     assert_eq!(receipt["streams_cut"], 1);
     let closed = async {
         while gauge(&gateway, "http_server_open_connections").await > 0.0 {}
@@ -395,7 +395,7 @@ async fn a_client_that_does_not_read_is_reset_and_gets_no_more() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_leaves_and_the_red_button_end_streams_too() {
     let upstream = Upstream::start().await;
-    let house = house(Engine::Sqlite, &upstream, "api").await;
+    let deployment = deployment(Engine::Sqlite, &upstream, "api").await;
     let add = [
         "members",
         "add",
@@ -405,25 +405,25 @@ async fn who_leaves_and_the_red_button_end_streams_too() {
         "--role",
         "member",
     ];
-    house.run(&add).ok();
-    let his = house.key_of("jiro@example.com", "his", &[]);
-    let hers = house.key("hers", &[]);
-    let gateway = house.start().await;
+    deployment.run(&add).ok();
+    let his = deployment.key_of("jiro@example.com", "his", &[]);
+    let hers = deployment.key("hers", &[]);
+    let gateway = deployment.start().await;
     let stream = async |key: &Key| {
-        let target = house.target(&gateway, Some(&key.plain));
+        let target = deployment.target(&gateway, Some(&key.plain));
         event_stream(&upstream, &target, Mode::Http1).await
     };
     let (his, hers) = (
         read_to_end(stream(&his).await),
         read_to_end(stream(&hers).await),
     );
-    let (receipt, returned) = revoke(&house, &["members", "remove", "jiro@example.com"]).await;
+    let (receipt, returned) = revoke(&deployment, &["members", "remove", "jiro@example.com"]).await;
     let (_, clean, ended) = within("his stream ends", his).await.unwrap();
     in_time("a stream of who left", returned, ended);
     assert_eq!((clean, &receipt["streams_cut"]), (false, &Value::from(1)));
-    let (receipt, returned) = revoke(&house, &["keys", "revoke-all", "--everybody"]).await;
+    let (receipt, returned) = revoke(&deployment, &["keys", "revoke-all", "--everybody"]).await;
     let (_, clean, ended) = within("her stream ends", hers).await.unwrap();
-    in_time("a stream at the red button", returned, ended);
+    in_time("a stream when all keys are revoked", returned, ended);
     assert_eq!((clean, &receipt["streams_cut"]), (false, &Value::from(1)));
     assert!(receipt["last_accepted_at"].is_string(), "{receipt:#}");
 }
@@ -437,18 +437,18 @@ pub(crate) async fn gauge(gateway: &Process, name: &str) -> f64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_freezes_while_the_lease_is_out_and_goes_on_or_is_cut() {
     let upstream = Upstream::start().await;
-    let house = house(Engine::Sqlite, &upstream, "api").await;
+    let deployment = deployment(Engine::Sqlite, &upstream, "api").await;
     let server = Server::start_private();
     let url = server.database("genkan").await;
-    let config = std::fs::read_to_string(house.config()).unwrap();
+    let config = std::fs::read_to_string(deployment.config()).unwrap();
     let store = config
         .lines()
         .find(|line| line.starts_with("sqlite = "))
         .unwrap();
     let config = config.replace(store, &format!("postgres = {url:?}"));
-    std::fs::write(house.config(), config + "[limits]\nlease_ms = 1_000\n").unwrap();
-    house.run(&["init"]).ok();
-    house.run(&["organizations", "create", "Story"]).ok();
+    std::fs::write(deployment.config(), config + "[limits]\nlease_ms = 1_000\n").unwrap();
+    deployment.run(&["init"]).ok();
+    deployment.run(&["organizations", "create", "Story"]).ok();
     let owner = [
         "members",
         "add",
@@ -458,11 +458,11 @@ async fn a_stream_freezes_while_the_lease_is_out_and_goes_on_or_is_cut() {
         "--role",
         "owner",
     ];
-    house.run(&owner).ok();
-    let (kept, lost) = (house.key("kept", &[]), house.key("lost", &[]));
-    let gateway = house.start().await;
+    deployment.run(&owner).ok();
+    let (kept, lost) = (deployment.key("kept", &[]), deployment.key("lost", &[]));
+    let gateway = deployment.start().await;
     let stream = async |key: &Key| {
-        let target = house.target(&gateway, Some(&key.plain));
+        let target = deployment.target(&gateway, Some(&key.plain));
         event_stream(&upstream, &target, Mode::Http1).await
     };
     let (mut kept, lost_stream) = (stream(&kept).await, read_to_end(stream(&lost).await));
@@ -487,7 +487,7 @@ async fn a_stream_freezes_while_the_lease_is_out_and_goes_on_or_is_cut() {
     // never gets another byte once that has returned.
     let frame = within("the stream goes on", kept.response.body_mut().frame()).await;
     assert_eq!(text(frame.unwrap().unwrap()), "data: frozen\n\n");
-    let (_receipt, returned) = revoke_key(&house, &lost).await;
+    let (_receipt, returned) = revoke_key(&deployment, &lost).await;
     upstream.send_event("after");
     let (read, clean, ended) = within("the other is cut", lost_stream).await.unwrap();
     in_time("a stream that was frozen", returned, ended);

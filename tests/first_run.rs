@@ -5,7 +5,7 @@ use std::process::Command;
 
 use rustix::process::Signal;
 
-use crate::support::house::{Done, Process, genkan, operators};
+use crate::support::deployment::{Done, Process, genkan, operators};
 use crate::support::within;
 
 /// `genkan dev`, with the ports left to the system.

@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::support::client::{self, Connection, Mode, Target};
-use crate::support::house::{Engine, House, Process, field};
+use crate::support::deployment::{Deployment, Engine, Process, field};
 use crate::support::upstream::Upstream;
 use crate::support::within;
 
@@ -105,10 +105,10 @@ async fn says(gateway: &mut Process, message: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn under_load_no_request_that_was_accepted_fails() {
     let upstream = Upstream::start().await;
-    let house = House::new(Engine::Sqlite, upstream.plain, "").await;
-    let key = house.key("ci", &[]);
-    let mut gateway = house.start().await;
-    let target = house.target(&gateway, Some(&key.plain));
+    let deployment = Deployment::new(Engine::Sqlite, upstream.plain, "").await;
+    let key = deployment.key("ci", &[]);
+    let mut gateway = deployment.start().await;
+    let target = deployment.target(&gateway, Some(&key.plain));
     let (begun, mut clients) = watch::channel(0);
     let mut load = JoinSet::new();
     for number in 0..2 * CONNECTIONS {
@@ -155,10 +155,10 @@ async fn under_load_no_request_that_was_accepted_fails() {
 async fn what_does_not_end_in_time_is_cut_and_counted() {
     let upstream = Upstream::start().await;
     let limits = "[limits]\nshutdown_timeout_ms = 1_500\n";
-    let house = House::new(Engine::Sqlite, upstream.plain, limits).await;
-    let key = house.key("ci", &[]);
-    let mut gateway = house.start().await;
-    let target = house.target(&gateway, Some(&key.plain));
+    let deployment = Deployment::new(Engine::Sqlite, upstream.plain, limits).await;
+    let key = deployment.key("ci", &[]);
+    let mut gateway = deployment.start().await;
+    let target = deployment.target(&gateway, Some(&key.plain));
     let mut events = target.connect(Mode::Http1).await;
     let request = target
         .request(Mode::Http1, "GET", "/sse")
@@ -229,10 +229,10 @@ async fn what_does_not_end_in_time_is_cut_and_counted() {
 async fn a_tunnel_that_is_asked_for_in_the_last_moment_is_opened() {
     let upstream = Upstream::start().await;
     let limits = "[limits]\nshutdown_linger_ms = 10_000\n";
-    let house = House::new(Engine::Sqlite, upstream.plain, limits).await;
-    let key = house.key("ci", &[]);
-    let mut gateway = house.start().await;
-    let target = house.target(&gateway, Some(&key.plain));
+    let deployment = Deployment::new(Engine::Sqlite, upstream.plain, limits).await;
+    let key = deployment.key("ci", &[]);
+    let mut gateway = deployment.start().await;
+    let target = deployment.target(&gateway, Some(&key.plain));
     let mut early = target.connect(Mode::Http1).await;
     assert_eq!(get(&mut early, &target, "/api/identity").await, 200);
     let mut other = target.connect(Mode::Http1).await;
@@ -253,10 +253,10 @@ async fn a_connection_that_begins_to_speak_when_the_end_has_come_is_served_and_e
     let upstream = Upstream::start().await;
     // Longer than the story waits: the connection has to end because it is told to.
     let limits = "[limits]\nshutdown_linger_ms = 1_000\nshutdown_timeout_ms = 60_000\n";
-    let house = House::new(Engine::Sqlite, upstream.plain, limits).await;
-    let key = house.key("ci", &[]);
-    let mut gateway = house.start().await;
-    let target = house.target(&gateway, Some(&key.plain));
+    let deployment = Deployment::new(Engine::Sqlite, upstream.plain, limits).await;
+    let key = deployment.key("ci", &[]);
+    let mut gateway = deployment.start().await;
+    let target = deployment.target(&gateway, Some(&key.plain));
     let silent = TcpStream::connect(target.plain).await.unwrap();
     let mut other = target.connect(Mode::Http1).await;
     // The queue is emptied in its order: the silent one was taken up before.
@@ -329,9 +329,9 @@ async fn upgrade(
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_wait_in_the_queue_when_the_end_comes_are_served() {
     let upstream = Upstream::start().await;
-    let house = House::new(Engine::Sqlite, upstream.plain, "").await;
-    let key = house.key("ci", &[]);
-    let mut gateway = house.start().await;
+    let deployment = Deployment::new(Engine::Sqlite, upstream.plain, "").await;
+    let key = deployment.key("ci", &[]);
+    let mut gateway = deployment.start().await;
     let head = format!(
         "GET /api/identity HTTP/1.1\r\nHost: genkan\r\nx-api-key: {}\r\n\r\n",
         key.plain
@@ -363,10 +363,10 @@ async fn connections_that_wait_in_the_queue_when_the_end_comes_are_served() {
 async fn a_load_balancer_is_told_before_connections_are_refused() {
     let upstream = Upstream::start().await;
     let limits = "[limits]\nshutdown_delay_ms = 1_000\n";
-    let house = House::new(Engine::Sqlite, upstream.plain, limits).await;
-    let key = house.key("ci", &[]);
-    let mut gateway = house.start().await;
-    let target = house.target(&gateway, Some(&key.plain));
+    let deployment = Deployment::new(Engine::Sqlite, upstream.plain, limits).await;
+    let key = deployment.key("ci", &[]);
+    let mut gateway = deployment.start().await;
+    let target = deployment.target(&gateway, Some(&key.plain));
     assert_eq!(gateway.operators("/readyz").await.status(), 200);
     gateway.signal(Signal::TERM);
     let not_ready = async {

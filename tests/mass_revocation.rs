@@ -11,7 +11,7 @@ use genkan::service::{KeyList, Service};
 use genkan::store::{self, PageRequest, WhenAbsent};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
 
-use crate::support::house::{Engine, House, Process};
+use crate::support::deployment::{Deployment, Engine, Process};
 use crate::support::raw::Wire;
 use crate::support::upstream::Upstream;
 use crate::support::within;
@@ -30,9 +30,9 @@ const FILL_SQLITE: &str = "WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n +
         k.membership_id, k.organization_id, k.user_id, k.scopes, n \
     FROM s, keys k WHERE k.id = '{id}'";
 
-/// A house with very many keys of Story, and one of another organization.
+/// A deployment with very many keys of Story, and one of another organization.
 struct Scene {
-    house: House,
+    deployment: Deployment,
     service: Service,
     store: config::Store,
     theirs: String,
@@ -42,8 +42,8 @@ struct Scene {
 impl Scene {
     async fn set(engine: Engine) -> Self {
         let upstream = Upstream::start().await;
-        let house = House::new(engine, upstream.plain, "").await;
-        house.run(&["organizations", "create", "Other"]).ok();
+        let deployment = Deployment::new(engine, upstream.plain, "").await;
+        deployment.run(&["organizations", "create", "Other"]).ok();
         let other = [
             "members",
             "add",
@@ -53,15 +53,15 @@ impl Scene {
             "--role",
             "owner",
         ];
-        house
+        deployment
             .run(&[&other[..], &["--organization", "Other"]].concat())
             .ok();
-        let theirs = house.key_of("jiro@example.com", "theirs", &[]).plain;
-        let template = house.key("template", &[]);
-        let store = config::load(&house.config(), []).unwrap().store;
+        let theirs = deployment.key_of("jiro@example.com", "theirs", &[]).plain;
+        let template = deployment.key("template", &[]);
+        let store = config::load(&deployment.config(), []).unwrap().store;
         let scene = Self {
             service: service(&store).await,
-            house,
+            deployment,
             store,
             theirs,
             _upstream: upstream,
@@ -149,8 +149,14 @@ async fn status(gateway: &Process, key: &str) -> u16 {
 async fn the_command_refuses_them_all_on_every_gateway_and_then_writes_the_rows() {
     for engine in [Engine::Sqlite, Engine::Postgres] {
         let scene = Scene::set(engine).await;
-        let (used, fresh) = (scene.house.key("used", &[]), scene.house.key("fresh", &[]));
-        let gateways = [scene.house.start().await, scene.house.start().await];
+        let (used, fresh) = (
+            scene.deployment.key("used", &[]),
+            scene.deployment.key("fresh", &[]),
+        );
+        let gateways = [
+            scene.deployment.start().await,
+            scene.deployment.start().await,
+        ];
         for gateway in &gateways {
             assert_eq!(status(gateway, &used.plain).await, 200);
         }
@@ -163,7 +169,7 @@ async fn the_command_refuses_them_all_on_every_gateway_and_then_writes_the_rows(
             "--output",
             "json",
         ];
-        let receipt = scene.house.run_beside(&revoke).await.ok();
+        let receipt = scene.deployment.run_beside(&revoke).await.ok();
         println!("{engine:?}: {MANY} keys in {:?}", begun.elapsed());
         let receipt: serde_json::Value = serde_json::from_str(&receipt).unwrap();
         assert_eq!(receipt["ended"]["keys"], MANY + 3, "{receipt:#}");
@@ -174,10 +180,39 @@ async fn the_command_refuses_them_all_on_every_gateway_and_then_writes_the_rows(
             assert_eq!(status(gateway, &scene.theirs).await, 200);
         }
         assert_eq!((scene.unwritten().await, scene.marks().await), (0, 0));
-        let new = scene.house.key("new", &[]);
+        let new = scene.deployment.key("new", &[]);
         for gateway in &gateways {
             assert_eq!(status(gateway, &new.plain).await, 200);
         }
+    }
+}
+
+/// Plain SQL cannot delete, change or replace a mark, and no key can be taken out of it.
+async fn no_statement_takes_the_mark_back(scene: &Scene, engine: Engine) {
+    const REFUSED: [(&str, &str); 3] = [
+        ("DELETE FROM revoke_all_marks", "stays revoked"),
+        ("UPDATE revoke_all_marks SET seq = 0", "stays revoked"),
+        ("UPDATE keys SET created_seq = 9000000000", "stays revoked"),
+    ];
+    const REFUSED_BY_SQLITE: [(&str, &str); 2] = [
+        (
+            "INSERT OR REPLACE INTO revoke_all_marks (rowid, organization_id, seq, at) \
+             SELECT rowid, 'nobody', (SELECT seq + 1 FROM revocation_head), 0 FROM revoke_all_marks",
+            "stays revoked",
+        ),
+        (
+            "UPDATE OR REPLACE keys SET rowid = (SELECT MAX(rowid) FROM keys) \
+             WHERE rowid = (SELECT MIN(rowid) FROM keys)",
+            "not replaced",
+        ),
+    ];
+    let own = match engine {
+        Engine::Sqlite => &REFUSED_BY_SQLITE[..],
+        Engine::Postgres => &[],
+    };
+    for (statement, why) in REFUSED.iter().chain(own) {
+        let refused = scene.sql(statement).await.unwrap_err().to_string();
+        assert!(refused.contains(why), "{statement}: {refused}");
     }
 }
 
@@ -186,7 +221,7 @@ async fn the_command_refuses_them_all_on_every_gateway_and_then_writes_the_rows(
 async fn between_the_mark_and_the_rows_every_reader_sees_them_revoked() {
     for engine in [Engine::Sqlite, Engine::Postgres] {
         let scene = Scene::set(engine).await;
-        let old = scene.house.key("old", &[]);
+        let old = scene.deployment.key("old", &[]);
         let (revoked, _) = scene
             .service
             .revoke_everything(Some("Story"), true)
@@ -214,23 +249,15 @@ async fn between_the_mark_and_the_rows_every_reader_sees_them_revoked() {
             .await
             .unwrap();
         assert_eq!(again.keys, 0);
-        let new = scene.house.key("new", &[]);
-        // Nobody takes the mark back, with a shell either, and no key leaves it.
-        for statement in [
-            "DELETE FROM revoke_all_marks",
-            "UPDATE revoke_all_marks SET seq = 0",
-            "UPDATE keys SET created_seq = 9000000000",
-        ] {
-            let refused = scene.sql(statement).await.unwrap_err().to_string();
-            assert!(refused.contains("stays revoked"), "{statement}: {refused}");
-        }
+        let new = scene.deployment.key("new", &[]);
+        no_statement_takes_the_mark_back(&scene, engine).await;
         // To revoke one of them again changes nothing, in the log neither.
         let head = scene.head().await;
         let alone = scene.service.revoke_key(old.id.parse().unwrap()).await;
         assert_eq!(alone.unwrap().keys, 0);
         assert_eq!(scene.head().await, head);
         // A gateway that starts writes the rows.
-        let gateway = scene.house.start().await;
+        let gateway = scene.deployment.start().await;
         assert_eq!(status(&gateway, &old.plain).await, 401);
         assert_eq!(status(&gateway, &new.plain).await, 200);
         assert_eq!(status(&gateway, &scene.theirs).await, 200);
@@ -262,7 +289,7 @@ fn key_by_sql(engine: Engine, template: &str, id: &str, place: &str) -> String {
 async fn keys_that_plain_sql_made_are_covered_and_written_whatever_their_ids() {
     for engine in [Engine::Sqlite, Engine::Postgres] {
         let scene = Scene::set(engine).await;
-        let template = scene.house.key("model", &[]).id;
+        let template = scene.deployment.key("model", &[]).id;
         let beyond = key_by_sql(engine, &template, "key_beyond", "9000000000");
         let refused = scene.sql(&beyond).await.unwrap_err().to_string();
         assert!(refused.contains("next place in the log"), "{refused}");
@@ -310,7 +337,7 @@ async fn no_mark_is_made_beside_a_gateway_that_does_not_know_marks() {
     );
     let evict = "UPDATE instances SET evicted = TRUE";
     scene.sql(evict).await.unwrap();
-    let template = scene.house.key("template", &[]);
+    let template = scene.deployment.key("template", &[]);
     let fill = FILL_POSTGRES
         .replace(
             "generate_series(1, {many})",
@@ -346,7 +373,7 @@ async fn others_write_between_the_parts() {
         let mut made = 0;
         while !writing.is_finished() {
             scene
-                .house
+                .deployment
                 .run_beside(&[
                     "keys",
                     "create",

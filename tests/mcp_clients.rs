@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::support::client::{Mode, Target};
-use crate::support::gateway::Gateway;
+use crate::support::deployment::OneGateway;
 use crate::support::upstream::Upstream;
 use crate::support::{node, tls, within};
 
@@ -108,7 +108,7 @@ async fn rmcp_sees_progress_live_from_the_upstream_itself() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rmcp_sees_progress_live_through_genkan() {
     let upstream = Upstream::start().await;
-    let gateway = Gateway::start(upstream.plain).await;
+    let gateway = OneGateway::start(upstream.plain).await;
     rmcp_works_in_every_way(&upstream, &gateway.target()).await;
 }
 
@@ -177,6 +177,6 @@ async fn the_typescript_sdk_sees_progress_live_from_the_upstream_itself() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_typescript_sdk_sees_progress_live_through_genkan() {
     let upstream = Upstream::start().await;
-    let gateway = Gateway::start(upstream.plain).await;
+    let gateway = OneGateway::start(upstream.plain).await;
     typescript_works(&upstream, &gateway.target()).await;
 }

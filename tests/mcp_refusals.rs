@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use crate::support::client::{self, Mode};
-use crate::support::house::{Engine, House, Key, Process, field, route};
+use crate::support::deployment::{Deployment, Engine, Key, Process, field, route};
 use crate::support::upstream::Upstream;
 use crate::support::{node, python, within};
 
@@ -195,7 +195,7 @@ fn line([client, case, stage, oauth, hung, text]: [&str; 6]) -> String {
 /// The upstream and the gateway that every client meets.
 struct Setup {
     upstream: Upstream,
-    house: House,
+    deployment: Deployment,
     gateway: Process,
     expired: Key,
 }
@@ -210,12 +210,12 @@ impl Setup {
             route("api", "/api/", "genesis", "api"),
             route("mcp", "/mcp", "genesis", "mcp"),
         );
-        let house = House::with_routes(Engine::Sqlite, &text).await;
-        let gateway = house.start().await;
-        let expired = house.key("expired", &["--expires", "1s"]);
+        let deployment = Deployment::with_routes(Engine::Sqlite, &text).await;
+        let gateway = deployment.start().await;
+        let expired = deployment.key("expired", &["--expires", "1s"]);
         let setup = Self {
             upstream,
-            house,
+            deployment,
             gateway,
             expired,
         };
@@ -230,7 +230,7 @@ impl Setup {
     }
 
     async fn ask(&self, path: &str, key: Option<&str>) -> StatusCode {
-        let target = self.house.target(&self.gateway, key);
+        let target = self.deployment.target(&self.gateway, key);
         let mut connection = target.connect(Mode::Http1).await;
         let request = target.request(Mode::Http1, "GET", path);
         let request = request.body(client::empty()).unwrap();
@@ -246,9 +246,9 @@ impl Setup {
                 plain: UNKNOWN_KEY.to_owned(),
             }),
             Case::Expired => Some(self.expired.clone()),
-            Case::WrongScope => Some(self.house.key("api only", &["--scope", "api"])),
+            Case::WrongScope => Some(self.deployment.key("api only", &["--scope", "api"])),
             Case::RevokedBeforeCall | Case::RevokedInCall => {
-                Some(self.house.key("to be revoked", &[]))
+                Some(self.deployment.key("to be revoked", &[]))
             }
         }
     }
@@ -264,7 +264,7 @@ impl Setup {
         let home = tempfile::tempdir().unwrap();
         let errors = home.path().join("stderr");
         let mut command = tokio::task::block_in_place(|| client.command());
-        let target = self.house.target(&self.gateway, None);
+        let target = self.deployment.target(&self.gateway, None);
         command.args(["--url", &target.url(Mode::Http1, "/mcp")]);
         if let Some(key) = key {
             command.args(["--key", &key.plain]);
@@ -337,7 +337,10 @@ impl Setup {
 
     async fn revoke(&self, key: Option<&Key>) {
         let id = &key.expect("a key to revoke").id;
-        self.house.run_beside(&["keys", "revoke", id]).await.ok();
+        self.deployment
+            .run_beside(&["keys", "revoke", id])
+            .await
+            .ok();
     }
 
     /// The paths of the requests that were logged after so many lines.

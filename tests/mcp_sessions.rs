@@ -3,10 +3,10 @@
 
 use serde_json::{Value, json};
 
-use crate::support::door::{Door, get};
-use crate::support::house::{Engine, House, Key, Process, route};
+use crate::support::deployment::{Deployment, Engine, Key, Process, route};
 use crate::support::raw::{Answer, Wire};
 use crate::support::scripted::{OK, Reply, Scripted, Seen};
+use crate::support::scripted_gateway::{ScriptedGateway, get};
 use crate::support::within;
 
 const OPENED: &str =
@@ -64,12 +64,12 @@ async fn a_session_is_its_keys(engine: Engine) {
         route("mcp", "/mcp", "genesis", "mcp"),
         route("tools", "/tools", "genesis", "mcp"),
     );
-    let house = House::with_routes(engine, &text).await;
+    let deployment = Deployment::with_routes(engine, &text).await;
     let (mine, other) = (
-        house.key("mine", &EVERYTHING),
-        house.key("other", &EVERYTHING),
+        deployment.key("mine", &EVERYTHING),
+        deployment.key("other", &EVERYTHING),
     );
-    let [first, second] = [house.start().await, house.start().await];
+    let [first, second] = [deployment.start().await, deployment.start().await];
     let held = session(&ask(&first, &mine, "/mcp", "").await);
     let refused = async |gateway: &Process, key: &Key, path: &str, session: &str| {
         let before = upstream.seen().len();
@@ -111,7 +111,7 @@ async fn a_session_is_its_keys(engine: Engine) {
     works(&first, &mine).await;
     // A gateway that began anew knows it, and so does one that is new.
     drop(first);
-    let first = house.start().await;
+    let first = deployment.start().await;
     works(&first, &mine).await;
     refused(&first, &other, "/mcp", &held).await;
     // The successor goes on with it; what it opens is its predecessor's too.
@@ -136,8 +136,8 @@ async fn a_session_is_its_keys_on_every_gateway_with_postgresql() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_sessions_or_a_name_that_folds_to_one_are_refused() {
-    let door = Door::open(opens_sessions, "").await;
-    let opened = door.ask(door.get("/mcp", "")).await;
+    let scripted = ScriptedGateway::open(opens_sessions, "").await;
+    let opened = scripted.ask(scripted.get("/mcp", "")).await;
     let held = session(&opened);
     for lines in [
         format!("Mcp-Session-Id: {held}\r\nMcp-Session-Id: theirs-2\r\n"),
@@ -147,23 +147,25 @@ async fn two_sessions_or_a_name_that_folds_to_one_are_refused() {
         "Mcp!Session~Id: theirs-2\r\n".to_owned(),
         format!("Mcp-Session-Id: {held}\r\nMCP-Session_Id: theirs-2\r\n"),
     ] {
-        let before = door.upstream.seen().len();
-        let answer = door.ask(door.get("/mcp", &lines)).await;
+        let before = scripted.upstream.seen().len();
+        let answer = scripted.ask(scripted.get("/mcp", &lines)).await;
         assert_eq!(answer.status, 400, "{lines}");
         answer.problem();
-        assert_eq!(door.upstream.seen().len(), before, "{lines}");
+        assert_eq!(scripted.upstream.seen().len(), before, "{lines}");
     }
     let trailers = format!("Mcp-Session-Id: {held}\r\nTransfer-Encoding: chunked\r\n");
-    let request = door.get("/mcp", &trailers).replacen("GET", "POST", 1);
+    let request = scripted.get("/mcp", &trailers).replacen("GET", "POST", 1);
     let end = "0\r\nMcp-Session-Id: theirs-2\r\nmcp_session_id: theirs-2\r\n\r\n";
-    let seen = door.passed(request + end).await;
+    let seen = scripted.passed(request + end).await;
     assert_eq!(seen.trailers, "", "{seen:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_session_is_no_session() {
-    let door = Door::open(opens_sessions, "").await;
-    let answer = door.ask(door.get("/mcp", "Mcp-Session-Id:\r\n")).await;
+    let scripted = ScriptedGateway::open(opens_sessions, "").await;
+    let answer = scripted
+        .ask(scripted.get("/mcp", "Mcp-Session-Id:\r\n"))
+        .await;
     assert_eq!(answer.status, 404);
 }
 
@@ -181,18 +183,18 @@ fn answers_oddly(seen: &Seen) -> Reply {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_upstream_calls_a_session_reaches_a_client_only_as_its_own() {
-    let door = Door::open(answers_oddly, "").await;
+    let scripted = ScriptedGateway::open(answers_oddly, "").await;
     for path in ["/mcp/empty", "/mcp/space", "/mcp/long"] {
-        let answer = door.ask(door.get(path, "")).await;
+        let answer = scripted.ask(scripted.get(path, "")).await;
         assert_eq!(answer.status, 502, "{path}");
         answer.problem();
     }
-    let answer = door.ask(door.get("/mcp/two", "")).await;
+    let answer = scripted.ask(scripted.get("/mcp/two", "")).await;
     let held = answer.header("mcp-session-id");
     assert_eq!(held.len(), 2, "{}", answer.head);
     for (held, id) in held.iter().zip(["one", "two"]) {
         let line = format!("Mcp-Session-Id: {held}\r\n");
-        let seen = door.passed(door.get("/mcp", &line)).await;
+        let seen = scripted.passed(scripted.get("/mcp", &line)).await;
         assert_eq!(seen.header("mcp-session-id"), [id]);
     }
 }
@@ -201,33 +203,33 @@ async fn what_an_upstream_calls_a_session_reaches_a_client_only_as_its_own() {
 async fn a_public_path_has_no_caller_whose_a_session_could_be() {
     let public = "[[routes]]\nname = \"open\"\npath_prefix = \"/open\"\nupstream = \"genesis\"\n\
                   scope = \"mcp\"\nmcp = true\npublic_paths = [\"/open/mcp\"]\n";
-    let door = Door::open(opens_sessions, public).await;
-    let opened = door.ask(get("/open/mcp", "")).await;
+    let scripted = ScriptedGateway::open(opens_sessions, public).await;
+    let opened = scripted.ask(get("/open/mcp", "")).await;
     assert_eq!(opened.header("mcp-session-id"), ["theirs-1.a_b"]);
     let line = "Mcp-Session-Id: anything\r\n";
-    let seen = door.passed(get("/open/mcp", line)).await;
+    let seen = scripted.passed(get("/open/mcp", line)).await;
     assert_eq!(seen.header("mcp-session-id"), ["anything"]);
-    let before = door.upstream.seen().len();
+    let before = scripted.upstream.seen().len();
     for lines in [
         "Mcp-Session-Id: one\r\nMcp-Session-Id: two\r\n",
         "Mcp-Session-Id: one\r\nMcp_Session_Id: two\r\n",
         "Mcp!Session!Id: two\r\n",
     ] {
-        let answer = door.ask(get("/open/mcp", lines)).await;
+        let answer = scripted.ask(get("/open/mcp", lines)).await;
         assert_eq!(answer.status, 400, "{lines}");
     }
-    assert_eq!(door.upstream.seen().len(), before);
+    assert_eq!(scripted.upstream.seen().len(), before);
 }
 
 /// A route that is not for MCP may lead to the same server: it does not pass a session that nobody looked at.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_route_beside_that_of_mcp_passes_no_session() {
-    let door = Door::open(opens_sessions, "").await;
+    let scripted = ScriptedGateway::open(opens_sessions, "").await;
     for line in [
         "Mcp-Session-Id: theirs-1.a_b\r\n",
         "mcp_session_id: theirs-1.a_b\r\n",
     ] {
-        let seen = door.passed(door.get("/api/x", line)).await;
+        let seen = scripted.passed(scripted.get("/api/x", line)).await;
         let names = ["mcp-session-id", "mcp_session_id"];
         assert!(
             names.iter().all(|it| seen.header(it).is_empty()),
@@ -252,8 +254,8 @@ async fn a_second_name_of_the_server_of_mcp_passes_no_session() {
         route("mcp", "/mcp", "service", "mcp"),
         route("api", "/api/", "again", "api"),
     ];
-    let house = House::with_routes(Engine::Sqlite, &routes.concat()).await;
-    let (gateway, key) = (house.start().await, house.key("ci", &[]));
+    let deployment = Deployment::with_routes(Engine::Sqlite, &routes.concat()).await;
+    let (gateway, key) = (deployment.start().await, deployment.key("ci", &[]));
     let answer = ask(&gateway, &key, "/api/x", "theirs-1.a_b").await;
     assert_eq!(answer.status, 200);
     let seen = upstream.seen();
@@ -271,8 +273,8 @@ fn challenges(seen: &Seen) -> Reply {
 /// A client that follows it would ask the service with the headers that hold its key.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_services_own_oauth_metadata_leads_nobody_past_the_gateway() {
-    let door = Door::open(challenges, "").await;
-    let answer = door.ask(door.get("/mcp", "")).await;
+    let scripted = ScriptedGateway::open(challenges, "").await;
+    let answer = scripted.ask(scripted.get("/mcp", "")).await;
     assert_eq!(answer.status, 401);
     assert!(
         answer.header("www-authenticate").is_empty(),

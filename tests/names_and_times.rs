@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, Executor, SqliteConnection};
 
-use crate::support::house::{Engine, House, Key, Process};
+use crate::support::deployment::{Deployment, Engine, Key, Process};
 use crate::support::{postgres, tls};
 
 /// Nothing is asked of it by these stories.
@@ -13,10 +13,10 @@ const MEMBER: &str = "hana@example.com";
 /// The longest that a key can be good for, in seconds: ten years.
 const LIFETIME_MAX_S: u64 = 315_360_000;
 
-/// One house for each database, and how to change it past genkan.
+/// One deployment for each database, and how to change it past genkan.
 enum Home {
-    Sqlite(House),
-    Postgres(House, String),
+    Sqlite(Deployment),
+    Postgres(Deployment, String),
 }
 
 impl Home {
@@ -25,22 +25,22 @@ impl Home {
         let url = postgres::database().await;
         let url = url.split('?').next().unwrap().to_owned();
         [
-            Self::Sqlite(House::new(Engine::Sqlite, upstream, "").await),
-            Self::Postgres(House::on(&url, upstream, ""), url),
+            Self::Sqlite(Deployment::new(Engine::Sqlite, upstream, "").await),
+            Self::Postgres(Deployment::on(&url, upstream, ""), url),
         ]
     }
 
-    fn house(&self) -> &House {
+    fn deployment(&self) -> &Deployment {
         match self {
-            Self::Sqlite(house) | Self::Postgres(house, _) => house,
+            Self::Sqlite(deployment) | Self::Postgres(deployment, _) => deployment,
         }
     }
 
     async fn sql(&self, statement: &str) {
         match self {
             Self::Postgres(_, url) => postgres::execute(url, statement).await,
-            Self::Sqlite(house) => {
-                let path = house.folder.path().join("genkan.db");
+            Self::Sqlite(deployment) => {
+                let path = deployment.folder.path().join("genkan.db");
                 let url = format!("sqlite://{}", path.display());
                 let mut shell = SqliteConnection::connect(&url).await.unwrap();
                 let statement = AssertSqlSafe(statement.to_owned());
@@ -82,7 +82,7 @@ async fn post(gateway: &Process, key: &Key, path: &str, body: Value) -> (u16, Va
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hash_of_an_imported_key_has_digits_and_no_signs() {
-    let house = House::new(Engine::Sqlite, NO_UPSTREAM.parse().unwrap(), "").await;
+    let deployment = Deployment::new(Engine::Sqlite, NO_UPSTREAM.parse().unwrap(), "").await;
     let rest = "a".repeat(62);
     for hash in [
         format!("+f{rest}"),
@@ -92,15 +92,15 @@ async fn a_hash_of_an_imported_key_has_digits_and_no_signs() {
     ] {
         let sha256 = format!("--sha256={hash}");
         let import = ["keys", "import", &sha256, "--name", "x", "--member", MEMBER];
-        let done = house.run(&import);
+        let done = deployment.run(&import);
         assert_ne!(done.code, Some(0), "{hash}: {done:?}");
-        let told = "expected 64 hexadecimal digits";
-        assert!(done.stderr.contains(told), "{done:?}");
+        let message = "expected 64 hexadecimal digits";
+        assert!(done.stderr.contains(message), "{done:?}");
     }
     // Small or capital, it is one hash.
     let import = |hash: &str| {
         let import = ["keys", "import", "--sha256", hash, "--name", "x"];
-        house.run(&[&import[..], &["--member", MEMBER, "-q"]].concat())
+        deployment.run(&[&import[..], &["--member", MEMBER, "-q"]].concat())
     };
     import(&format!("ff{rest}")).ok();
     import(&format!("FF{}", rest.to_uppercase())).failed(6, &["exists"]);
@@ -108,29 +108,32 @@ async fn a_hash_of_an_imported_key_has_digits_and_no_signs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_key_has_a_nonsense_end() {
-    let house = House::new(Engine::Sqlite, NO_UPSTREAM.parse().unwrap(), "").await;
+    let deployment = Deployment::new(Engine::Sqlite, NO_UPSTREAM.parse().unwrap(), "").await;
     for too_long in ["18446744073709551615s", "3651d", "30000000000000w"] {
         let create = ["keys", "create", "--name", "x", "--member", MEMBER];
-        let done = house.run(&[&create[..], &["--expires", too_long]].concat());
+        let done = deployment.run(&[&create[..], &["--expires", too_long]].concat());
         assert_ne!(done.code, Some(0), "{done:?}");
         assert!(done.stderr.contains("3650d"), "{done:?}");
     }
-    house.key("ten years", &["--expires", "3650d"]);
+    deployment.key("ten years", &["--expires", "3650d"]);
 
-    let key = house.key(
+    let key = deployment.key(
         "m",
         &["--scope", "api", "--scope", "mcp", "--scope", "manage"],
     );
-    let gateway = house.start().await;
+    let gateway = deployment.start().await;
     for seconds in [u64::MAX, u64::MAX / 1_000, LIFETIME_MAX_S + 1] {
-        for (language, told) in [("en", "ten years"), ("ja", "10年"), ("ko", "10년")] {
+        for (language, message) in [("en", "ten years"), ("ja", "10年"), ("ko", "10년")] {
             let body = json!({ "name": "x", "expires_in_s": seconds });
             let post = ("POST", "/api/v1/keys");
             let (status, body) = ask(&gateway, &key, post, Some(body), language).await;
             assert_eq!(status, 422, "{seconds}: {body}");
             let error = &body["errors"][0];
             assert_eq!(error["pointer"], "/expires_in_s");
-            assert!(error["detail"].as_str().unwrap().contains(told), "{body}");
+            assert!(
+                error["detail"].as_str().unwrap().contains(message),
+                "{body}"
+            );
         }
     }
     let body = json!({ "name": "x", "expires_in_s": LIFETIME_MAX_S });
@@ -156,12 +159,12 @@ async fn no_key_has_a_nonsense_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_with_a_character_that_is_not_seen_is_refused() {
-    let house = House::new(Engine::Sqlite, NO_UPSTREAM.parse().unwrap(), "").await;
-    let key = house.key(
+    let deployment = Deployment::new(Engine::Sqlite, NO_UPSTREAM.parse().unwrap(), "").await;
+    let key = deployment.key(
         "m",
         &["--scope", "api", "--scope", "mcp", "--scope", "manage"],
     );
-    let gateway = house.start().await;
+    let gateway = deployment.start().await;
     for hidden in [
         "ci\u{200b}",
         "c\u{200d}i",
@@ -173,10 +176,10 @@ async fn a_name_with_a_character_that_is_not_seen_is_refused() {
         "ci\u{10ffff}",
     ] {
         let create = ["keys", "create", "--name", hidden, "--member", MEMBER];
-        let done = house.run(&create);
+        let done = deployment.run(&create);
         assert_ne!(done.code, Some(0), "{hidden:?}: {done:?}");
         assert!(done.stderr.contains("cannot be seen"), "{done:?}");
-        for (path, language, told) in [
+        for (path, language, message) in [
             ("/api/v1/keys", "en", "cannot be seen"),
             ("/api/v1/service-accounts", "ja", "見えない文字"),
             ("/api/v1/keys", "ko", "보이지 않는 문자"),
@@ -185,7 +188,7 @@ async fn a_name_with_a_character_that_is_not_seen_is_refused() {
             let (status, body) = ask(&gateway, &key, ("POST", path), Some(body), language).await;
             assert_eq!(status, 422, "{hidden:?}: {body}");
             let detail = body["errors"][0]["detail"].as_str().unwrap();
-            assert!(detail.contains(told), "{body}");
+            assert!(detail.contains(message), "{body}");
         }
     }
     for seen in ["玄関", "열쇠", "👩‍💻 laptop", "❤️", "Zoë"] {
@@ -197,24 +200,24 @@ async fn a_name_with_a_character_that_is_not_seen_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_looks_like_one_that_is_there_exists_already() {
     for home in Home::both().await {
-        let house = home.house();
+        let deployment = home.deployment();
         // With a Greek o, and with a no-break space where a space was.
         for twin in ["Stοry", "Story"] {
-            let done = house.run(&["organizations", "create", twin]);
+            let done = deployment.run(&["organizations", "create", twin]);
             done.failed(6, &["Story", "exists already"]);
         }
-        house.run(&["organizations", "create", "My Team"]).ok();
+        deployment.run(&["organizations", "create", "My Team"]).ok();
         for twin in ["My\u{a0}Team", "My  Team", "My \u{a0}\u{2003}Team"] {
-            let done = house.run(&["organizations", "create", twin]);
+            let done = deployment.run(&["organizations", "create", twin]);
             done.failed(6, &["exists already"]);
         }
-        house.run(&["organizations", "create", "Storey"]).ok();
+        deployment.run(&["organizations", "create", "Storey"]).ok();
 
-        let key = house.key(
+        let key = deployment.key(
             "m",
             &["--scope", "api", "--scope", "mcp", "--scope", "manage"],
         );
-        let gateway = house.start().await;
+        let gateway = deployment.start().await;
         let accounts = "/api/v1/service-accounts";
         let (status, _made) = post(&gateway, &key, accounts, json!({ "name": "build" })).await;
         assert_eq!(status, 201);
@@ -234,8 +237,8 @@ async fn a_name_that_looks_like_one_that_is_there_exists_already() {
 #[tokio::test(flavor = "multi_thread")]
 async fn names_of_before_the_rules_are_still_read() {
     for home in Home::both().await {
-        let house = home.house();
-        let key = house.key(
+        let deployment = home.deployment();
+        let key = deployment.key(
             "m",
             &["--scope", "api", "--scope", "mcp", "--scope", "manage"],
         );
@@ -250,10 +253,12 @@ async fn names_of_before_the_rules_are_still_read() {
             &["members", "list"],
             &["organizations", "list"],
         ] {
-            let text = house.run(&[command, &["--output", "json"]].concat()).ok();
+            let text = deployment
+                .run(&[command, &["--output", "json"]].concat())
+                .ok();
             assert!(text.contains("ld "), "{command:?}: {text}");
         }
-        let gateway = house.start().await;
+        let gateway = deployment.start().await;
         let path = format!("/api/v1/keys/{}", key.id);
         let (status, body) = ask(&gateway, &key, ("GET", &path), None, "en").await;
         assert_eq!((status, &body["name"]), (200, &json!(old)));

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response};
 
-use crate::support::house::{Engine, House, Process};
+use crate::support::deployment::{Deployment, Engine, Process};
 use crate::support::node;
 use crate::support::upstream::Upstream;
 
@@ -49,13 +49,13 @@ impl Drop for Providers {
     }
 }
 
-/// A house whose console knows one of them.
-async fn house(issuer: &str, more: &str) -> (House, Process, Upstream) {
+/// A deployment whose console knows one of them.
+async fn deployment(issuer: &str, more: &str) -> (Deployment, Process, Upstream) {
     let upstream = Upstream::start().await;
     let oidc = format!(
         "[oidc]\nissuer = {issuer:?}\nclient_id = {CLIENT_ID:?}\nclient_secret = \"s\"\n{more}"
     );
-    let house = House::new(Engine::Sqlite, upstream.plain, &oidc).await;
+    let deployment = Deployment::new(Engine::Sqlite, upstream.plain, &oidc).await;
     let mina = [
         "members",
         "add",
@@ -65,9 +65,9 @@ async fn house(issuer: &str, more: &str) -> (House, Process, Upstream) {
         "--role",
         "member",
     ];
-    house.run(&mina).ok();
-    let gateway = house.start().await;
-    (house, gateway, upstream)
+    deployment.run(&mina).ok();
+    let gateway = deployment.start().await;
+    (deployment, gateway, upstream)
 }
 
 /// A browser as far as a sign-in goes: it keeps cookies, and follows one redirect at a time.
@@ -158,31 +158,35 @@ async fn each_provider_signs_somebody_in_as_it_really_answers() {
         (&entra, assumed, "assumed_address"),
     ] {
         let issuer = format!("{}{path}", providers.base);
-        let (house, gateway, _upstream) = house(&issuer, more).await;
+        let (deployment, gateway, _upstream) = deployment(&issuer, more).await;
         let mut visitor = Visitor::new(&gateway);
         assert!(visitor.sign_in().await, "{path}: {:#?}", gateway.stderr());
         assert!(visitor.is_signed_in());
-        let sessions = house.run(&["sessions", "list", "--output", "json"]).ok();
+        let sessions = deployment
+            .run(&["sessions", "list", "--output", "json"])
+            .ok();
         let sessions: serde_json::Value = serde_json::from_str(&sessions).unwrap();
         assert_eq!(sessions[0]["member"], "mina@example.com", "{path}");
         assert_eq!(sessions[0]["proof"], proof, "{path}");
-        let log = house.run(&["audit", "export"]).ok();
+        let log = deployment.run(&["audit", "export"]).ok();
         assert!(log.contains(proof), "{path}: {log}");
     }
     // Without the setting, what Entra ID does not say is not assumed; the log names the claim and the setting.
     let issuer = format!("{}{entra}", providers.base);
-    let (_house, mut gateway, _upstream) = house(&issuer, "").await;
+    let (_house, mut gateway, _upstream) = deployment(&issuer, "").await;
     assert!(!Visitor::new(&gateway).sign_in().await);
-    let told =
+    let message =
         |line: &str| line.contains("email_verified") && line.contains("assume_email_verified");
-    gateway.stderr_line("the claim and the setting", told).await;
+    gateway
+        .stderr_line("the claim and the setting", message)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_tabs_a_late_answer_and_a_clock_that_is_ahead() {
     let providers = Providers::start();
     let issuer = format!("{}/google", providers.base);
-    let (_house, mut gateway, _upstream) = house(&issuer, "").await;
+    let (_house, mut gateway, _upstream) = deployment(&issuer, "").await;
     // Two tabs, each with a sign-in of its own: the first to begin may be the last to come back.
     let mut visitor = Visitor::new(&gateway);
     let (first, second) = (visitor.begin().await, visitor.begin().await);
@@ -213,8 +217,8 @@ async fn two_tabs_a_late_answer_and_a_clock_that_is_ahead() {
             "{seconds} s"
         );
     }
-    let told = |line: &str| line.contains("it was made in the future");
-    gateway.stderr_line("a clock that is ahead", told).await;
+    let message = |line: &str| line.contains("it was made in the future");
+    gateway.stderr_line("a clock that is ahead", message).await;
 }
 
 /// Who the provider says it is decides, and nothing that the browser held before.
@@ -222,12 +226,14 @@ async fn two_tabs_a_late_answer_and_a_clock_that_is_ahead() {
 async fn another_person_at_the_provider_is_another_session() {
     let providers = Providers::start();
     let issuer = format!("{}/keycloak/realms/story", providers.base);
-    let (house, gateway, _upstream) = house(&issuer, "").await;
+    let (deployment, gateway, _upstream) = deployment(&issuer, "").await;
     let mut visitor = Visitor::new(&gateway);
     assert!(visitor.sign_in().await);
     providers.order("/address/hana@example.com").await;
     assert!(visitor.sign_in().await);
-    let sessions = house.run(&["sessions", "list", "--output", "json"]).ok();
+    let sessions = deployment
+        .run(&["sessions", "list", "--output", "json"])
+        .ok();
     let sessions: serde_json::Value = serde_json::from_str(&sessions).unwrap();
     let newest = sessions[0]["member"].as_str().unwrap();
     assert_eq!(newest, "hana@example.com");
@@ -240,7 +246,7 @@ async fn another_person_at_the_provider_is_another_session() {
 async fn forged_answers_do_not_fill_the_log() {
     let providers = Providers::start();
     let issuer = format!("{}/google", providers.base);
-    let (_house, gateway, _upstream) = house(&issuer, "").await;
+    let (_house, gateway, _upstream) = deployment(&issuer, "").await;
     let mut visitor = Visitor::new(&gateway);
     let url = format!("{}/sign-in/callback?code=x&state=y", visitor.console);
     for _ in 0..200 {

@@ -4,10 +4,10 @@
 use std::net::SocketAddr;
 
 use crate::support::client::Mode;
-use crate::support::door::{Door, get};
-use crate::support::house::{Engine, House, route};
+use crate::support::deployment::{Deployment, Engine, route};
 use crate::support::raw::Wire;
 use crate::support::scripted::{OK, Reply, Scripted, Seen};
+use crate::support::scripted_gateway::{ScriptedGateway, get};
 use crate::support::{tls, within};
 
 /// Says where it is, as a service does that builds addresses from its `Host`; or, where a test says so, from
@@ -49,14 +49,17 @@ fn names_itself(seen: &Seen) -> Reply {
     Reply::Bytes(Box::leak(answer.into_boxed_str()))
 }
 
-async fn house(host: &str) -> (Scripted, House) {
+async fn deployment(host: &str) -> (Scripted, Deployment) {
     let upstream = Scripted::start(names_itself).await;
     let text = format!(
         "[upstreams.genesis]\nurls = [\"http://{}\"]\nhost = \"{host}\"\n{}",
         upstream.address,
         route("api", "/", "genesis", "api"),
     );
-    (upstream, House::with_routes(Engine::Sqlite, &text).await)
+    (
+        upstream,
+        Deployment::with_routes(Engine::Sqlite, &text).await,
+    )
 }
 
 fn follower(authority: &std::path::Path) -> reqwest::Client {
@@ -69,10 +72,10 @@ fn follower(authority: &std::path::Path) -> reqwest::Client {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_follows_redirects_never_brings_its_key_to_the_upstream() {
-    let (upstream, house) = house("upstream").await;
-    let key = house.key("canary", &[]).plain;
-    let gateway = house.start().await;
-    let target = house.target(&gateway, None);
+    let (upstream, deployment) = deployment("upstream").await;
+    let key = deployment.key("canary", &[]).plain;
+    let gateway = deployment.start().await;
+    let target = deployment.target(&gateway, None);
     let client = follower(&target.authority);
     let mut reached = Vec::new();
     for mode in [Mode::Http1, Mode::TlsHttp2] {
@@ -141,9 +144,9 @@ async fn all(gateway: SocketAddr, key: &str, more: &str) -> crate::support::raw:
 #[tokio::test(flavor = "multi_thread")]
 async fn every_header_that_names_the_upstream_names_the_gateway() {
     for host in ["upstream", "preserve"] {
-        let (upstream, house) = house(host).await;
-        let key = house.key("ci", &[]).plain;
-        let gateway = house.start().await;
+        let (upstream, deployment) = deployment(host).await;
+        let key = deployment.key("ci", &[]).plain;
+        let gateway = deployment.start().await;
         // With `preserve` the service builds addresses from the client's host, which need no change, or
         // from its own, which do.
         let own = format!("x-own: {}\r\n", upstream.address);
@@ -162,15 +165,15 @@ async fn every_header_that_names_the_upstream_names_the_gateway() {
     }
 }
 
-/// A door before such an upstream, with something written over in its configuration.
-async fn door(changes: &[(&str, &str)]) -> Door {
+/// A gateway before such an upstream, with something written over in its configuration.
+async fn scripted(changes: &[(&str, &str)]) -> ScriptedGateway {
     let change = |text: String| {
         changes.iter().fold(text, |text, (old, new)| {
             assert!(text.contains(old), "no {old} in {text}");
             text.replacen(old, new, 1)
         })
     };
-    Door::open_changed(names_itself, "", change).await
+    ScriptedGateway::open_changed(names_itself, "", change).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -189,9 +192,9 @@ async fn behind_a_trusted_proxy_it_is_the_address_that_the_client_used_there() {
         if !prefix.is_empty() {
             changes.push(("path_prefix = \"/api/\"\n", prefix));
         }
-        let door = door(&changes).await;
-        let own = format!("x-own: {}\r\n{forwarded}", door.upstream.address);
-        let answer = all(door.gateway.address("plain"), &door.key.plain, &own).await;
+        let scripted = scripted(&changes).await;
+        let own = format!("x-own: {}\r\n{forwarded}", scripted.upstream.address);
+        let answer = all(scripted.gateway.address("plain"), &scripted.key.plain, &own).await;
         for (name, lines) in expected(scheme, authority) {
             assert_eq!(answer.header(name), lines, "{trusted}: {}", answer.head);
         }
@@ -202,17 +205,17 @@ async fn behind_a_trusted_proxy_it_is_the_address_that_the_client_used_there() {
 #[tokio::test(flavor = "multi_thread")]
 async fn where_gateway_url_is_https_no_answer_leads_to_http() {
     let url = "[admin]\ngateway_url = \"https://Genkan.test:8443\"\n";
-    let door = door(&[("[admin]\n", url)]).await;
-    let own = format!("x-own: {}\r\n", door.upstream.address);
-    let gateway = door.gateway.address("plain");
-    let answer = all(gateway, &door.key.plain, &own).await;
+    let scripted = scripted(&[("[admin]\n", url)]).await;
+    let own = format!("x-own: {}\r\n", scripted.upstream.address);
+    let gateway = scripted.gateway.address("plain");
+    let answer = all(gateway, &scripted.key.plain, &own).await;
     for (name, lines) in expected("https", "genkan.test:8443") {
         assert_eq!(answer.header(name), lines, "{}", answer.head);
     }
     // Under another name it is reached otherwise.
-    let request = door.get("/api/302", &own);
+    let request = scripted.get("/api/302", &own);
     let request = request.replace("Host: genkan.test", "Host: other.test:8080");
-    let answer = door.ask(request).await;
+    let answer = scripted.ask(request).await;
     let there = ["http://other.test:8080/api/there?a=b"];
     assert_eq!(answer.header("location"), there);
 }
@@ -224,9 +227,9 @@ async fn an_address_of_another_upstream_is_the_gateways_too() {
         "[upstreams.other]\nurls = [\"http://{}\"]\n[upstreams.genesis]\n",
         other.address
     );
-    let door = door(&[("[upstreams.genesis]\n", &another)]).await;
+    let scripted = scripted(&[("[upstreams.genesis]\n", &another)]).await;
     let own = format!("x-own: {}\r\n", other.address);
-    let answer = all(door.gateway.address("plain"), &door.key.plain, &own).await;
+    let answer = all(scripted.gateway.address("plain"), &scripted.key.plain, &own).await;
     for (name, lines) in expected("http", "genkan.test") {
         assert_eq!(answer.header(name), lines, "{}", answer.head);
     }
@@ -243,22 +246,22 @@ fn names_itself_often(seen: &Seen) -> Reply {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_line_of_many_addresses_takes_no_time_and_a_host_is_no_longer_than_a_name() {
-    let door = Door::open(names_itself_often, "").await;
+    let scripted = ScriptedGateway::open(names_itself_often, "").await;
     let named = |host: &str| {
-        let own = format!("x-own: {}\r\n", door.upstream.address);
-        let request = door.get("/api/often", &own);
+        let own = format!("x-own: {}\r\n", scripted.upstream.address);
+        let request = scripted.get("/api/often", &own);
         request.replace("Host: genkan.test", &format!("Host: {host}"))
     };
     let longest = "a".repeat(253);
     let begun = std::time::Instant::now();
-    let answer = door.ask(named(&longest)).await;
+    let answer = scripted.ask(named(&longest)).await;
     assert_eq!(answer.status, 200);
     // It is left as it is, rather than grown to a megabyte.
     let links = answer.header("link").concat();
     assert!(!links.contains(&longest), "{} bytes", links.len());
     assert!(begun.elapsed() < std::time::Duration::from_secs(2));
     for long in [254, 14_000] {
-        let answer = door.ask(named(&"a".repeat(long))).await;
+        let answer = scripted.ask(named(&"a".repeat(long))).await;
         assert_eq!(answer.status, 400, "{long} bytes");
     }
 }

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::support::client::{self, Mode};
-use crate::support::house::{Engine, House, route};
+use crate::support::deployment::{Deployment, Engine, route};
 use crate::support::tls::Certificate;
 use crate::support::within;
 
@@ -165,11 +165,11 @@ async fn resent(host: &str, later: &'static [u8]) -> (Upstream, Seen) {
         upstream.certificate.certificate_file,
         route("rest", "/", "genesis", "api"),
     );
-    let house = House::with_routes(Engine::Sqlite, &text).await;
-    let key = house.key("ci", &[]).plain;
-    let gateway = house.start().await;
+    let deployment = Deployment::with_routes(Engine::Sqlite, &text).await;
+    let key = deployment.key("ci", &[]).plain;
+    let gateway = deployment.start().await;
     // One connection, and so one worker.
-    let target = house.target(&gateway, None);
+    let target = deployment.target(&gateway, None);
     let mut connection = target.connect(Mode::TlsHttp2).await;
     let mut held = connection.send(request("GET", "/hold", &key, "")).await;
     assert_eq!(held.status(), 200);

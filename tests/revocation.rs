@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::support::client::{self, Connection, Mode, Target};
-use crate::support::house::{Engine, House, Key, PROMPTLY, field, hex};
+use crate::support::deployment::{Deployment, Engine, Key, PROMPTLY, field, hex};
 use crate::support::upstream::Upstream;
 use crate::support::{ALONE, within};
 
@@ -101,7 +101,7 @@ struct Took {
 }
 
 /// Revokes a key that several connections are using; returns what they saw.
-async fn revoke_under_load(house: &House, target: Target, id: &str) -> (Took, Vec<Seen>) {
+async fn revoke_under_load(deployment: &Deployment, target: Target, id: &str) -> (Took, Vec<Seen>) {
     let (tell, returned) = watch::channel(false);
     let accepted = Arc::new(AtomicUsize::new(0));
     let mut hammers = JoinSet::new();
@@ -119,17 +119,17 @@ async fn revoke_under_load(house: &House, target: Target, id: &str) -> (Took, Ve
     };
     within("every connection was accepted", all_accepted).await;
     let begun = Instant::now();
-    let done = house.run_beside(&["keys", "revoke", id]).await;
+    let done = deployment.run_beside(&["keys", "revoke", id]).await;
     tell.send_replace(true);
     let command = begun.elapsed();
-    let receipt = Duration::from_millis(settled_after_ms(&done.stderr));
+    let receipt = Duration::from_millis(confirmed_after_ms(&done.stderr));
     done.ok();
     let seen = within("every try is made", hammers.join_all()).await;
     (Took { command, receipt }, seen)
 }
 
-fn settled_after_ms(receipt: &str) -> u64 {
-    let after = receipt.split("settled after ").nth(1);
+fn confirmed_after_ms(receipt: &str) -> u64 {
+    let after = receipt.split(" after ").nth(1);
     let number = after.and_then(|text| text.split(' ').next()?.parse().ok());
     number.unwrap_or_else(|| panic!("no receipt: {receipt}"))
 }
@@ -142,16 +142,16 @@ fn percentile(of: &mut [Duration], percent: usize) -> Duration {
 async fn ten_thousand_tries(engine: Engine) {
     let _alone = ALONE.lock().await;
     let upstream = Upstream::start().await;
-    let house = House::new(engine, upstream.plain, "").await;
+    let deployment = Deployment::new(engine, upstream.plain, "").await;
     let keys: Vec<Key> = (0..KEYS)
-        .map(|number| house.key(&format!("key {number}"), &[]))
+        .map(|number| deployment.key(&format!("key {number}"), &[]))
         .collect();
-    let gateway = house.start().await;
+    let gateway = deployment.start().await;
     let (mut commands, mut receipts) = (Vec::new(), Vec::new());
     let mut all = Seen::default();
     for key in &keys {
-        let target = house.target(&gateway, Some(&key.plain));
-        let (took, seen) = revoke_under_load(&house, target, &key.id).await;
+        let target = deployment.target(&gateway, Some(&key.plain));
+        let (took, seen) = revoke_under_load(&deployment, target, &key.id).await;
         commands.push(took.command);
         receipts.push(took.receipt);
         for seen in seen {
@@ -193,20 +193,20 @@ async fn nothing_is_accepted_after_the_command_returned_on_postgresql() {
 
 async fn two_gateways(engine: Engine) {
     let upstream = Upstream::start().await;
-    let house = House::new(engine, upstream.plain, "").await;
-    let key = house.key("ci", &[]);
-    let gateways = [house.start().await, house.start().await];
+    let deployment = Deployment::new(engine, upstream.plain, "").await;
+    let key = deployment.key("ci", &[]);
+    let gateways = [deployment.start().await, deployment.start().await];
     let targets = gateways
         .each_ref()
-        .map(|gateway| house.target(gateway, Some(&key.plain)));
+        .map(|gateway| deployment.target(gateway, Some(&key.plain)));
     for target in &targets {
         assert_eq!(ask_once(target).await, 200);
     }
-    let done = house.run_beside(&["keys", "revoke", &key.id]).await;
+    let done = deployment.run_beside(&["keys", "revoke", &key.id]).await;
     for target in &targets {
         assert_eq!(ask_once(target).await, 401);
     }
-    assert!(done.stderr.contains("2 gateways obey"), "{done:#?}");
+    assert!(done.stderr.contains("confirmed by 2 gateways"), "{done:#?}");
     assert_eq!(done.stderr.matches("acknowledged").count(), 2, "{done:#?}");
 }
 
@@ -223,7 +223,7 @@ async fn two_gateways_on_one_postgresql_obey() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_who_goes_takes_every_key_along() {
     let upstream = Upstream::start().await;
-    let house = House::new(Engine::Sqlite, upstream.plain, "").await;
+    let deployment = Deployment::new(Engine::Sqlite, upstream.plain, "").await;
     let add = [
         "members",
         "add",
@@ -233,30 +233,30 @@ async fn a_member_who_goes_takes_every_key_along() {
         "--role",
         "member",
     ];
-    house.run(&add).ok();
+    deployment.run(&add).ok();
     let his: Vec<Key> = (0..5)
-        .map(|number| house.key_of("jiro@example.com", &format!("key {number}"), &[]))
+        .map(|number| deployment.key_of("jiro@example.com", &format!("key {number}"), &[]))
         .collect();
-    let hers = house.key("hers", &[]);
-    let gateway = house.start().await;
+    let hers = deployment.key("hers", &[]);
+    let gateway = deployment.start().await;
     for key in his.iter().chain([&hers]) {
         assert_eq!(
-            ask_once(&house.target(&gateway, Some(&key.plain))).await,
+            ask_once(&deployment.target(&gateway, Some(&key.plain))).await,
             200
         );
     }
-    let done = house
+    let done = deployment
         .run_beside(&["members", "remove", "jiro@example.com"])
         .await;
     assert!(done.stderr.contains("5 keys ended"), "{done:#?}");
     for key in &his {
         assert_eq!(
-            ask_once(&house.target(&gateway, Some(&key.plain))).await,
+            ask_once(&deployment.target(&gateway, Some(&key.plain))).await,
             401
         );
     }
     assert_eq!(
-        ask_once(&house.target(&gateway, Some(&hers.plain))).await,
+        ask_once(&deployment.target(&gateway, Some(&hers.plain))).await,
         200
     );
 }
@@ -264,36 +264,36 @@ async fn a_member_who_goes_takes_every_key_along() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_was_unknown_works_as_soon_as_it_is_imported() {
     let upstream = Upstream::start().await;
-    let house = House::new(Engine::Sqlite, upstream.plain, "").await;
-    let gateway = house.start().await;
+    let deployment = Deployment::new(Engine::Sqlite, upstream.plain, "").await;
+    let gateway = deployment.start().await;
     let foreign = "legacy-platform-key-5f1d3c";
-    let target = house.target(&gateway, Some(foreign));
+    let target = deployment.target(&gateway, Some(foreign));
     for _ in 0..2 {
         assert_eq!(ask_once(&target).await, 401);
     }
     let lookups = gateway.metric("genkan_store_lookups_total").await;
     assert_eq!(lookups, 0, "nothing was imported yet");
-    import(&house, foreign).await;
+    import(&deployment, foreign).await;
     assert_eq!(ask_once(&target).await, 200);
     // From then on the store has to be asked, and remembers.
     let foreign = "legacy-platform-key-0c7b11";
-    let target = house.target(&gateway, Some(foreign));
+    let target = deployment.target(&gateway, Some(foreign));
     for _ in 0..2 {
         assert_eq!(ask_once(&target).await, 401);
     }
     let lookups = gateway.metric("genkan_store_lookups_total").await;
     assert_eq!(lookups, 2, "the second refusal came from memory");
-    import(&house, foreign).await;
+    import(&deployment, foreign).await;
     assert_eq!(ask_once(&target).await, 200);
 }
 
 /// Imports a key of another system as hana's.
-async fn import(house: &House, key: &str) {
+async fn import(deployment: &Deployment, key: &str) {
     let hash = hex(&Sha256::digest(key));
     let import = [
         "keys", "import", "--sha256", &hash, "--name", "old", "--member",
     ];
-    house
+    deployment
         .run_beside(&[&import[..], &["hana@example.com"]].concat())
         .await
         .ok();
@@ -302,15 +302,15 @@ async fn import(house: &House, key: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_refused_from_its_expiry_on() {
     let upstream = Upstream::start().await;
-    let house = House::new(Engine::Sqlite, upstream.plain, "").await;
-    let gateway = house.start().await;
-    let key = house.key("short", &["--expires", "2s"]);
-    let shown = house
+    let deployment = Deployment::new(Engine::Sqlite, upstream.plain, "").await;
+    let gateway = deployment.start().await;
+    let key = deployment.key("short", &["--expires", "2s"]);
+    let shown = deployment
         .run(&["keys", "show", &key.id, "--output", "json"])
         .ok();
     let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
     let end: jiff::Timestamp = shown["expires_at"].as_str().unwrap().parse().unwrap();
-    let target = house.target(&gateway, Some(&key.plain));
+    let target = deployment.target(&gateway, Some(&key.plain));
     let mut connection = target.connect(Mode::Http1).await;
     let mut accepted = 0;
     let last = async {
@@ -356,15 +356,15 @@ async fn refused(target: &Target, times: usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_misses_are_one_query_and_a_bad_checksum_is_none() {
     let upstream = Upstream::start().await;
-    let house = House::new(Engine::Sqlite, upstream.plain, "").await;
-    let gateway = house.start().await;
+    let deployment = Deployment::new(Engine::Sqlite, upstream.plain, "").await;
+    let gateway = deployment.start().await;
     let unknown = PlainKey::generate(&SystemEntropy).expose().to_owned();
     let (rest, last) = unknown.split_at(unknown.len() - 1);
     let mistyped = format!("{rest}{}", if last == "a" { "b" } else { "a" });
 
-    refused(&house.target(&gateway, Some(&mistyped)), 1_000).await;
+    refused(&deployment.target(&gateway, Some(&mistyped)), 1_000).await;
     assert_eq!(gateway.metric("genkan_store_lookups_total").await, 0);
-    refused(&house.target(&gateway, Some(&unknown)), 10_000).await;
+    refused(&deployment.target(&gateway, Some(&unknown)), 10_000).await;
     assert_eq!(gateway.metric("genkan_store_lookups_total").await, 1);
 }
 
@@ -372,30 +372,33 @@ async fn ten_thousand_misses_are_one_query_and_a_bad_checksum_is_none() {
 async fn a_killed_gateway_delays_a_revocation_until_its_lease_ends_and_no_longer() {
     let lease = Duration::from_secs(1);
     let upstream = Upstream::start().await;
-    let house = House::new(
+    let deployment = Deployment::new(
         Engine::Sqlite,
         upstream.plain,
         "[limits]\nlease_ms = 1_000\n",
     )
     .await;
-    let key = house.key("ci", &[]);
-    let (mut killed, alive) = (house.start().await, house.start().await);
+    let key = deployment.key("ci", &[]);
+    let (mut killed, alive) = (deployment.start().await, deployment.start().await);
     for gateway in [&killed, &alive] {
         assert_eq!(
-            ask_once(&house.target(gateway, Some(&key.plain))).await,
+            ask_once(&deployment.target(gateway, Some(&key.plain))).await,
             200
         );
     }
     killed.signal(Signal::KILL);
     assert_eq!(killed.ended().await, None);
     let begun = Instant::now();
-    let done = house.run_beside(&["keys", "revoke", &key.id]).await;
+    let done = deployment.run_beside(&["keys", "revoke", &key.id]).await;
     let took = begun.elapsed();
     println!("{took:?}: {}", done.stderr);
     assert!(took < lease + PROMPTLY, "{took:?}");
     for outcome in ["fenced", "acknowledged"] {
         assert_eq!(done.stderr.matches(outcome).count(), 1, "{done:#?}");
     }
-    assert!(settled_after_ms(&done.stderr) <= 1_200, "{done:#?}");
-    assert_eq!(ask_once(&house.target(&alive, Some(&key.plain))).await, 401);
+    assert!(confirmed_after_ms(&done.stderr) <= 1_200, "{done:#?}");
+    assert_eq!(
+        ask_once(&deployment.target(&alive, Some(&key.plain))).await,
+        401
+    );
 }

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use rustix::process::Signal;
 
 use crate::support::ALONE;
+use crate::support::deployment::{Deployment, Engine};
 use crate::support::haproxy::{Balancer, Server};
-use crate::support::house::{Engine, House};
 use crate::support::legitimate::{Legitimate, Plan};
 use crate::support::postgres::free_port;
 use crate::support::upstream::Upstream;
@@ -24,17 +24,17 @@ fn local() -> SocketAddr {
 async fn behind_haproxy_no_request_fails_while_every_gateway_is_restarted() {
     let _alone = ALONE.lock().await;
     let upstream = Upstream::start().await;
-    let house = House::new(
+    let deployment = Deployment::new(
         Engine::Postgres,
         upstream.plain,
         // Longer than the balancer takes to see that a gateway is not ready.
         "[limits]\nshutdown_delay_ms = 1_000\n",
     )
     .await;
-    let remembered = house.key("remembered", &[]).plain;
-    let fresh = (0..FRESH_KEYS).map(|_| house.key("fresh", &[]).plain);
+    let remembered = deployment.key("remembered", &[]).plain;
+    let fresh = (0..FRESH_KEYS).map(|_| deployment.key("fresh", &[]).plain);
     let fresh = fresh.collect();
-    let text = std::fs::read_to_string(house.config()).unwrap();
+    let text = std::fs::read_to_string(deployment.config()).unwrap();
     // A balancer knows its servers by their addresses.
     let servers = NAMES.map(|name| Server {
         name,
@@ -47,13 +47,16 @@ async fn behind_haproxy_no_request_fails_while_every_gateway_is_restarted() {
         let text = text
             .replace("[admin]\naddress = \"127.0.0.1:0\"", &admin)
             .replace("name = \"plain\"\naddress = \"127.0.0.1:0\"", &plain);
-        let file = house.folder.path().join(format!("{}.toml", server.name));
+        let file = deployment
+            .folder
+            .path()
+            .join(format!("{}.toml", server.name));
         std::fs::write(&file, text).unwrap();
         file
     });
     let mut gateways = [
-        house.start_with(&configs[0]).await,
-        house.start_with(&configs[1]).await,
+        deployment.start_with(&configs[0]).await,
+        deployment.start_with(&configs[1]).await,
     ];
     let balancer = Balancer::start(&servers).await;
     let traffic = Legitimate::begin(Plan {
@@ -67,7 +70,7 @@ async fn behind_haproxy_no_request_fails_while_every_gateway_is_restarted() {
             gateway.signal(Signal::TERM);
             balancer.says(NAMES[number], "DOWN").await;
             assert_eq!(gateway.ended().await, Some(0), "{:#?}", gateway.stderr());
-            *gateway = house.start_with(&configs[number]).await;
+            *gateway = deployment.start_with(&configs[number]).await;
             balancer.says(NAMES[number], "UP").await;
         }
     }

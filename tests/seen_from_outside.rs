@@ -3,7 +3,7 @@
 use http::Response;
 
 use crate::support::client::{self, Mode};
-use crate::support::house::{Engine, House, Process, field, operators, text};
+use crate::support::deployment::{Deployment, Engine, Process, field, operators, text};
 use crate::support::upstream::Upstream;
 use crate::support::within;
 
@@ -14,13 +14,13 @@ const BUCKETS: [&str; 15] = [
 ];
 
 async fn get(
-    house: &House,
+    deployment: &Deployment,
     gateway: &Process,
     mode: Mode,
     path: &str,
     key: Option<&str>,
 ) -> Response<String> {
-    let target = house.target(gateway, key);
+    let target = deployment.target(gateway, key);
     let mut connection = target.connect(mode).await;
     let request = target.request(mode, "GET", path).body(client::empty());
     text(within("an answer", connection.send(request.unwrap())).await).await
@@ -29,8 +29,8 @@ async fn get(
 #[tokio::test(flavor = "multi_thread")]
 async fn health_and_readiness_are_told_to_operators_alone() {
     let upstream = Upstream::start().await;
-    let house = House::new(Engine::Sqlite, upstream.plain, "").await;
-    let gateway = house.start().await;
+    let deployment = Deployment::new(Engine::Sqlite, upstream.plain, "").await;
+    let gateway = deployment.start().await;
     let health = operators(gateway.address("admin"), "/healthz").await;
     assert_eq!(
         (health.status().as_u16(), health.body().as_str()),
@@ -46,28 +46,28 @@ async fn health_and_readiness_are_told_to_operators_alone() {
     assert!((1..=3_000).contains(&left), "{ready}");
     // Callers are shown none of it: the same path is a route like another for them.
     for path in ["/healthz", "/readyz", "/metrics"] {
-        let answer = get(&house, &gateway, Mode::Http1, path, None).await;
+        let answer = get(&deployment, &gateway, Mode::Http1, path, None).await;
         assert_eq!(answer.status(), 401, "{path}");
     }
-    let config = house.config();
+    let config = deployment.config();
     let admin = gateway.address("admin").to_string();
     assert!(config.exists());
-    let healthy = crate::support::house::genkan(&["healthcheck", "--admin", &admin]);
+    let healthy = crate::support::deployment::genkan(&["healthcheck", "--admin", &admin]);
     assert_eq!(healthy.code, Some(0), "{healthy:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_have_the_names_and_buckets_of_opentelemetry_and_no_keys() {
     let upstream = Upstream::start().await;
-    let house = House::new(Engine::Sqlite, upstream.plain, "").await;
-    let key = house.key("ci", &[]);
-    let gateway = house.start().await;
+    let deployment = Deployment::new(Engine::Sqlite, upstream.plain, "").await;
+    let key = deployment.key("ci", &[]);
+    let gateway = deployment.start().await;
     for (path, key) in [
         ("/api/identity", Some(key.plain.as_str())),
         ("/api/identity", None),
         ("/mcp", Some("gk_not-a-key")),
     ] {
-        get(&house, &gateway, Mode::Http1, path, key).await;
+        get(&deployment, &gateway, Mode::Http1, path, key).await;
     }
     let page = gateway.operators("/metrics").await;
     assert_eq!(
@@ -109,10 +109,10 @@ fn label<'a>(line: &'a str, name: &str) -> Option<&'a str> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_has_one_name_in_its_head_its_body_and_the_log() {
     let upstream = Upstream::start().await;
-    let house = House::new(Engine::Sqlite, upstream.plain, "").await;
-    let mut gateway = house.start().await;
+    let deployment = Deployment::new(Engine::Sqlite, upstream.plain, "").await;
+    let mut gateway = deployment.start().await;
     for mode in [Mode::Http1, Mode::TlsHttp2] {
-        let refused = get(&house, &gateway, mode, "/api/identity", None).await;
+        let refused = get(&deployment, &gateway, mode, "/api/identity", None).await;
         assert_eq!(refused.status(), 401);
         let head = refused.headers()["x-request-id"]
             .to_str()

@@ -293,11 +293,11 @@ async fn the_fourth_schema_keeps_everything_and_trusts_nothing_that_cannot_be_kn
             assert_eq!(key.revoked_at.is_some(), number == 7);
         }
         let members = store.members(None).await.unwrap();
-        let told = members
+        let message = members
             .iter()
             .map(|one| (one.name.as_str(), one.email_verified));
         assert_eq!(
-            told.collect::<Vec<_>>(),
+            message.collect::<Vec<_>>(),
             [
                 ("Hana", true),
                 ("Hana", true),
@@ -337,9 +337,9 @@ async fn after_the_migration_a_proof_joins_what_was_one_user_and_is_taken_back_f
             .await
             .unwrap();
         assert_ne!(signed_in.member.user_id.to_string(), id("usr", 2));
-        let acting = service.by_session(&signed_in.token, None).await.unwrap();
-        let acting = acting.unwrap();
-        assert_eq!(acting.organizations().await.unwrap().len(), 2);
+        let member_context = service.by_session(&signed_in.token, None).await.unwrap();
+        let member_context = member_context.unwrap();
+        assert_eq!(member_context.organizations().await.unwrap().len(), 2);
         for number in [4, 5] {
             let key = key(&*store, number).await;
             assert_eq!(key.user_id.to_string(), id("usr", 2));
@@ -356,8 +356,8 @@ async fn after_the_migration_a_proof_joins_what_was_one_user_and_is_taken_back_f
         assert_eq!(old.sql(&unverify).await.unwrap(), 1);
         assert_eq!(changes(&*store, before).await, expected);
         for stay in store.members_by_email(&email).await.unwrap() {
-            let told = (stay.user_id.to_string(), stay.email_verified);
-            assert_eq!(told, (id("usr", 2), false));
+            let message = (stay.user_id.to_string(), stay.email_verified);
+            assert_eq!(message, (id("usr", 2), false));
         }
         // The next proof joins them anew, to somebody new.
         let again = service
@@ -397,10 +397,10 @@ async fn after_the_migration_the_triggers_guard() {
         let gone = "DELETE FROM users WHERE id = usr3;";
         assert_eq!(old.sql(&old.written(gone)).await.unwrap(), 1);
         assert!(store.look_up(&hash(6)).await.unwrap().key.is_none());
-        let told = changes(&*store, head).await.into_iter().any(
+        let message = changes(&*store, head).await.into_iter().any(
             |kind| matches!(kind, ChangeKind::MemberRemoved(gone) if gone.to_string() == id("mbr", 5)),
         );
-        assert!(told);
+        assert!(message);
         // Whoever looks at the guards again finds them, and misses one that is gone.
         store::open(&old.config(), WhenAbsent::Create)
             .await

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use genkan::config;
-use genkan::model::audit::Act;
+use genkan::model::audit::AuditContext;
 use genkan::model::change::{Change, ChangeKind, Sequence};
 use genkan::model::clock::{Clock, SystemClock, Timestamp};
 use genkan::model::id::{InstanceId, KeyId, MembershipId, OrganizationId, SessionId, UserId};
@@ -90,8 +90,8 @@ fn now() -> Timestamp {
     SystemClock.now()
 }
 
-fn act() -> Act {
-    Act::of_operator(now())
+fn audit_context() -> AuditContext {
+    AuditContext::of_operator(now())
 }
 
 fn organization(name: &str) -> Organization {
@@ -139,15 +139,15 @@ fn key_of(member: &Member) -> Key {
     }
 }
 
-/// An organisation with an owner, hana.
+/// An organization with an owner, hana.
 async fn founded(store: &dyn Management) -> (Organization, Member) {
     let organization = organization("玄関 현관");
     store
-        .create_organization(&organization, &act())
+        .create_organization(&organization, &audit_context())
         .await
         .unwrap();
     let hana = member_of(&organization, "hana@example.com", Role::Owner);
-    let hana = store.add_member(&hana, &act()).await.unwrap();
+    let hana = store.add_member(&hana, &audit_context()).await.unwrap();
     (organization, hana)
 }
 
@@ -160,7 +160,10 @@ fn sequence_of(created: Created) -> Sequence {
 
 async fn with_key(store: &dyn Management, member: &Member) -> Key {
     let key = key_of(member);
-    store.create_key(&key, None, &act()).await.unwrap();
+    store
+        .create_key(&key, None, &audit_context())
+        .await
+        .unwrap();
     key
 }
 
@@ -200,17 +203,22 @@ async fn a_key_opens_from_its_creation_to_its_revocation() {
 
         let key = key_of(&hana);
         assert!(store.look_up(&key.hash).await.unwrap().key.is_none());
-        let created = sequence_of(store.create_key(&key, None, &act()).await.unwrap());
+        let created = sequence_of(
+            store
+                .create_key(&key, None, &audit_context())
+                .await
+                .unwrap(),
+        );
         let found = store.look_up(&key.hash).await.unwrap();
         assert_eq!((found.sequence, found.key), (created, Some(key.clone())));
 
-        let revoked = store.revoke_key(key.id, &act()).await.unwrap();
+        let revoked = store.revoke_key(key.id, &audit_context()).await.unwrap();
         assert_eq!((revoked.sequence, revoked.keys), (created.next(), 1));
         let found = store.look_up(&key.hash).await.unwrap();
         assert_eq!(found.sequence, revoked.sequence);
         assert_eq!(found.key.unwrap().state(now()), KeyState::Revoked);
 
-        let again = store.revoke_key(key.id, &act()).await.unwrap();
+        let again = store.revoke_key(key.id, &audit_context()).await.unwrap();
         assert_eq!((again.sequence, again.keys), (revoked.sequence, 0));
         let expected = [
             ChangeKind::KeyCreated(key.hash),
@@ -226,7 +234,7 @@ async fn a_key_opens_from_its_creation_to_its_revocation() {
                 .is_empty()
         );
         let all = KeyFilter {
-            revoked_too: true,
+            include_revoked: true,
             ..KeyFilter::default()
         };
         assert_eq!(store.keys(all, ALL).await.unwrap().len(), 1);
@@ -245,28 +253,30 @@ async fn what_cannot_be_is_refused_and_changes_nothing() {
             id: KeyId::generate(now(), &SystemEntropy),
             ..key.clone()
         };
-        let refused = store.create_key(&same_hash, None, &act()).await;
+        let refused = store.create_key(&same_hash, None, &audit_context()).await;
         assert!(matches!(refused, Err(StoreError::Exists(_))), "{refused:?}");
         let nobody = KeyId::generate(now(), &SystemEntropy);
-        let refused = store.revoke_key(nobody, &act()).await;
+        let refused = store.revoke_key(nobody, &audit_context()).await;
         assert!(
             matches!(refused, Err(StoreError::NotFound(_))),
             "{refused:?}"
         );
         let stranger = member_of(&organization, "nobody@example.com", Role::Member);
-        let refused = store.create_key(&key_of(&stranger), None, &act()).await;
+        let refused = store
+            .create_key(&key_of(&stranger), None, &audit_context())
+            .await;
         assert!(
             matches!(refused, Err(StoreError::NotFound(_))),
             "{refused:?}"
         );
         let twice = member_of(&organization, "hana@example.com", Role::Member);
-        let refused = store.add_member(&twice, &act()).await;
+        let refused = store.add_member(&twice, &audit_context()).await;
         assert!(matches!(refused, Err(StoreError::Exists(_))), "{refused:?}");
         let namesake = Organization {
             id: twice_id(),
             ..organization.clone()
         };
-        let refused = store.create_organization(&namesake, &act()).await;
+        let refused = store.create_organization(&namesake, &audit_context()).await;
         assert!(matches!(refused, Err(StoreError::Exists(_))), "{refused:?}");
 
         assert_eq!(log_of(&*store).await, before);
@@ -283,12 +293,12 @@ async fn a_member_leaves_with_one_entry_and_all_keys_and_returns_without_them() 
         let store = place.open().await;
         let (organization, _hana) = founded(&*store).await;
         let jun = member_of(&organization, "jun@example.com", Role::Member);
-        let jun = store.add_member(&jun, &act()).await.unwrap();
+        let jun = store.add_member(&jun, &audit_context()).await.unwrap();
         let keys = [with_key(&*store, &jun).await, with_key(&*store, &jun).await];
         let before = log_of(&*store).await.len();
 
         let removed = store
-            .remove_member(jun.membership_id, None, &act())
+            .remove_member(jun.membership_id, None, &audit_context())
             .await
             .unwrap();
         assert_eq!(removed.keys, 2);
@@ -298,13 +308,13 @@ async fn a_member_leaves_with_one_entry_and_all_keys_and_returns_without_them() 
             [ChangeKind::MemberRemoved(jun.membership_id)]
         );
         let again = store
-            .remove_member(jun.membership_id, None, &act())
+            .remove_member(jun.membership_id, None, &audit_context())
             .await
             .unwrap();
         assert_eq!((again.sequence, again.keys), (removed.sequence, 0));
 
         let rejoined = member_of(&organization, "jun@example.com", Role::Member);
-        let rejoined = store.add_member(&rejoined, &act()).await.unwrap();
+        let rejoined = store.add_member(&rejoined, &audit_context()).await.unwrap();
         assert_eq!(rejoined.user_id, jun.user_id, "the same person");
         assert_ne!(rejoined.membership_id, jun.membership_id);
         for key in &keys {
@@ -321,12 +331,12 @@ async fn the_last_owner_stays_even_when_two_leave_at_once() {
         let (organization, hana) = founded(&*one).await;
         for _round in 0..10 {
             let jun = member_of(&organization, "jun@example.com", Role::Owner);
-            let jun = one.add_member(&jun, &act()).await.unwrap();
+            let jun = one.add_member(&jun, &audit_context()).await.unwrap();
             let owner = one.members(None).await.unwrap()[0].clone();
-            let act = act();
+            let audit_context = audit_context();
             let (left, right) = tokio::join!(
-                one.remove_member(owner.membership_id, None, &act),
-                other.remove_member(jun.membership_id, None, &act),
+                one.remove_member(owner.membership_id, None, &audit_context),
+                other.remove_member(jun.membership_id, None, &audit_context),
             );
             let refused = [left, right]
                 .into_iter()
@@ -344,8 +354,8 @@ async fn the_last_owner_stays_even_when_two_leave_at_once() {
                     user_id: UserId::generate(now(), &SystemEntropy),
                     ..hana.clone()
                 };
-                one.add_member(&hana, &act).await.unwrap();
-                one.remove_member(owners[0].membership_id, None, &act)
+                one.add_member(&hana, &audit_context).await.unwrap();
+                one.remove_member(owners[0].membership_id, None, &audit_context)
                     .await
                     .unwrap();
             }
@@ -367,7 +377,7 @@ async fn eight_revokers_at_once_leave_a_log_without_gaps() {
             let own = place.open().await;
             revokers.spawn(async move {
                 for key in keys {
-                    let revoked = own.revoke_key(key.id, &act()).await.unwrap();
+                    let revoked = own.revoke_key(key.id, &audit_context()).await.unwrap();
                     let seen = own.read_log(Sequence::ZERO, 1_000).await.unwrap();
                     let entry = seen.changes[usize::try_from(revoked.sequence.get()).unwrap() - 1];
                     assert_eq!(entry.sequence, revoked.sequence);
@@ -413,7 +423,7 @@ async fn plain_sql_cannot_go_round_the_log() {
         let store = place.open().await;
         let (organization, hana) = founded(&*store).await;
         let jun = member_of(&organization, "jun@example.com", Role::Member);
-        let jun = store.add_member(&jun, &act()).await.unwrap();
+        let jun = store.add_member(&jun, &audit_context()).await.unwrap();
         let (revoked, deleted) = (
             with_key(&*store, &hana).await,
             with_key(&*store, &hana).await,
@@ -543,13 +553,16 @@ async fn what_an_instance_ended_is_told_with_its_acknowledgement() {
             .acknowledge(id, Sequence::new(2), &reports)
             .await
             .unwrap();
-        for told in reports {
-            let found = store.reports(told.sequence, told.sequence).await.unwrap();
-            assert_eq!(found, [(id, told)]);
+        for message in reports {
+            let found = store
+                .reports(message.sequence, message.sequence)
+                .await
+                .unwrap();
+            assert_eq!(found, [(id, message)]);
         }
         let [first, last, none] = [1, 2, 3].map(Sequence::new);
         let both = store.reports(first, last).await.unwrap();
-        assert_eq!(both, reports.map(|told| (id, told)));
+        assert_eq!(both, reports.map(|message| (id, message)));
         assert!(store.reports(none, none).await.unwrap().is_empty());
     }
 }
@@ -560,18 +573,24 @@ async fn everything_is_revoked_with_one_entry_of_one_organization_or_of_all() {
         let store = place.open().await;
         let (ours, hana) = founded(&*store).await;
         let theirs = organization("Theirs");
-        store.create_organization(&theirs, &act()).await.unwrap();
+        store
+            .create_organization(&theirs, &audit_context())
+            .await
+            .unwrap();
         let jiro = member_of(&theirs, "jiro@example.com", Role::Owner);
-        let jiro = store.add_member(&jiro, &act()).await.unwrap();
+        let jiro = store.add_member(&jiro, &audit_context()).await.unwrap();
         for member in [&hana, &hana, &jiro] {
             with_key(&*store, member).await;
         }
         let revoked = store
-            .revoke_everything(Some(ours.id), None, &act())
+            .revoke_everything(Some(ours.id), None, &audit_context())
             .await
             .unwrap();
         assert_eq!((revoked.sequence, revoked.keys), (Sequence::new(4), 2));
-        let all = store.revoke_everything(None, None, &act()).await.unwrap();
+        let all = store
+            .revoke_everything(None, None, &audit_context())
+            .await
+            .unwrap();
         assert_eq!((all.sequence, all.keys), (Sequence::new(5), 1));
         assert!(
             store
@@ -587,7 +606,7 @@ async fn everything_is_revoked_with_one_entry_of_one_organization_or_of_all() {
         assert_eq!(log_of(&*store).await[3..], entries);
         // A key that is made afterwards lives, and dies alone.
         let key = with_key(&*store, &hana).await;
-        store.revoke_key(key.id, &act()).await.unwrap();
+        store.revoke_key(key.id, &audit_context()).await.unwrap();
         assert_eq!(log_of(&*store).await[6], ChangeKind::KeyRevoked(key.hash));
     }
 }
@@ -602,7 +621,7 @@ async fn a_database_that_lost_revocations_is_told_them_again() {
             with_key(&*store, &hana).await,
             with_key(&*store, &hana).await,
         ];
-        store.revoke_key(older.id, &act()).await.unwrap();
+        store.revoke_key(older.id, &audit_context()).await.unwrap();
         let known = [lost.hash, older.hash].map(|hash| Change {
             sequence: Sequence::new(100),
             kind: ChangeKind::KeyRevoked(hash),
@@ -634,7 +653,7 @@ async fn a_database_whose_triggers_are_not_ours_is_refused() {
             place.sql(statement).await.unwrap();
             let opened = store::open(&place.config(), WhenAbsent::Create).await;
             let unguarded = |error: &StoreError| matches!(error, StoreError::Unguarded(_));
-            let text = told(opened, unguarded);
+            let text = message(opened, unguarded);
             assert!(
                 text.contains("keys_revoked") || text.contains("log_key"),
                 "{text}"
@@ -655,8 +674,8 @@ async fn a_write_of_another_process_wakes_who_waits() {
                 gateway.wait_for_change(SOON).await;
             }
         };
-        let act = act();
-        let revoke = command.revoke_key(key.id, &act);
+        let audit_context = audit_context();
+        let revoke = command.revoke_key(key.id, &audit_context);
         let both = async { tokio::join!(follow, revoke).1.unwrap() };
         tokio::time::timeout(SOON / 2, both)
             .await
@@ -752,7 +771,7 @@ fn look_up_statement() -> &'static str {
 }
 
 /// The error's text, of a kind that was expected.
-fn told(result: Result<impl Sized, StoreError>, expected: fn(&StoreError) -> bool) -> String {
+fn message(result: Result<impl Sized, StoreError>, expected: fn(&StoreError) -> bool) -> String {
     let error = result.err().expect("it should have failed");
     assert!(expected(&error), "{error:?}");
     error.to_string()
@@ -766,7 +785,7 @@ async fn open_file(path: &std::path::Path) -> Result<Arc<dyn Management>, StoreE
 async fn a_file_that_cannot_be_used_is_named_with_what_to_do() {
     let folder = TempDir::new().unwrap();
     let unavailable = |error: &StoreError| matches!(error, StoreError::Unavailable(_));
-    let text = told(open_file(folder.path()).await, unavailable);
+    let text = message(open_file(folder.path()).await, unavailable);
     assert!(text.contains("name a file in it"), "{text}");
 
     let letter = folder.path().join("letter.txt");
@@ -775,12 +794,12 @@ async fn a_file_that_cannot_be_used_is_named_with_what_to_do() {
         "not a database, but a letter to somebody\n".repeat(100),
     )
     .unwrap();
-    let text = told(open_file(&letter).await, unavailable);
+    let text = message(open_file(&letter).await, unavailable);
     assert!(
         text.contains("letter.txt") && text.contains("not an SQLite database"),
         "{text}"
     );
-    let text = told(open_file(&letter.join("x.db")).await, unavailable);
+    let text = message(open_file(&letter.join("x.db")).await, unavailable);
     assert!(text.contains("one of its folders is a file"), "{text}");
 }
 
@@ -808,12 +827,19 @@ async fn a_database_that_another_process_holds_is_read_and_its_writers_are_told(
     holder.execute("BEGIN IMMEDIATE").await.unwrap();
 
     let locked = |error: &StoreError| matches!(error, StoreError::Locked(_));
-    let text = told(store.revoke_key(key.id, &act()).await, locked);
+    let text = message(store.revoke_key(key.id, &audit_context()).await, locked);
     assert!(text.contains("locked by another process"), "{text}");
     assert!(store.look_up(&key.hash).await.unwrap().key.is_some());
     open_file(&path).await.expect("opening needs no lock");
     holder.execute("ROLLBACK").await.unwrap();
-    assert_eq!(store.revoke_key(key.id, &act()).await.unwrap().keys, 1);
+    assert_eq!(
+        store
+            .revoke_key(key.id, &audit_context())
+            .await
+            .unwrap()
+            .keys,
+        1
+    );
 }
 
 /// A file of a write version that is not known is read-only to SQLite, to root as well
@@ -833,7 +859,7 @@ async fn a_read_only_file_is_read_and_its_writers_are_told() {
     let store = open_file(&path).await.unwrap();
     assert!(store.look_up(&key.hash).await.unwrap().key.is_some());
     let read_only = |error: &StoreError| matches!(error, StoreError::ReadOnly(_));
-    let text = told(store.revoke_key(key.id, &act()).await, read_only);
+    let text = message(store.revoke_key(key.id, &audit_context()).await, read_only);
     assert!(text.contains("let genkan write the file"), "{text}");
 }
 
@@ -847,8 +873,10 @@ async fn a_read_only_server_is_read_and_its_writers_are_told() {
     let store = place.open().await;
     assert_eq!(store.members(None).await.unwrap().len(), 1);
     let read_only = |error: &StoreError| matches!(error, StoreError::ReadOnly(_));
-    let text = told(
-        store.create_key(&key_of(&hana), None, &act()).await,
+    let text = message(
+        store
+            .create_key(&key_of(&hana), None, &audit_context())
+            .await,
         read_only,
     );
     assert!(text.contains("name the primary"), "{text}");
@@ -872,7 +900,7 @@ async fn a_database_of_a_newer_genkan_is_left_alone() {
                 }
             )
         };
-        assert!(told(opened, newer).contains("run that version or a later one"));
+        assert!(message(opened, newer).contains("run that version or a later one"));
     }
 }
 
@@ -886,7 +914,7 @@ async fn a_value_that_genkan_did_not_write_is_corrupt_and_not_shown() {
             .await
             .unwrap();
         let corrupt = |error: &StoreError| matches!(error, StoreError::Corrupt(_));
-        let text = told(store.members(None).await, corrupt);
+        let text = message(store.members(None).await, corrupt);
         assert!(
             text.contains("`email`") && !text.contains("no address"),
             "{text}"
@@ -907,7 +935,7 @@ async fn a_server_that_is_away_is_told_without_the_password_and_found_again() {
         "nonsense://u:s3cret@h",
         "postgres://u:s3cret@:x",
     ] {
-        let text = told(
+        let text = message(
             postgres::open(url, 4, WhenAbsent::Create).await,
             unavailable,
         );
@@ -921,13 +949,13 @@ async fn a_server_that_is_away_is_told_without_the_password_and_found_again() {
     let key = with_key(&*store, &hana).await;
     store.wait_for_change(SOON).await;
     server.stop();
-    told(store.look_up(&key.hash).await, unavailable);
+    message(store.look_up(&key.hash).await, unavailable);
     store.wait_for_change(SOON).await;
     server.start();
     assert!(store.look_up(&key.hash).await.unwrap().key.is_some());
 
     server.freeze();
-    let text = told(store.look_up(&key.hash).await, unavailable);
+    let text = message(store.look_up(&key.hash).await, unavailable);
     assert!(
         text.contains("in time") || text.contains("within"),
         "{text}"
@@ -958,9 +986,11 @@ async fn a_link_that_is_not_there_waits_for_no_writer() {
         );
         let guesses = async {
             for _ in 0..20 {
-                let accepted = store.accept_invitation(&guess, ids, &session, &act()).await;
+                let accepted = store
+                    .accept_invitation(&guess, ids, &session, &audit_context())
+                    .await;
                 assert_eq!(accepted.unwrap(), None);
-                let signed_in = store.sign_in(&guess, &session, &act()).await;
+                let signed_in = store.sign_in(&guess, &session, &audit_context()).await;
                 assert_eq!(signed_in.unwrap(), None);
             }
         };
@@ -991,7 +1021,9 @@ async fn a_caller_that_leaves_leaves_nothing_half_done() {
         for patience_us in (0..2_000).step_by(50) {
             let key = key_of(&hana);
             let patience = Duration::from_micros(patience_us);
-            let _left = tokio::time::timeout(patience, store.create_key(&key, None, &act())).await;
+            let _left =
+                tokio::time::timeout(patience, store.create_key(&key, None, &audit_context()))
+                    .await;
             let found = store.look_up(&key.hash).await.unwrap();
             let logged = log_of(&*store)
                 .await

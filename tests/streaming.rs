@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use crate::support::client::{self, Connection, Mode, Target};
-use crate::support::gateway::Gateway;
+use crate::support::deployment::OneGateway;
 use crate::support::upstream::Upstream;
 use crate::support::within;
 
@@ -44,7 +44,7 @@ macro_rules! story {
             #[tokio::test(flavor = "multi_thread")]
             async fn through_genkan() {
                 let upstream = Upstream::start().await;
-                let gateway = Gateway::start(upstream.plain).await;
+                let gateway = OneGateway::start(upstream.plain).await;
                 for mode in MODES {
                     within(
                         stringify!($name),
@@ -227,10 +227,10 @@ async fn large_bodies_pass_at_the_upstream_itself() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gibibyte_each_way_leaves_the_gateway_under_64_mib() {
     let upstream = Upstream::start().await;
-    let gateway = Gateway::start(upstream.plain).await;
+    let gateway = OneGateway::start(upstream.plain).await;
     for mode in MODES {
         up_and_down(&gateway.target(), mode, GIBIBYTE).await;
-        let resident = gateway.resident_bytes_peak();
+        let resident = gateway.process.resident_bytes_peak();
         assert!(resident < 64 * MEBIBYTE, "{mode:?}: {resident} bytes");
     }
 }

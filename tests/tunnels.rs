@@ -7,9 +7,9 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::cut_streams::web_socket;
-use crate::support::door::Door;
-use crate::support::house::{Engine, House};
+use crate::support::deployment::{Deployment, Engine};
 use crate::support::scripted::{OK, Reply, Seen};
+use crate::support::scripted_gateway::ScriptedGateway;
 use crate::support::upstream::Upstream;
 use crate::support::within;
 
@@ -18,10 +18,10 @@ const LIMITS: &str = "[limits]\ntunnel_idle_timeout_ms = 1_000\n";
 #[tokio::test(flavor = "multi_thread")]
 async fn a_web_socket_that_is_silent_is_closed_and_one_that_pings_is_not() {
     let upstream = Upstream::start().await;
-    let house = House::new(Engine::Sqlite, upstream.plain, LIMITS).await;
-    let key = house.key("ci", &[]);
-    let gateway = house.start().await;
-    let target = house.target(&gateway, Some(&key.plain));
+    let deployment = Deployment::new(Engine::Sqlite, upstream.plain, LIMITS).await;
+    let key = deployment.key("ci", &[]);
+    let gateway = deployment.start().await;
+    let target = deployment.target(&gateway, Some(&key.plain));
     let (mut silent, mut lively) = (web_socket(&target).await, web_socket(&target).await);
     let mut pinging = tokio::time::interval(Duration::from_millis(200));
     for _ in 0..15 {
@@ -53,11 +53,11 @@ fn switches(seen: &Seen) -> Reply {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_tunnel_that_is_silent_ends_too() {
-    let door = Door::open(switches, LIMITS).await;
-    let mut wire = door.wire().await;
+    let scripted = ScriptedGateway::open(switches, LIMITS).await;
+    let mut wire = scripted.wire().await;
     let upgrade = "Connection: upgrade\r\nUpgrade: raw\r\n";
-    let answer = wire.ask(door.get("/api/a", upgrade)).await;
+    let answer = wire.ask(scripted.get("/api/a", upgrade)).await;
     assert_eq!(answer.status, 101);
     assert!(wire.is_closed().await);
-    door.upstream.wait_for_closed(1).await;
+    scripted.upstream.wait_for_closed(1).await;
 }

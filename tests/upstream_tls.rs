@@ -5,7 +5,7 @@ use http::Version;
 use http_body_util::BodyExt;
 
 use super::support::client::{self, Mode, Target};
-use super::support::house::{Engine, House, Process, route};
+use super::support::deployment::{Deployment, Engine, Process, route};
 use super::support::tls::Certificate;
 use super::support::upstream::Upstream;
 
@@ -18,17 +18,17 @@ const IDENTITY: [&str; 5] = [
 ];
 
 /// A gateway before `upstream`, reached over TLS, that trusts the given roots alone.
-async fn gateway(upstream: &Upstream, roots: &std::path::Path) -> (House, Process, Target) {
+async fn gateway(upstream: &Upstream, roots: &std::path::Path) -> (Deployment, Process, Target) {
     let routes = format!(
         "[upstreams.genesis]\nurls = [\"https://127.0.0.1:{}\"]\ntls_roots_file = {roots:?}\nhttp2 = true\n{}",
         upstream.tls.port(),
         route("rest", "/", "genesis", "api"),
     );
-    let house = House::with_routes(Engine::Sqlite, &routes).await;
-    let key = house.key("ci", &[]);
-    let process = house.start().await;
-    let target = house.target(&process, Some(&key.plain));
-    (house, process, target)
+    let deployment = Deployment::with_routes(Engine::Sqlite, &routes).await;
+    let key = deployment.key("ci", &[]);
+    let process = deployment.start().await;
+    let target = deployment.target(&process, Some(&key.plain));
+    (deployment, process, target)
 }
 
 #[tokio::test(flavor = "multi_thread")]

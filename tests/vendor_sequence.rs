@@ -1,7 +1,7 @@
 //! The vendor's CI action: trigger a workflow with `x-api-key`, then poll until it has ended.
 
 use crate::support::client::{self, Mode, Target};
-use crate::support::gateway::Gateway;
+use crate::support::deployment::OneGateway;
 use crate::support::upstream::Upstream;
 use crate::support::within;
 
@@ -50,7 +50,7 @@ async fn the_vendors_sequence_completes_at_the_upstream_itself() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_vendors_sequence_completes_through_genkan_and_the_key_stays_there() {
     let upstream = Upstream::start().await;
-    let gateway = Gateway::start(upstream.plain).await;
+    let gateway = OneGateway::start(upstream.plain).await;
     let mut sent = 0;
     for mode in [Mode::Http1, Mode::TlsHttp2] {
         sent += within("the sequence", trigger_and_poll(&gateway.target(), mode)).await;
@@ -63,7 +63,7 @@ async fn the_vendors_sequence_completes_through_genkan_and_the_key_stays_there()
     for request in &requests {
         let text = format!("{request:?}");
         assert!(
-            !text.contains(gateway.key("ci")),
+            !text.contains(&gateway.key.plain),
             "the key reached upstream"
         );
         assert!(request.header("x-api-key").is_empty());

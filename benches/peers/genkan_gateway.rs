@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use genkan::config;
-use genkan::model::audit::Act;
+use genkan::model::audit::AuditContext;
 use genkan::model::clock::{Clock, SystemClock};
 use genkan::model::id::{KeyId, MembershipId, OrganizationId, UserId};
 use genkan::model::key::Key;
@@ -70,24 +70,28 @@ pub(crate) async fn fill(path: &Path, keys: &Keys) -> anyhow::Result<()> {
         path: path.to_owned(),
     };
     let store = store::open(&config, WhenAbsent::Create).await?;
-    let act = Act::of_operator(SystemClock.now());
-    let owner = found(store.as_ref(), &act).await?;
+    let audit_context = AuditContext::of_operator(SystemClock.now());
+    let owner = found(store.as_ref(), &audit_context).await?;
     for text in keys.plain() {
-        store.create_key(&key_of(&owner, text)?, None, &act).await?;
+        store
+            .create_key(&key_of(&owner, text)?, None, &audit_context)
+            .await?;
     }
     store.close().await;
     Ok(())
 }
 
-/// An organisation with one owner.
-async fn found(store: &dyn Management, act: &Act) -> anyhow::Result<Member> {
+/// An organization with one owner.
+async fn found(store: &dyn Management, audit_context: &AuditContext) -> anyhow::Result<Member> {
     let now = SystemClock.now();
     let organization = Organization {
         id: OrganizationId::generate(now, &SystemEntropy),
         name: "Benchmark".parse()?,
         created_at: now,
     };
-    store.create_organization(&organization, act).await?;
+    store
+        .create_organization(&organization, audit_context)
+        .await?;
     let owner = Member {
         membership_id: MembershipId::generate(now, &SystemEntropy),
         user_id: UserId::generate(now, &SystemEntropy),
@@ -99,7 +103,7 @@ async fn found(store: &dyn Management, act: &Act) -> anyhow::Result<Member> {
         role: Role::Owner,
         created_at: now,
     };
-    Ok(store.add_member(&owner, act).await?)
+    Ok(store.add_member(&owner, audit_context).await?)
 }
 
 fn key_of(owner: &Member, text: &genkan::model::key::PlainKey) -> anyhow::Result<Key> {

@@ -75,7 +75,7 @@ impl Pinned {
     }
 
     /// Says what it last said, for an error message.
-    pub(crate) fn last_words(&self) -> String {
+    pub(crate) fn sse_error(&self) -> String {
         let text = std::fs::read_to_string(&self.output).unwrap_or_default();
         let lines: Vec<&str> = text.lines().rev().take(5).collect();
         lines.into_iter().rev().collect::<Vec<_>>().join("\n")

@@ -97,7 +97,7 @@ pub(crate) async fn start<'a>(lab: &'a Lab, contender: &Contender) -> anyhow::Re
         Wire::Http1 => probe::until_served(start.port, lab.keys.valid()).await,
         Wire::TlsHttp2 => probe::until_open(start.port).await,
     };
-    up.with_context(|| process.last_words())?;
+    up.with_context(|| process.sse_error())?;
     Ok(Running {
         first_answer: SystemClock.boot().since(began),
         start,

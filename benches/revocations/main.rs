@@ -78,8 +78,8 @@ async fn main() -> ExitCode {
     let options = Options::parse();
     let report = checker::run(options.plan()).await;
     println!("{}", report.table);
-    for told in report.told {
-        eprintln!("{told}");
+    for message in report.message {
+        eprintln!("{message}");
     }
     for failure in &report.failures {
         println!("**Broken**: {failure}");

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use tokio::runtime::Handle;
 
 use super::caller::Caller;
+use super::key_cache::KeyCache;
 use super::lookups::{Budget, Lookups};
-use super::memory::Memory;
 use super::sweeps::{SweepRequests, Sweeps};
 use super::tombstones::{Tombstones, Verdict};
 use crate::config::limits::Limits;
@@ -19,7 +19,7 @@ use crate::model::change::{Change, ChangeKind, Sequence};
 use crate::model::clock::{BootInstant, Clock, Timestamp};
 use crate::model::id::KeyId;
 use crate::model::key::{KeyFormat, KeyHash, PresentedKey};
-use crate::model::network::{Asker, LookupGroup};
+use crate::model::network::{LookupGroup, LookupOrigin};
 use crate::model::principal::Principal;
 use crate::model::refusal::Refusal;
 use crate::store::{Report, Store};
@@ -28,19 +28,19 @@ use crate::store::{Report, Store};
 /// change of this very key must fall between the store's snapshot and our reading of it.
 const ASK_ATTEMPTS_MAX: u32 = 3;
 
-/// What the store said of a hash, and as of when.
+/// The result of a look-up, with the place in the log for which it holds.
 #[derive(Debug, Clone)]
 pub(super) enum Answer {
     /// A key that was not revoked then.
     Known(Arc<Caller>),
     /// No key, or a revoked one.
-    Dead { refused: Refused, as_of: Sequence },
+    Rejected { refused: Refused, as_of: Sequence },
 }
 
-/// A key that does not open, and which it is, where that is known.
+/// A refused key, with its id if it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refused {
-    /// Why.
+    /// The reason.
     pub refusal: Refusal,
     /// For the log, never for the caller.
     pub key_id: Option<KeyId>,
@@ -56,20 +56,20 @@ impl From<Refusal> for Refused {
     }
 }
 
-/// What can be said without asking the store.
+/// What the cache says of a key.
 #[derive(Debug)]
 pub enum Decision {
-    /// The key opens.
+    /// The key is valid.
     Admit(Arc<Caller>),
-    /// It does not.
+    /// The key is refused.
     Refuse(Refused),
-    /// Nothing is known, or no longer: to be asked for within this budget.
-    Ask(Budget),
+    /// Nothing is known, or it is out of date: look the key up within this budget.
+    LookUp(Budget),
 }
 
-/// How a request that was admitted stands now.
+/// Whether an admitted request may go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum AdmissionState {
     /// It may go on: so it was at this moment.
     Holds(BootInstant),
     /// The lease is out: nobody knows.
@@ -84,7 +84,7 @@ pub(super) enum Standing {
 pub struct Authenticator {
     clock: Arc<dyn Clock>,
     lease: Arc<Lease>,
-    memory: Arc<Memory>,
+    key_cache: Arc<KeyCache>,
     tombstones: Arc<Tombstones>,
     lookups: Lookups,
     sweeps: Sweeps,
@@ -101,21 +101,21 @@ impl Authenticator {
         runtime: Handle,
     ) -> Self {
         let (lease, progress) = following;
-        let memory = Arc::new(Memory::new(limits));
+        let key_cache = Arc::new(KeyCache::new(limits));
         let tombstones = Arc::new(Tombstones::new(limits.tombstones_max));
-        let shared = (Arc::clone(&memory), Arc::clone(&tombstones));
+        let shared = (Arc::clone(&key_cache), Arc::clone(&tombstones));
         Self {
             clock,
             lease,
             lookups: Lookups::new(store, shared, Arc::clone(&progress), limits, runtime),
-            memory,
+            key_cache,
             tombstones,
             sweeps: Sweeps::default(),
             progress,
         }
     }
 
-    /// The caller behind a key that `asker` presents.
+    /// The caller behind a key that `origin` presents.
     ///
     /// # Errors
     /// The reason to refuse. [`Refusal::StoreUnavailable`], [`Refusal::LeaseExpired`] and
@@ -123,27 +123,27 @@ impl Authenticator {
     pub async fn authenticate(
         &self,
         key: PresentedKey<'_>,
-        asker: impl Into<Asker>,
+        origin: impl Into<LookupOrigin>,
     ) -> Result<Arc<Caller>, Refused> {
         let budget = match key.format() {
             KeyFormat::Own => Budget::Own,
-            KeyFormat::Foreign if self.memory.imported.may_exist() => Budget::Imported,
+            KeyFormat::Foreign if self.key_cache.imported.may_exist() => Budget::Imported,
             KeyFormat::Foreign => return Err(self.refuse_unasked().into()),
         };
         let hash = key.hash();
         match self.decide(&hash, budget) {
             Decision::Admit(caller) => Ok(caller),
             Decision::Refuse(refused) => Err(refused),
-            Decision::Ask(budget) => self.ask_within(budget, &hash, asker.into().into()).await,
+            Decision::LookUp(budget) => self.ask_within(budget, &hash, origin.into().into()).await,
         }
     }
 
     /// What is remembered of a key, if it still holds; else within which budget the store is to be asked,
     /// for a new key `budget`. The hot path: no lock, no wait.
     fn decide(&self, hash: &KeyHash, budget: Budget) -> Decision {
-        self.memory
+        self.key_cache
             .get(hash, budget)
-            .map_or(Decision::Ask(budget), |answer| {
+            .map_or(Decision::LookUp(budget), |answer| {
                 self.check(hash, answer, budget)
             })
     }
@@ -172,8 +172,8 @@ impl Authenticator {
     /// How many keys are remembered, and how many hashes as unknown or revoked.
     pub fn remembered(&self) -> (u64, u64) {
         (
-            self.memory.known.entry_count(),
-            self.memory.dead.entry_count() + self.memory.dead_foreign.entry_count(),
+            self.key_cache.known.entry_count(),
+            self.key_cache.rejected.entry_count() + self.key_cache.rejected_foreign.entry_count(),
         )
     }
 
@@ -190,7 +190,7 @@ impl Authenticator {
         self.lookups.count(budget)
     }
 
-    /// What the follower has to tell.
+    /// The state of the follower.
     pub fn progress(&self) -> &Progress {
         &self.progress
     }
@@ -213,7 +213,7 @@ impl Authenticator {
             match self.check(hash, answer, budget) {
                 Decision::Admit(caller) => return Ok(caller),
                 Decision::Refuse(refused) => return Err(refused),
-                Decision::Ask(_) => {}
+                Decision::LookUp(_) => {}
             }
         }
         Err(Refusal::StoreUnavailable.into())
@@ -224,9 +224,9 @@ impl Authenticator {
     fn check(&self, hash: &KeyHash, answer: Answer, budget: Budget) -> Decision {
         match answer {
             Answer::Known(caller) => self.check_known(caller),
-            Answer::Dead { refused, as_of } => {
+            Answer::Rejected { refused, as_of } => {
                 match self.tombstones.verdict(hash, None, as_of) {
-                    Verdict::Stale => Decision::Ask(budget),
+                    Verdict::Stale => Decision::LookUp(budget),
                     // What is dead stays dead; only a creation ends it, and that is stale.
                     Verdict::Current(_) | Verdict::Revoked(_) if self.lease_holds() => {
                         Decision::Refuse(refused)
@@ -247,11 +247,11 @@ impl Authenticator {
             })
         };
         let expiry = self.expiry(caller.principal());
-        match self.standing(&caller) {
-            Standing::Revoked(_) => refuse(Refusal::KeyRevoked),
-            Standing::Stale => Decision::Ask(Budget::Remembered),
-            Standing::Fenced => Decision::Refuse(Refusal::LeaseExpired.into()),
-            Standing::Holds(now) => {
+        match self.admission_state(&caller) {
+            AdmissionState::Revoked(_) => refuse(Refusal::KeyRevoked),
+            AdmissionState::Stale => Decision::LookUp(Budget::Remembered),
+            AdmissionState::Fenced => Decision::Refuse(Refusal::LeaseExpired.into()),
+            AdmissionState::Holds(now) => {
                 if let Some(expired) = expiry {
                     return refuse(expired);
                 }
@@ -263,21 +263,21 @@ impl Authenticator {
 
     /// How a caller stands at this moment: one atomic load when nothing happened since it was looked
     /// up, and one clock read, after it.
-    pub(super) fn standing(&self, caller: &Caller) -> Standing {
+    pub(super) fn admission_state(&self, caller: &Caller) -> AdmissionState {
         let as_of = caller.as_of();
         let owner = Some(caller.principal());
         match self.tombstones.verdict(caller.hash(), owner, as_of) {
-            Verdict::Revoked(place) => Standing::Revoked(place),
-            Verdict::Stale => Standing::Stale,
+            Verdict::Revoked(place) => AdmissionState::Revoked(place),
+            Verdict::Stale => AdmissionState::Stale,
             Verdict::Current(newest) => {
                 if as_of < newest {
                     caller.confirm(newest);
                 }
                 let now = self.clock.boot();
                 if self.lease.holds(now) {
-                    Standing::Holds(now)
+                    AdmissionState::Holds(now)
                 } else {
-                    Standing::Fenced
+                    AdmissionState::Fenced
                 }
             }
         }
@@ -324,29 +324,29 @@ impl Invalidate for Authenticator {
         self.tombstones.insert(change);
         let accepted = match change.kind {
             ChangeKind::KeyRevoked(hash) => {
-                let purged = self.memory.known.remove(&hash);
+                let purged = self.key_cache.known.remove(&hash);
                 purged.and_then(|caller| caller.accepted())
             }
             ChangeKind::KeyCreated(hash) => {
-                self.memory.dead.invalidate(&hash);
-                self.memory.dead_foreign.invalidate(&hash);
+                self.key_cache.rejected.invalidate(&hash);
+                self.key_cache.rejected_foreign.invalidate(&hash);
                 None
             }
             ChangeKind::EverythingRevoked(None) => {
-                let accepted = self.memory.accepted(|_everybody| true);
-                self.memory.known.invalidate_all();
+                let accepted = self.key_cache.accepted(|_everybody| true);
+                self.key_cache.known.invalidate_all();
                 accepted
             }
             // The keys of others stay, with their rates: one tenant's emergency loads nobody's database.
             ChangeKind::EverythingRevoked(Some(of)) => {
-                let accepted = self.memory.accepted(|owner| owner.organization_id == of);
-                self.memory.forget(|owner| owner.organization_id == of);
+                let accepted = self.key_cache.accepted(|owner| owner.organization_id == of);
+                self.key_cache.forget(|owner| owner.organization_id == of);
                 accepted
             }
             // Their keys are found by the tombstone when they are next used.
-            ChangeKind::MemberRemoved(member) => {
-                self.memory.accepted(|owner| owner.membership_id == member)
-            }
+            ChangeKind::MemberRemoved(member) => self
+                .key_cache
+                .accepted(|owner| owner.membership_id == member),
             ChangeKind::MemberChanged(_) => None,
         };
         accepted.map(|then| self.wall(then))
@@ -354,14 +354,14 @@ impl Invalidate for Authenticator {
 
     fn forget_before(&self, head: Sequence) {
         self.tombstones.begin_era(head);
-        self.memory.known.invalidate_all();
-        self.memory.dead.invalidate_all();
-        self.memory.dead_foreign.invalidate_all();
-        self.memory.imported.forget();
+        self.key_cache.known.invalidate_all();
+        self.key_cache.rejected.invalidate_all();
+        self.key_cache.rejected_foreign.invalidate_all();
+        self.key_cache.imported.forget();
     }
 
     fn learn_has_imported(&self, has_imported: bool) {
-        self.memory.imported.learn(has_imported);
+        self.key_cache.imported.learn(has_imported);
     }
 
     async fn sweep(&self) -> Vec<Report> {
@@ -418,7 +418,7 @@ mod tests {
         house.forget_before(Sequence::ZERO);
         house.learn_has_imported(false);
         assert_eq!(ask("legacy-platform-key-2").await, Refusal::KeyUnknown);
-        house.memory.dead_foreign.run_pending_tasks();
+        house.key_cache.rejected_foreign.run_pending_tasks();
         assert_eq!((asked(), house.remembered()), ([0, 0, 1], (0, 0)));
         house.learn_has_imported(true);
         assert_eq!(ask("legacy-platform-key-2").await, Refusal::KeyUnknown);
@@ -459,14 +459,14 @@ mod tests {
         use crate::model::scope::Scopes;
 
         let (now, entropy) = (SystemClock.now(), &SystemEntropy);
-        let act = crate::model::audit::Act::of_operator(now);
+        let audit_context = crate::model::audit::AuditContext::of_operator(now);
         let organization = Organization {
             id: OrganizationId::generate(now, entropy),
             name: name.parse().unwrap(),
             created_at: now,
         };
         store
-            .create_organization(&organization, &act)
+            .create_organization(&organization, &audit_context)
             .await
             .unwrap();
         let owner = Member {
@@ -480,7 +480,7 @@ mod tests {
             role: Role::Owner,
             created_at: now,
         };
-        let owner = store.add_member(&owner, &act).await.unwrap();
+        let owner = store.add_member(&owner, &audit_context).await.unwrap();
         let plain = PlainKey::generate(entropy);
         let id = KeyId::generate(now, entropy);
         let key = Key {
@@ -501,7 +501,7 @@ mod tests {
             is_replaced: false,
             revoked_at: None,
         };
-        store.create_key(&key, None, &act).await.unwrap();
+        store.create_key(&key, None, &audit_context).await.unwrap();
         (organization.id, plain.hash())
     }
 
@@ -535,7 +535,7 @@ mod tests {
         };
         let remembers = |hash| {
             matches!(
-                authenticator.memory.get(hash, Budget::Own),
+                authenticator.key_cache.get(hash, Budget::Own),
                 Some(Answer::Known(_))
             )
         };
@@ -543,7 +543,7 @@ mod tests {
         assert!(!remembers(&our_key) && remembers(&their_key));
         assert!(matches!(
             authenticator.decide(&our_key, Budget::Own),
-            Decision::Ask(_)
+            Decision::LookUp(_)
         ));
         assert!(matches!(
             authenticator.decide(&their_key, Budget::Own),

@@ -1,4 +1,4 @@
-//! A caller as the cache holds one: the principal, ready to be told to an upstream.
+//! A caller as the cache holds one: the principal, with its headers for an upstream ready-made.
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +16,7 @@ use crate::model::refusal::Refusal;
 /// How many headers say who calls.
 const IDENTITY_LENGTH: usize = 6;
 
-/// The headers that tell an upstream who calls, in lower case.
+/// The headers that name the caller to an upstream, in lower case.
 const IDENTITY_HEADERS: [&str; IDENTITY_LENGTH] = [
     "x-genkan-key-id",
     "x-genkan-organization-id",
@@ -82,7 +82,7 @@ impl Caller {
     }
 
     /// Takes one request off the key's rate.
-    pub fn take_turn(&self) -> Result<(), Refusal> {
+    pub fn check_rate_limit(&self) -> Result<(), Refusal> {
         let Some(rate) = &self.rate else {
             return Ok(());
         };

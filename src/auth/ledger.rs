@@ -2,8 +2,8 @@
 //! did.
 //!
 //! A reader looks at one number; only when it is newer than what the reader knows, at the marks. The
-//! writer puts the mark in place first and raises the number after it: whoever sees the number sees the
-//! mark. A reader that missed the number was there before the writer told anybody, and is found by the
+//! writer puts the mark in place first and raises the number after it: a reader that sees the number sees the
+//! mark. A reader that missed the number was there before the writer notified anybody, and is found by the
 //! scan that follows the mark. The file imports nothing but [`super::sync`], so that a test runs these
 //! very lines through every interleaving.
 

@@ -16,8 +16,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::authenticate::{Answer, Refused};
 use super::caller::Caller;
-use super::memory::Memory;
-use super::places::Places;
+use super::key_cache::KeyCache;
+use super::slots::Slots;
 use super::tombstones::{Tombstones, Verdict};
 use crate::config::limits::Limits;
 use crate::invalidation::progress::Progress;
@@ -28,7 +28,7 @@ use crate::model::refusal::Refusal;
 use crate::store::{LookedUp, Store, StoreError};
 
 /// Keys that may wait for a place among the look-ups, for each place. More would not get their turn in
-/// time anyway, so they are told at once.
+/// time anyway, so they are refused at once.
 const WAITING_PER_LOOKUP: usize = 16;
 
 /// Of the look-ups that may wait, one group of askers may have one of so many once half of them wait.
@@ -37,7 +37,7 @@ const GROUP_SHARE: usize = 8;
 /// Which look-ups share their places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Budget {
-    /// Of new keys in genkan's format. Whoever computes checksums can fill it.
+    /// Of new keys in genkan's format. Anybody who computes checksums can fill it.
     Own,
     /// Of keys that were good here before, and of open requests: only keys that exist get here.
     Remembered,
@@ -46,7 +46,7 @@ pub enum Budget {
 }
 
 impl Budget {
-    /// All of them.
+    /// Every budget.
     pub const ALL: [Self; 3] = [Self::Own, Self::Remembered, Self::Imported];
 
     /// The word in metrics.
@@ -59,7 +59,7 @@ impl Budget {
     }
 }
 
-type Flight = Shared<BoxFuture<'static, Result<Answer, Refusal>>>;
+type InFlightLookup = Shared<BoxFuture<'static, Result<Answer, Refusal>>>;
 
 pub(super) struct Lookups {
     shared: Arc<SharedState>,
@@ -68,22 +68,22 @@ pub(super) struct Lookups {
 
 struct SharedState {
     store: Arc<dyn Store>,
-    memory: Arc<Memory>,
+    key_cache: Arc<KeyCache>,
     tombstones: Arc<Tombstones>,
     progress: Arc<Progress>,
-    own: Bound,
-    remembered: Bound,
-    imported: Bound,
+    own: BudgetState,
+    remembered: BudgetState,
+    imported: BudgetState,
     timeout: Duration,
     requests_per_second: u32,
 }
 
 /// The places of one budget.
-struct Bound {
+struct BudgetState {
     /// Only misses come here, so this lock is not on the hot path.
     in_flight: Mutex<InFlight>,
     in_flight_max: usize,
-    places: Arc<Places>,
+    slots: Arc<Slots>,
     /// How often the store was asked.
     count: AtomicU64,
     /// How many look-ups found no place.
@@ -93,7 +93,7 @@ struct Bound {
 /// The look-ups that run or wait, and how many of them are of each group.
 #[derive(Default)]
 struct InFlight {
-    by_key: HashMap<KeyHash, Flight, RandomState>,
+    by_key: HashMap<KeyHash, InFlightLookup, RandomState>,
     by_group: HashMap<LookupGroup, usize, RandomState>,
 }
 
@@ -106,8 +106,8 @@ impl InFlight {
         all < max && (all < max / 2 || own < (max / GROUP_SHARE).max(1))
     }
 
-    fn insert(&mut self, hash: KeyHash, group: LookupGroup, flight: Flight) {
-        self.by_key.insert(hash, flight);
+    fn insert(&mut self, hash: KeyHash, group: LookupGroup, lookup: InFlightLookup) {
+        self.by_key.insert(hash, lookup);
         *self.by_group.entry(group).or_default() += 1;
     }
 
@@ -124,12 +124,12 @@ impl InFlight {
     }
 }
 
-impl Bound {
-    fn new(places: usize) -> Self {
+impl BudgetState {
+    fn new(slots: usize) -> Self {
         Self {
             in_flight: Mutex::default(),
-            in_flight_max: places.saturating_mul(WAITING_PER_LOOKUP),
-            places: Places::new(places),
+            in_flight_max: slots.saturating_mul(WAITING_PER_LOOKUP),
+            slots: Slots::new(slots),
             count: AtomicU64::new(0),
             refused: AtomicU64::new(0),
         }
@@ -150,22 +150,22 @@ impl Bound {
 impl Lookups {
     pub(super) fn new(
         store: Arc<dyn Store>,
-        memory: (Arc<Memory>, Arc<Tombstones>),
+        key_cache: (Arc<KeyCache>, Arc<Tombstones>),
         progress: Arc<Progress>,
         limits: &Limits,
         runtime: Handle,
     ) -> Self {
-        let (memory, tombstones) = memory;
+        let (key_cache, tombstones) = key_cache;
         // The store's connections are waited for in turn: the other half of them is left to keys of ours.
         let half = (store.lookups_at_once() / 2).max(1);
         let shared = Arc::new(SharedState {
             store,
-            memory,
+            key_cache,
             tombstones,
             progress,
-            own: Bound::new(limits.lookups_max),
-            remembered: Bound::new(limits.lookups_max),
-            imported: Bound::new(limits.lookups_imported_max.min(half)),
+            own: BudgetState::new(limits.lookups_max),
+            remembered: BudgetState::new(limits.lookups_max),
+            imported: BudgetState::new(limits.lookups_imported_max.min(half)),
             timeout: Duration::from_millis(limits.lookup_timeout_ms),
             requests_per_second: limits.requests_per_second_per_key,
         });
@@ -174,9 +174,9 @@ impl Lookups {
 
     /// How often the store was asked, and how many look-ups found no place.
     pub(super) fn count(&self, budget: Budget) -> (u64, u64) {
-        let bound = self.shared.bound(budget);
+        let budget_state = self.shared.budget_state(budget);
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        (of(&bound.count), of(&bound.refused))
+        (of(&budget_state.count), of(&budget_state.refused))
     }
 
     /// What the store says of `hash`, waiting at most the look-up timeout from now on.
@@ -188,71 +188,80 @@ impl Lookups {
         group: LookupGroup,
     ) -> Result<Answer, Refusal> {
         // Known to be in vain: no wait, and no load on a store that is coming back.
-        if self.shared.progress.store_is_silent() {
+        if self.shared.progress.is_store_unresponsive() {
             return Err(Refusal::StoreUnavailable);
         }
-        let flight = self.join(budget, hash, group)?;
-        timeout(self.shared.timeout, flight)
+        let lookup = self.join(budget, hash, group)?;
+        timeout(self.shared.timeout, lookup)
             .await
             .unwrap_or(Err(Refusal::StoreUnavailable))
     }
 
     /// The flight that is under way for this key, or a new one.
-    fn join(&self, budget: Budget, hash: KeyHash, group: LookupGroup) -> Result<Flight, Refusal> {
-        let bound = self.shared.bound(budget);
-        let mut in_flight = bound.in_flight();
-        if let Some(flight) = in_flight.by_key.get(&hash) {
-            return Ok(flight.clone());
+    fn join(
+        &self,
+        budget: Budget,
+        hash: KeyHash,
+        group: LookupGroup,
+    ) -> Result<InFlightLookup, Refusal> {
+        let budget_state = self.shared.budget_state(budget);
+        let mut in_flight = budget_state.in_flight();
+        if let Some(lookup) = in_flight.by_key.get(&hash) {
+            return Ok(lookup.clone());
         }
         // One may have landed since the asker found nothing: it is remembered before it leaves the map.
         if let Some(answer) = self.shared.remembered(budget, &hash) {
             return Ok(ready(Ok(answer)).boxed().shared());
         }
-        if !in_flight.has_room(group, bound.in_flight_max) {
-            return Err(bound.refuse());
+        if !in_flight.has_room(group, budget_state.in_flight_max) {
+            return Err(budget_state.refuse());
         }
         // A task of its own: the one who asked first may hang up, the others still want to know.
         let task = self
             .runtime
-            .spawn(Arc::clone(&self.shared).fly(budget, hash, group));
-        let flight = task
+            .spawn(Arc::clone(&self.shared).run_lookup(budget, hash, group));
+        let lookup = task
             .map(|joined| joined.unwrap_or(Err(Refusal::StoreUnavailable)))
             .boxed()
             .shared();
-        in_flight.insert(hash, group, flight.clone());
-        Ok(flight)
+        in_flight.insert(hash, group, lookup.clone());
+        Ok(lookup)
     }
 }
 
 impl SharedState {
-    async fn fly(
+    async fn run_lookup(
         self: Arc<Self>,
         budget: Budget,
         hash: KeyHash,
         group: LookupGroup,
     ) -> Result<Answer, Refusal> {
-        let bound = self.bound(budget);
-        let landing = Landing { bound, hash, group };
-        let answer = self.look_up(bound, hash, group).await;
+        let budget_state = self.budget_state(budget);
+        let guard = RemoveOnDrop {
+            budget_state,
+            hash,
+            group,
+        };
+        let answer = self.look_up(budget_state, hash, group).await;
         if let Ok(answer) = &answer {
-            self.memory.insert(hash, budget, answer);
+            self.key_cache.insert(hash, budget, answer);
         }
-        drop(landing);
+        drop(guard);
         answer
     }
 
     /// Within the look-up timeout, the wait for a place included.
     async fn look_up(
         &self,
-        bound: &Bound,
+        budget_state: &BudgetState,
         hash: KeyHash,
         group: LookupGroup,
     ) -> Result<Answer, Refusal> {
         let deadline = Instant::now() + self.timeout;
-        let Ok(_place) = timeout_at(deadline, bound.places.acquire(group)).await else {
-            return Err(bound.refuse());
+        let Ok(_place) = timeout_at(deadline, budget_state.slots.acquire(group)).await else {
+            return Err(budget_state.refuse());
         };
-        bound.count.fetch_add(1, Ordering::Relaxed);
+        budget_state.count.fetch_add(1, Ordering::Relaxed);
         // Before the store is asked: what it says belongs to this era at the latest.
         let era = self.tombstones.era();
         match timeout_at(deadline, self.store.look_up(&hash)).await {
@@ -267,13 +276,15 @@ impl SharedState {
 
     fn answer(&self, hash: KeyHash, era: u64, found: LookedUp) -> Result<Answer, Refusal> {
         let as_of = Tombstones::place(era, found.sequence);
-        let dead = |refusal, key_id| Answer::Dead {
+        let rejected = |refusal, key_id| Answer::Rejected {
             refused: Refused { refusal, key_id },
             as_of,
         };
         match found.key {
-            None => Ok(dead(Refusal::KeyUnknown, None)),
-            Some(key) if key.revoked_at.is_some() => Ok(dead(Refusal::KeyRevoked, Some(key.id))),
+            None => Ok(rejected(Refusal::KeyUnknown, None)),
+            Some(key) if key.revoked_at.is_some() => {
+                Ok(rejected(Refusal::KeyRevoked, Some(key.id)))
+            }
             Some(key) => {
                 let per_second = self.requests_per_second;
                 Caller::new(hash, Principal::from(key), as_of, per_second)
@@ -285,16 +296,16 @@ impl SharedState {
 
     /// What is remembered of a key, unless something happened to it since.
     fn remembered(&self, budget: Budget, hash: &KeyHash) -> Option<Answer> {
-        let answer = self.memory.get(hash, budget)?;
+        let answer = self.key_cache.get(hash, budget)?;
         let (owner, as_of) = match &answer {
             Answer::Known(caller) => (Some(caller.principal()), caller.as_of()),
-            Answer::Dead { as_of, .. } => (None, *as_of),
+            Answer::Rejected { as_of, .. } => (None, *as_of),
         };
         let verdict = self.tombstones.verdict(hash, owner, as_of);
         (verdict != Verdict::Stale).then_some(answer)
     }
 
-    fn bound(&self, budget: Budget) -> &Bound {
+    fn budget_state(&self, budget: Budget) -> &BudgetState {
         match budget {
             Budget::Own => &self.own,
             Budget::Remembered => &self.remembered,
@@ -304,15 +315,15 @@ impl SharedState {
 }
 
 /// Makes room in the map however the flight ended, a panic included.
-struct Landing<'a> {
-    bound: &'a Bound,
+struct RemoveOnDrop<'a> {
+    budget_state: &'a BudgetState,
     hash: KeyHash,
     group: LookupGroup,
 }
 
-impl Drop for Landing<'_> {
+impl Drop for RemoveOnDrop<'_> {
     fn drop(&mut self) {
-        self.bound.in_flight().remove(&self.hash, self.group);
+        self.budget_state.in_flight().remove(&self.hash, self.group);
     }
 }
 

@@ -9,11 +9,11 @@
 mod authenticate;
 mod caller;
 pub mod credential;
+mod key_cache;
 mod ledger;
 mod lookups;
-mod memory;
 mod open;
-mod places;
+mod slots;
 mod sweeps;
 mod tombstones;
 

@@ -22,7 +22,7 @@ use slab::Slab;
 use tokio::task::spawn_local;
 use tokio::time::sleep;
 
-use super::authenticate::{Authenticator, Standing};
+use super::authenticate::{AdmissionState, Authenticator};
 use super::caller::Caller;
 use super::sweeps::SweepRequests;
 use crate::listen::watch::Watch;
@@ -54,8 +54,8 @@ pub enum Direction {
 pub struct OpenRequests {
     authenticator: Arc<Authenticator>,
     slots: RefCell<Slab<Weak<OpenRequest>>>,
-    /// What was cut and not told yet, by the place of the entry that did it.
-    untold: RefCell<BTreeMap<Sequence, Cut>>,
+    /// What was cut and not reported yet, by the place of the entry that did it.
+    unreported: RefCell<BTreeMap<Sequence, Cut>>,
     freeze_timeout: Duration,
     /// Why every request ends that comes from now on.
     closed: Cell<Option<Refusal>>,
@@ -114,7 +114,7 @@ impl OpenRequests {
         Rc::new(Self {
             authenticator,
             slots: RefCell::default(),
-            untold: RefCell::default(),
+            unreported: RefCell::default(),
             freeze_timeout,
             closed: Cell::new(None),
         })
@@ -198,10 +198,14 @@ impl OpenRequests {
     fn sweep(&self) {
         let mut cut = Vec::new();
         for request in self.registered() {
-            match request.standing() {
-                Ok(Standing::Holds(_)) if request.frozen_since.take().is_some() => request.wake(),
-                Ok(Standing::Stale) => request.ask_again(),
-                Ok(Standing::Holds(_) | Standing::Fenced | Standing::Revoked(_)) => {}
+            match request.admission_state() {
+                Ok(AdmissionState::Holds(_)) if request.frozen_since.take().is_some() => {
+                    request.wake();
+                }
+                Ok(AdmissionState::Stale) => request.ask_again(),
+                Ok(
+                    AdmissionState::Holds(_) | AdmissionState::Fenced | AdmissionState::Revoked(_),
+                ) => {}
                 Err(_refusal) => cut.push(Rc::downgrade(&request)),
             }
         }
@@ -215,7 +219,7 @@ impl OpenRequests {
     }
 
     fn tell(&self) -> Vec<Report> {
-        let untold = std::mem::take(&mut *self.untold.borrow_mut());
+        let unreported = std::mem::take(&mut *self.unreported.borrow_mut());
         let report = |(place, cut): (Sequence, Cut)| {
             Some(Report {
                 sequence: self.authenticator.sequence(place)?,
@@ -223,12 +227,12 @@ impl OpenRequests {
                 last_accepted_at: cut.last_accepted.map(|it| self.authenticator.wall(it)),
             })
         };
-        untold.into_iter().filter_map(report).collect()
+        unreported.into_iter().filter_map(report).collect()
     }
 
     fn note(&self, place: Sequence, caller: &Caller) {
-        let mut untold = self.untold.borrow_mut();
-        let cut = untold.entry(place).or_default();
+        let mut unreported = self.unreported.borrow_mut();
+        let cut = unreported.entry(place).or_default();
         cut.count += 1;
         cut.last_accepted = cut.last_accepted.max(caller.accepted());
     }
@@ -237,8 +241,8 @@ impl OpenRequests {
 impl OpenRequest {
     /// Whether one more chunk may pass. Pending: frozen; the one who asks is woken when that changes.
     pub fn poll_pass(&self, direction: Direction, cx: &Context<'_>) -> Poll<Result<(), Refusal>> {
-        match self.standing() {
-            Ok(Standing::Holds(_)) => Poll::Ready(Ok(())),
+        match self.admission_state() {
+            Ok(AdmissionState::Holds(_)) => Poll::Ready(Ok(())),
             Ok(_unknown) => {
                 if self.frozen_since.get().is_none() {
                     self.frozen_since.set(Some(self.all.authenticator.boot()));
@@ -252,9 +256,11 @@ impl OpenRequest {
 
     /// Whether it may be forwarded at this moment. Nothing was sent yet, so it need not wait.
     pub fn check(&self) -> Result<(), Refusal> {
-        match self.standing()? {
-            Standing::Holds(_) => Ok(()),
-            Standing::Fenced | Standing::Stale | Standing::Revoked(_) => Err(Refusal::LeaseExpired),
+        match self.admission_state()? {
+            AdmissionState::Holds(_) => Ok(()),
+            AdmissionState::Fenced | AdmissionState::Stale | AdmissionState::Revoked(_) => {
+                Err(Refusal::LeaseExpired)
+            }
         }
     }
 
@@ -286,19 +292,21 @@ impl OpenRequest {
         }
     }
 
-    fn standing(&self) -> Result<Standing, Refusal> {
+    fn admission_state(&self) -> Result<AdmissionState, Refusal> {
         if let Some(refusal) = self.ended.get() {
             return Err(refusal);
         }
         let admission = self.admission.borrow();
-        match self.all.authenticator.standing(&admission.caller) {
-            Standing::Revoked(place) => {
+        match self.all.authenticator.admission_state(&admission.caller) {
+            AdmissionState::Revoked(place) => {
                 self.all.note(place, &admission.caller);
                 self.all.authenticator.progress().stream_cut();
                 self.end(Refusal::KeyRevoked);
                 Err(Refusal::KeyRevoked)
             }
-            standing @ (Standing::Holds(_) | Standing::Fenced | Standing::Stale) => Ok(standing),
+            admission_state @ (AdmissionState::Holds(_)
+            | AdmissionState::Fenced
+            | AdmissionState::Stale) => Ok(admission_state),
         }
     }
 

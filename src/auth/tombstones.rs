@@ -41,7 +41,7 @@ pub(super) struct Tombstones {
 struct Marks {
     keys: HashMap<KeyHash, Mark, RandomState>,
     members: HashMap<MembershipId, Mark, RandomState>,
-    /// When every key of an organisation was revoked. Never dropped: organisations are few, and each
+    /// When every key of an organization was revoked. Never dropped: organizations are few, and each
     /// has one mark.
     organizations: HashMap<OrganizationId, Sequence, RandomState>,
     /// When every key of all was revoked.
@@ -136,7 +136,7 @@ impl Marks {
         entered.max(self.floor)
     }
 
-    /// None: nothing is known against it.
+    /// `None`: nothing is known against it.
     fn verdict(
         &self,
         hash: &KeyHash,
@@ -163,7 +163,7 @@ impl Marks {
         stale.then_some(Verdict::Stale)
     }
 
-    /// The newest mark against all keys of an organisation.
+    /// The newest mark against all keys of an organization.
     fn everything_of(&self, owner: &Principal) -> Mark {
         let own = self.organizations.get(&owner.organization_id).copied();
         let sequence = own.unwrap_or_default().max(self.everything);
@@ -250,10 +250,10 @@ mod tests {
     #[test]
     fn a_revoked_key_is_refused_and_its_neighbour_is_confirmed() {
         let tombstones = Tombstones::new(8);
-        let (dead, live, owner) = (KeyHash::of(b"dead"), KeyHash::of(b"live"), owner());
-        tombstones.insert(&at(1, ChangeKind::KeyRevoked(dead)));
+        let (rejected, live, owner) = (KeyHash::of(b"dead"), KeyHash::of(b"live"), owner());
+        tombstones.insert(&at(1, ChangeKind::KeyRevoked(rejected)));
         assert_eq!(
-            tombstones.verdict(&dead, Some(&owner), Sequence::ZERO),
+            tombstones.verdict(&rejected, Some(&owner), Sequence::ZERO),
             Verdict::Revoked(Sequence::new(1))
         );
         let current = Verdict::Current(Sequence::new(1));
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_ends_every_key_of_the_organisation_that_was_meant() {
+    fn everything_ends_every_key_of_the_organization_that_was_meant() {
         let tombstones = Tombstones::new(8);
         let (theirs, others, key) = (owner(), owner(), KeyHash::of(b"key"));
         let of = Some(theirs.organization_id);
@@ -332,9 +332,9 @@ mod tests {
     #[test]
     fn what_was_learned_before_a_failover_is_stale_however_far_the_new_log_is() {
         let tombstones = Tombstones::new(8);
-        let (owner, dead, live) = (owner(), KeyHash::of(b"dead"), KeyHash::of(b"live"));
+        let (owner, rejected, live) = (owner(), KeyHash::of(b"dead"), KeyHash::of(b"live"));
         let learned = Tombstones::place(tombstones.era(), Sequence::new(100));
-        tombstones.insert(&at(100, ChangeKind::KeyRevoked(dead)));
+        tombstones.insert(&at(100, ChangeKind::KeyRevoked(rejected)));
         // The standby had only 95 entries, and counts 96 anew.
         tombstones.begin_era(Sequence::new(95));
         let verdict = |key: &KeyHash, as_of| tombstones.verdict(key, Some(&owner), as_of);

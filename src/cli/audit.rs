@@ -1,4 +1,4 @@
-//! `genkan audit verify | export`.
+//! The commands `genkan audit verify` and `genkan audit export`.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
@@ -6,55 +6,55 @@ use std::io::{IsTerminal, Write as _};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::database_args::DatabaseArgs;
 use super::exit::Failure;
-use super::place::Place;
 use crate::model::audit::{Entry, Head};
 use crate::model::clock::Timestamp;
 use crate::service::{AuditVerdict, Service};
 
-/// What is done with the audit log.
+/// Verify and export the audit log.
 #[derive(Debug, Subcommand)]
 pub(super) enum Audit {
-    /// Check that no entry was changed, taken out or moved, and print the newest entry's hash.
+    /// Check that no entry was changed, removed or reordered, and print the newest entry's hash.
     Verify(Verify),
-    /// Print every entry as a line of JSON, oldest first.
+    /// Print every entry as one line of JSON, oldest first.
     Export(Export),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Verify {
-    /// What an earlier verification printed, and somebody kept elsewhere: the log must still hold it.
-    /// Without it, a log that was rewritten from its beginning is not found out.
+    /// The output of an earlier verification, kept outside the database: the log must still contain that entry.
+    /// Without this option, a log that was rewritten from its beginning is not detected.
     #[arg(long, value_name = "SEQUENCE:HASH")]
-    kept: Option<Kept>,
+    kept: Option<KeptHash>,
     #[command(flatten)]
-    place: Place,
+    database: DatabaseArgs,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Export {
-    /// Only those of this organization.
+    /// Only entries of this organization, by name or id.
     #[arg(long, value_name = "NAME|ID")]
     organization: Option<String>,
     #[command(flatten)]
-    place: Place,
+    database: DatabaseArgs,
 }
 
-/// An entry's place and hash.
+/// The sequence number and hash of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Kept {
+struct KeptHash {
     sequence: i64,
     hash: String,
 }
 
-/// The text, if it is nothing but digits: `parse` alone would take a sign.
+/// Returns the text if it consists only of digits. `parse` alone would accept a sign.
 fn digits(text: &str) -> Option<&str> {
     text.bytes()
         .all(|byte| byte.is_ascii_digit())
         .then_some(text)
 }
 
-impl std::str::FromStr for Kept {
+impl std::str::FromStr for KeptHash {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -65,7 +65,9 @@ impl std::str::FromStr for Kept {
                 hash: hash.to_ascii_lowercase(),
             })
         });
-        parsed.ok_or_else(|| "expected what `genkan audit verify` prints: 17:e3b0…".to_owned())
+        parsed.ok_or_else(|| {
+            "expected SEQUENCE:HASH as `genkan audit verify` prints it, such as 17:e3b0…".to_owned()
+        })
     }
 }
 
@@ -81,7 +83,7 @@ impl Audit {
 
 impl Verify {
     async fn run(&self) -> Result<(), Failure> {
-        self.place
+        self.database
             .with_service(async |service| self.verify(&service).await)
             .await
     }
@@ -94,28 +96,32 @@ impl Verify {
         }
         if !verdict.flaws.is_empty() {
             return Err(Failure::Other(format!(
-                "the audit log is not what was written: {} flaw(s), see above",
+                "the audit log was changed: {} flaw(s), listed above",
                 verdict.flaws.len()
             )));
         }
-        self.compare(service, &verdict).await?;
-        writeln!(anstream::stdout(), "{}", shown(&verdict.head))?;
+        self.compare_with_kept(service, &verdict).await?;
+        writeln!(anstream::stdout(), "{}", format_head(&verdict.head))?;
         let entries = verdict.head.sequence;
-        writeln!(stderr, "{entries} entries, each as it was written")?;
+        writeln!(stderr, "{entries} entries, none was changed")?;
         Ok(writeln!(
             stderr,
-            "keep the line above elsewhere: `genkan audit verify --kept` compares with it later"
+            "store the line above outside the database: `genkan audit verify --kept` compares with it later"
         )?)
     }
 
-    /// With what was kept elsewhere.
-    async fn compare(&self, service: &Service, verdict: &AuditVerdict) -> Result<(), Failure> {
+    /// Compares the log with the entry of `--kept`.
+    async fn compare_with_kept(
+        &self,
+        service: &Service,
+        verdict: &AuditVerdict,
+    ) -> Result<(), Failure> {
         let Some(kept) = &self.kept else {
             return Ok(());
         };
         if kept.sequence > verdict.head.sequence {
             return Err(Failure::Other(format!(
-                "the audit log ends at entry {}, and had {} when the hash was kept",
+                "the audit log ends at entry {}, but had {} entries when the hash was kept",
                 verdict.head.sequence, kept.sequence
             )));
         }
@@ -123,7 +129,7 @@ impl Verify {
         let hash = page.first().map(|entry| hex(&entry.hash));
         if kept.sequence > 0 && hash.as_deref() != Some(&kept.hash) {
             return Err(Failure::Other(format!(
-                "the audit log was rewritten: entry {} has another hash than was kept",
+                "the audit log was rewritten: the hash of entry {} differs from the one that was kept",
                 kept.sequence
             )));
         }
@@ -131,12 +137,12 @@ impl Verify {
     }
 }
 
-/// On a terminal, how far it has come.
+/// Shows the progress, if standard error is a terminal.
 fn show_progress() -> impl FnMut(i64) {
-    let shows = std::io::stderr().is_terminal();
+    let is_terminal = std::io::stderr().is_terminal();
     move |position| {
-        if shows {
-            // A terminal that is gone ends the command when it matters, not here.
+        if is_terminal {
+            // An error of the terminal is not handled here: later output reports it.
             drop(write!(anstream::stderr(), "\r{position} entries read"));
         }
     }
@@ -144,7 +150,7 @@ fn show_progress() -> impl FnMut(i64) {
 
 impl Export {
     async fn run(&self) -> Result<(), Failure> {
-        self.place
+        self.database
             .with_service(async |service| self.export(&service).await)
             .await
     }
@@ -163,13 +169,13 @@ impl Export {
             };
             after = last.sequence;
             for entry in &page {
-                writeln!(stdout, "{}", record(entry))?;
+                writeln!(stdout, "{}", entry_json(entry))?;
             }
         }
     }
 }
 
-fn shown(head: &Head) -> String {
+fn format_head(head: &Head) -> String {
     format!("{}:{}", head.sequence, hex(&head.hash))
 }
 
@@ -181,7 +187,7 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-fn record(entry: &Entry) -> Value {
+fn entry_json(entry: &Entry) -> Value {
     let details = serde_json::from_str::<Value>(&entry.details);
     json!({
         "sequence": entry.sequence,
@@ -189,11 +195,11 @@ fn record(entry: &Entry) -> Value {
         "organization": entry.organization,
         "actor": entry.actor,
         "actor_email": entry.actor_email,
-        "means": entry.means,
+        "auth_method": entry.auth_method,
         "address": entry.address,
         "action": entry.action,
         "subject": entry.subject,
-        // What somebody changed may be anything.
+        // If somebody changed the row, the details may not be JSON.
         "details": details.unwrap_or_else(|_| Value::String(entry.details.clone())),
         "hash": hex(&entry.hash),
     })
@@ -209,10 +215,10 @@ mod tests {
             sequence: 17,
             hash: vec![0xab; 32],
         };
-        let kept: Kept = shown(&head).parse().unwrap();
+        let kept: KeptHash = format_head(&head).parse().unwrap();
         assert_eq!((kept.sequence, kept.hash), (17, "ab".repeat(32)));
         for bad in ["", "17", "17:ab", "-1:00", "x:"] {
-            assert!(bad.parse::<Kept>().is_err(), "{bad}");
+            assert!(bad.parse::<KeptHash>().is_err(), "{bad}");
         }
     }
 }

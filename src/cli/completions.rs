@@ -1,4 +1,4 @@
-//! `genkan completions`: what a shell needs to complete the command line.
+//! The command `genkan completions`: prints a shell completion script.
 
 use std::io::Write;
 
@@ -8,10 +8,10 @@ use clap_complete::Shell;
 use super::Cli;
 use super::exit::Failure;
 
-/// Which shell.
+/// Print a completion script for a shell.
 #[derive(Debug, Args)]
 pub(super) struct Completions {
-    /// The shell to complete for.
+    /// The shell to generate the script for.
     shell: Shell,
 }
 
@@ -22,7 +22,7 @@ impl Completions {
     }
 }
 
-/// Made in memory first: `clap_complete` panics where it cannot write, as on a closed pipe.
+/// Generated in memory first: `clap_complete` panics if it cannot write, for example to a closed pipe.
 fn script(shell: Shell) -> Vec<u8> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "genkan", &mut script);

@@ -1,18 +1,18 @@
-//! `genkan config check | show | example`.
+//! The commands `genkan config check`, `show` and `example`.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::exit::Failure;
 use super::probe::{self, Probe};
-use crate::config::{self, Config, ConfigErrors, Look, Store};
+use crate::config::{self, Config, ConfigErrors, RenderStyle, Store};
 
-/// Reading, checking and writing configurations.
+/// Check and show configurations, and print an example.
 #[derive(Debug, clap::Subcommand)]
 pub enum ConfigCommand {
-    /// Say everything that is wrong, then try the database, the upstreams and the certificates.
+    /// Check a configuration file and report every error, then test the database, the upstreams and the certificates.
     ///
-    /// Exit code 0: all is well; 3: something is not.
+    /// Exit code 0: every check passed; 3: at least one failed.
     Check {
         /// The configuration file.
         #[arg(long, value_name = "FILE")]
@@ -24,15 +24,15 @@ pub enum ConfigCommand {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
-    /// Print a commented configuration with every key, its default and the reason for it.
+    /// Print a commented example configuration with every key, its default and the reason for it.
     Example,
 }
 
 impl ConfigCommand {
-    /// Runs the command. `probe_store` opens the database and describes it, or says what to do.
+    /// Runs the command. `probe_store` opens the database, and returns its description or what to do.
     ///
     /// # Errors
-    /// What is wrong with the configuration, or an output that cannot be written.
+    /// The errors of the configuration, or an error when writing the output.
     pub async fn run(
         self,
         probe_store: impl AsyncFnOnce(&Store) -> Result<String, String>,
@@ -53,13 +53,13 @@ fn print(text: &str) -> Result<(), Failure> {
     Ok(anstream::stdout().write_all(text.as_bytes())?)
 }
 
-/// Writes all errors to standard error, drawn as well as it can show them.
+/// Writes all errors to standard error, with colours and Unicode where it supports them.
 ///
 /// # Errors
-/// Standard error cannot be written.
-pub fn complain(errors: &ConfigErrors) -> io::Result<()> {
-    let look = Look {
-        // anstream removes the colours where NO_COLOR or a pipe wants it.
+/// An error when writing to standard error.
+pub fn print_errors(errors: &ConfigErrors) -> io::Result<()> {
+    let look = RenderStyle {
+        // anstream removes the colours for NO_COLOR or if standard error is not a terminal.
         colour: true,
         unicode: io::IsTerminal::is_terminal(&io::stderr()),
     };
@@ -84,6 +84,6 @@ async fn check(
     if probes.iter().all(|probe| probe.result.is_ok()) {
         Ok(())
     } else {
-        Err(Failure::Checked)
+        Err(Failure::CheckFailed)
     }
 }

@@ -1,10 +1,10 @@
-//! Lengths of time as people write them: `90d`, `12h`, `30m`.
+//! Parses durations such as `90d`, `12h` and `30m`.
 
 use std::time::Duration;
 
 use crate::service::KEY_LIFETIME_MAX;
 
-/// Seconds of each unit.
+/// Each unit with its length in seconds.
 const UNITS: [(char, u64); 5] = [
     ('s', 1),
     ('m', 60),
@@ -13,16 +13,16 @@ const UNITS: [(char, u64); 5] = [
     ('w', 604_800),
 ];
 
-/// The text is not a length of time.
+/// The text is not a valid duration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("write a number and a unit (s, m, h, d or w), from 1s to 3650d: 90d, 12h, 30m")]
 pub(super) struct DurationError;
 
-/// Reads a whole number and one unit, from a second to [`KEY_LIFETIME_MAX`].
+/// Parses a whole number and one unit, from one second to [`KEY_LIFETIME_MAX`].
 pub(super) fn parse(text: &str) -> Result<Duration, DurationError> {
     let seconds = UNITS.into_iter().find_map(|(unit, seconds)| {
         let digits = text.strip_suffix(unit)?;
-        // `parse` alone would take a plus sign.
+        // `parse` alone would accept a plus sign.
         let number = digits
             .bytes()
             .all(|byte| byte.is_ascii_digit())

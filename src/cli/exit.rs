@@ -1,51 +1,52 @@
-//! How commands end.
+//! Exit codes and errors of the commands.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::config::complain;
+use super::config::print_errors;
 use crate::config::ConfigErrors;
 use crate::server::StartError;
 use crate::service::ServiceError;
 use crate::store::StoreError;
 
-/// The codes, as `genkan --help` explains them.
+/// The exit codes, as `genkan --help` explains them.
 pub const HELP: &str = "\
 Exit codes:
-  0  done
-  1  failed for a reason of its own
-  2  the command line is not understood
-  3  the configuration, or something it names, is not right
-  4  the database cannot be used: absent, away, locked, read-only, or newer than this genkan
-  5  what was named does not exist
-  6  it exists already, or a rule forbids it
+  0  success
+  1  failed for a reason that has no code of its own
+  2  the command line is invalid
+  3  the configuration, or something that it names, is invalid
+  4  the database cannot be used: it does not exist, cannot be reached, is locked, read-only, or
+     has a newer schema than this genkan
+  5  something that was named does not exist
+  6  it exists already, or a rule forbids the change
   7  the change is committed, but not every gateway has confirmed it
   8  an address cannot be bound, or a certificate cannot be read";
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// Done.
+    /// Success.
     Ok,
-    /// Failed for a reason of its own.
+    /// Failed for a reason that has no code of its own.
     Failed,
-    /// The configuration is not right.
+    /// The configuration, or something that it names, is invalid.
     Configuration,
-    /// The store cannot be used.
+    /// The database cannot be used.
     Store,
-    /// What was named does not exist.
+    /// Something that was named does not exist.
     NotFound,
-    /// It exists already, or a rule forbids it.
+    /// It exists already, or a rule forbids the change.
     Forbidden,
-    /// Committed, and not confirmed by every gateway.
-    Unsettled,
-    /// An address or a certificate.
+    /// The change is committed, but not every gateway has confirmed it.
+    Unconfirmed,
+    /// An address cannot be bound, or a certificate cannot be read.
     Start,
 }
 
 impl Exit {
-    /// The number that the shell sees; 2 is clap's.
+    /// The exit code. Clap uses 2 for an invalid command line.
     pub const fn code(self) -> u8 {
         match self {
             Self::Ok => 0,
@@ -54,7 +55,7 @@ impl Exit {
             Self::Store => 4,
             Self::NotFound => 5,
             Self::Forbidden => 6,
-            Self::Unsettled => 7,
+            Self::Unconfirmed => 7,
             Self::Start => 8,
         }
     }
@@ -66,49 +67,49 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a command did not do what it was asked: one sentence, and what to do.
+/// Why a command failed: one sentence, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// Every mistake of the configuration, each with its place.
+    /// Every error of the configuration, each with its line.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
-    /// What `config check` found, which has been said already.
-    #[error("the configuration is not right")]
-    Checked,
-    /// A management rule, or the store under it.
+    /// `config check` found problems, which it has printed already.
+    #[error("the configuration is invalid")]
+    CheckFailed,
+    /// An error of the service layer: a management rule, or its store.
     #[error(transparent)]
     Service(#[from] ServiceError),
-    /// The store itself.
+    /// An error of the store.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// No `--config` was given, and the data folder holds no database.
+    /// No `--config` was given, and the data directory holds no database.
     #[error(
-        "there is no database at {}: start `genkan dev` once, or say where it is with --data DIR or --config FILE",
+        "there is no database at {}: start `genkan dev` once, or select it with --data DIR or --config FILE",
         .0.display()
     )]
     NoDatabase(PathBuf),
     /// The gateway did not start.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// An address of `genkan dev` that another process has.
+    /// An address of `genkan dev` is in use by another process.
     #[error("{0}")]
     BusyPort(String),
-    /// Standard output or another file.
+    /// Standard output or another file cannot be written.
     #[error("cannot write: {0}")]
     Output(#[from] io::Error),
-    /// Anything else, in words.
+    /// Any other error, as text.
     #[error("{0}")]
     Other(String),
 }
 
 impl Failure {
-    /// Says what happened on standard error, and how to end.
-    pub fn tell(self) -> Exit {
-        // Standard error is gone too when this fails: the code still says it.
-        let _told = match &self {
-            Self::Config(errors) => complain(errors),
-            Self::Checked => Ok(()),
-            // `genkan keys list | head -1` is no failure.
+    /// Prints the error to standard error, and returns the exit code.
+    pub fn report(self) -> Exit {
+        // An error of standard error cannot be reported; the exit code still can.
+        let _written = match &self {
+            Self::Config(errors) => print_errors(errors),
+            Self::CheckFailed => Ok(()),
+            // A closed pipe, as in `genkan keys list | head -1`, is not a failure.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => return Exit::Ok,
             Self::Service(_)
             | Self::Store(_)
@@ -123,9 +124,11 @@ impl Failure {
 
     fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) | Self::Checked => Exit::Configuration,
-            Self::Store(error) | Self::Start(StartError::Store(error)) => of_store(error),
-            Self::Service(error) => of_service(error),
+            Self::Config(_) | Self::CheckFailed => Exit::Configuration,
+            Self::Store(error) | Self::Start(StartError::Store(error)) => {
+                exit_of_store_error(error)
+            }
+            Self::Service(error) => exit_of_service_error(error),
             Self::NoDatabase(_) => Exit::Store,
             Self::Start(_) | Self::BusyPort(_) => Exit::Start,
             Self::Output(_) | Self::Other(_) => Exit::Failed,
@@ -133,14 +136,14 @@ impl Failure {
     }
 }
 
-fn of_store(error: &StoreError) -> Exit {
+fn exit_of_store_error(error: &StoreError) -> Exit {
     match error {
         StoreError::NotFound(_) => Exit::NotFound,
         StoreError::Exists(_)
         | StoreError::Forbidden(_)
         | StoreError::LastOwner(_)
         | StoreError::RoleLost
-        | StoreError::MeansEnded
+        | StoreError::AuthMethodEnded
         | StoreError::BeyondKey(_)
         | StoreError::OthersKeys
         | StoreError::Conflict(_) => Exit::Forbidden,
@@ -155,10 +158,10 @@ fn of_store(error: &StoreError) -> Exit {
     }
 }
 
-fn of_service(error: &ServiceError) -> Exit {
+fn exit_of_service_error(error: &ServiceError) -> Exit {
     match error {
-        ServiceError::Store(error) => of_store(error),
-        ServiceError::Unsettled(_) => Exit::Unsettled,
+        ServiceError::Store(error) => exit_of_store_error(error),
+        ServiceError::Unconfirmed(_) => Exit::Unconfirmed,
         ServiceError::UnknownMember(_)
         | ServiceError::NotAMember { .. }
         | ServiceError::UnknownOrganization(_)
@@ -184,7 +187,7 @@ fn of_service(error: &ServiceError) -> Exit {
         | ServiceError::NotInvited(_)
         | ServiceError::NotConfirmed
         | ServiceError::OverlapTooLong
-        | ServiceError::SilenceOutOfBounds
+        | ServiceError::IdleTimeOutOfBounds
         | ServiceError::FirstMustOwn(_) => Exit::Forbidden,
     }
 }
@@ -195,25 +198,25 @@ mod tests {
 
     #[test]
     fn the_help_explains_every_code_and_no_other() {
-        let explained: Vec<u8> = HELP
+        let documented: Vec<u8> = HELP
             .lines()
             .filter_map(|line| line.split_whitespace().next()?.parse().ok())
             .collect();
-        let mut ends: Vec<u8> = [
+        let mut codes: Vec<u8> = [
             Exit::Ok,
             Exit::Failed,
             Exit::Configuration,
             Exit::Store,
             Exit::NotFound,
             Exit::Forbidden,
-            Exit::Unsettled,
+            Exit::Unconfirmed,
             Exit::Start,
         ]
         .map(Exit::code)
         .to_vec();
-        // clap ends with 2 where the command line is not understood.
-        ends.push(2);
-        ends.sort_unstable();
-        assert_eq!(explained, ends);
+        // Clap exits with 2 if the command line is invalid.
+        codes.push(2);
+        codes.sort_unstable();
+        assert_eq!(documented, codes);
     }
 }

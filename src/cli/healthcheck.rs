@@ -1,4 +1,4 @@
-//! `genkan healthcheck`: what a container asks, without a shell or curl in the image.
+//! The command `genkan healthcheck`: checks readiness from a container image without a shell or curl.
 
 use std::io::Write;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -18,50 +18,52 @@ use tokio::time::timeout;
 use super::exit::Failure;
 use crate::config;
 
-/// Connecting, asking and reading together: a gateway that needs longer is not ready.
+/// Time limit for connecting, sending the request and reading the answer. A slower gateway is not ready.
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// The answer is a line; what is longer does not come from a gateway.
+/// Largest accepted body, in bytes. The answer of a gateway is one line.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 type Problem = Box<dyn std::error::Error + Send + Sync>;
 
-/// Which gateway.
+/// Check whether a running gateway is ready.
 #[derive(Debug, Args)]
 pub(super) struct Healthcheck {
-    /// The gateway's admin listener.
+    /// The address of the gateway's admin listener.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081")]
     admin: SocketAddr,
-    /// The gateway's configuration; its admin listener is asked.
+    /// Use the admin address of this configuration file.
     #[arg(long, value_name = "FILE", conflicts_with = "admin")]
     config: Option<PathBuf>,
 }
 
 impl Healthcheck {
-    /// Ends well when the gateway says that it is ready.
+    /// Succeeds if the gateway answers that it is ready.
     pub(super) async fn run(self) -> Result<(), Failure> {
         let admin = match &self.config {
-            Some(file) => reachable(config::load(file, config::environment())?.admin.address),
+            Some(file) => {
+                loopback_if_unspecified(config::load(file, config::environment())?.admin.address)
+            }
             None => self.admin,
         };
         let failed =
-            |why: String| Failure::Other(format!("the gateway at {admin} cannot be asked: {why}"));
-        let asked = timeout(TIMEOUT, ask(admin)).await;
-        let asked = asked
+            |why: String| Failure::Other(format!("cannot check the gateway at {admin}: {why}"));
+        let response = timeout(TIMEOUT, get_readiness(admin)).await;
+        let response = response
             .map_err(|_elapsed| failed(format!("no answer within {} s", TIMEOUT.as_secs())))?;
-        let answer = asked.map_err(|problem| failed(problem.to_string()))?;
-        if answer.status().is_success() {
+        let response = response.map_err(|problem| failed(problem.to_string()))?;
+        if response.status().is_success() {
             return Ok(());
         }
-        anstream::stderr().write_all(answer.body())?;
-        let status = answer.status().as_u16();
+        anstream::stderr().write_all(response.body())?;
+        let status = response.status().as_u16();
         Err(Failure::Other(format!(
             "the gateway at {admin} is not ready ({status})"
         )))
     }
 }
 
-/// One that listens everywhere is asked on this machine.
-fn reachable(mut admin: SocketAddr) -> SocketAddr {
+/// Replaces an unspecified address (`0.0.0.0` or `::`) with the loopback address.
+fn loopback_if_unspecified(mut admin: SocketAddr) -> SocketAddr {
     if admin.ip().is_unspecified() {
         match admin {
             SocketAddr::V4(_) => admin.set_ip(Ipv4Addr::LOCALHOST.into()),
@@ -71,11 +73,11 @@ fn reachable(mut admin: SocketAddr) -> SocketAddr {
     admin
 }
 
-async fn ask(admin: SocketAddr) -> Result<Response<Bytes>, Problem> {
+async fn get_readiness(admin: SocketAddr) -> Result<Response<Bytes>, Problem> {
     let stream = TcpStream::connect(admin).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::get("/readyz").header(HOST, admin.to_string());
-    let asking = async {
+    let exchange = async {
         let (head, body) = sender
             .send_request(request.body(Empty::<Bytes>::new())?)
             .await?
@@ -83,13 +85,13 @@ async fn ask(admin: SocketAddr) -> Result<Response<Bytes>, Problem> {
         let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await?;
         Ok(Response::from_parts(head, body.to_bytes()))
     };
-    tokio::pin!(asking);
-    // The answer comes by way of the connection, which may end with it.
+    tokio::pin!(exchange);
+    // The connection must be polled to receive the response, and may end with it.
     tokio::select! {
-        answer = &mut asking => answer,
+        response = &mut exchange => response,
         ended = connection => {
             ended?;
-            asking.await
+            exchange.await
         }
     }
 }
@@ -101,7 +103,7 @@ mod tests {
 
     use super::*;
 
-    /// Asks a server that answers once, with `answer`.
+    /// Checks a server that answers one request with `answer`.
     async fn check(answer: &'static str) -> Result<(), Failure> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let admin = listener.local_addr().unwrap();
@@ -156,7 +158,10 @@ mod tests {
     #[test]
     fn one_that_listens_everywhere_is_asked_on_this_machine() {
         for (everywhere, here) in [("0.0.0.0:1", "127.0.0.1:1"), ("[::]:1", "[::1]:1")] {
-            assert_eq!(reachable(everywhere.parse().unwrap()).to_string(), here);
+            assert_eq!(
+                loopback_if_unspecified(everywhere.parse().unwrap()).to_string(),
+                here
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Logs: to standard error, as lines for people or JSON, never at the cost of a request.
+//! Sets up logging to standard error, as text or JSON, in a way that never delays a request.
 
 use std::io::{self, IsTerminal as _};
 
@@ -12,12 +12,12 @@ use tracing_subscriber::{Layer as _, fmt};
 
 use crate::config::{Log, LogFormat};
 
-/// Libraries are heard from this level on. Below it, HTTP/2 prints the values of headers, keys among
-/// them: no configuration can turn that on.
+/// The most verbose level for libraries. At lower levels, the HTTP/2 library logs header values, including keys, so
+/// no configuration can enable those levels.
 const LIBRARIES: LevelFilter = LevelFilter::WARN;
 
-/// Begins to log. Lines are written by a thread of their own; when more than `lines_max` wait, the rest
-/// is dropped. What waits is written when the guard is dropped.
+/// Starts logging. A separate thread writes the lines; if more than `lines_max` are waiting, further lines are
+/// dropped. Dropping the guard writes the waiting lines.
 pub(super) fn init(log: &Log, lines_max: usize) -> WorkerGuard {
     let (writer, guard) = NonBlockingBuilder::default()
         .lossy(true)
@@ -36,8 +36,8 @@ pub(super) fn init(log: &Log, lines_max: usize) -> WorkerGuard {
             .with_target(false)
             .boxed(),
     };
-    // An error says that somebody logs already, in a test: then that is enough.
-    let _already = tracing_subscriber::registry()
+    // Fails if a logger is installed already, as in tests; that one is then used.
+    let _installed = tracing_subscriber::registry()
         .with(lines.with_filter(filter))
         .try_init();
     guard

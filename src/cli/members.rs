@@ -1,85 +1,85 @@
-//! `genkan members add | list | role | remove`.
+//! The commands `genkan members add`, `list`, `role` and `remove`.
 
 use std::io::Write;
 
 use clap::{Args, Subcommand};
 
+use super::database_args::DatabaseArgs;
 use super::exit::Failure;
-use super::place::Place;
-use super::settled;
+use super::receipt;
 use super::table::{self, Output, Rows};
 use crate::model::member::{EmailAddress, Member, Name, Role};
 use crate::service::{NewMember, RemovedMember, Service};
 
-/// What is done with members.
+/// Add, list and remove members, and change their roles.
 #[derive(Debug, Subcommand)]
 pub(super) enum Members {
     /// Add a member to an organization, and print their user id.
     Add(Add),
-    /// List the present members, oldest first, service accounts among them.
+    /// List the current members, oldest first, including service accounts.
     List(List),
-    /// Give a member another role, and wait until it holds on every gateway.
+    /// Change a member's role, and wait until every gateway has applied it.
     Role(ChangeRole),
-    /// Remove a member, end every key they made there, and wait until every gateway obeys.
+    /// Remove a member, revoke their keys in the organization, and wait until every gateway has confirmed it.
     Remove(Remove),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Add {
-    /// The person's address.
+    /// The person's e-mail address.
     email: EmailAddress,
     /// The person's name.
     #[arg(long)]
     name: Name,
-    /// What they may do: owner, admin or member.
+    /// The role: owner, admin or member.
     #[arg(long)]
     role: Role,
-    /// Name or id of the organization; needed where there are several.
+    /// The organization, by name or id. Required if there are several.
     #[arg(long, value_name = "NAME|ID")]
     organization: Option<String>,
-    /// Print the user id alone, and say nothing.
+    /// Print only the user id.
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]
-    place: Place,
+    database: DatabaseArgs,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct List {
-    /// Only those of this organization.
+    /// Only members of this organization, by name or id.
     #[arg(long, value_name = "NAME|ID")]
     organization: Option<String>,
-    /// How to print them.
+    /// The output format.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
     #[command(flatten)]
-    place: Place,
+    database: DatabaseArgs,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct ChangeRole {
-    /// Whose.
+    /// The member's e-mail address.
     email: EmailAddress,
-    /// What they may do from now on: owner, admin or member.
+    /// The new role: owner, admin or member.
     role: Role,
-    /// In which organization, by name or id; needed where they are in several.
+    /// The organization, by name or id. Required if the member is in several.
     #[arg(long, value_name = "NAME|ID")]
     organization: Option<String>,
     #[command(flatten)]
-    place: Place,
+    database: DatabaseArgs,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Remove {
-    /// Who shall go.
+    /// The member's e-mail address.
     email: EmailAddress,
-    /// From which organization, by name or id; needed where they are in several.
+    /// The organization, by name or id. Required if the member is in several.
     #[arg(long, value_name = "NAME|ID")]
     organization: Option<String>,
     #[command(flatten)]
-    wait: settled::Wait,
+    wait: receipt::Wait,
     #[command(flatten)]
-    place: Place,
+    database: DatabaseArgs,
 }
 
 impl Members {
@@ -103,12 +103,12 @@ impl Add {
             organization: self.organization,
         };
         let add = async |service: Service| Ok(service.add_member(new).await?);
-        let member = self.place.with_service(add).await?;
+        let member = self.database.with_service(add).await?;
         writeln!(anstream::stdout(), "{}", member.user_id)?;
         if !self.quiet {
             writeln!(
                 anstream::stderr(),
-                "{} <{}> is {} of {} now",
+                "added {} <{}> as {} of {}",
                 member.name,
                 member.email,
                 member.role,
@@ -123,13 +123,13 @@ impl List {
     async fn run(self) -> Result<(), Failure> {
         let organization = self.organization.as_deref();
         let list = async |service: Service| Ok(service.members(organization).await?);
-        rows(&self.place.with_service(list).await?).print(self.output)
+        rows(&self.database.with_service(list).await?).print(self.output)
     }
 }
 
 impl ChangeRole {
     async fn run(&self) -> Result<(), Failure> {
-        self.place
+        self.database
             .with_service(async |service| self.change(&service).await)
             .await
     }
@@ -138,14 +138,14 @@ impl ChangeRole {
         let organization = self.organization.as_deref();
         let changing = service.change_role(&self.email, organization, self.role);
         let (member, sequence) = changing.await?;
-        let done = format!("{} is {} now", member.email, member.role);
-        settled::settle(service, sequence, &done).await
+        let done = format!("changed the role of {} to {}", member.email, member.role);
+        receipt::wait_for_acknowledgements(service, sequence, &done).await
     }
 }
 
 impl Remove {
     async fn run(&self) -> Result<(), Failure> {
-        self.place
+        self.database
             .with_service(async |service| self.remove(&service).await)
             .await
     }
@@ -155,11 +155,13 @@ impl Remove {
         let removed = service.remove_member(&self.email, organization).await?;
         let done = removed_sentence(&removed);
         let revocation = removed.revocation();
-        self.wait.settle(service, revocation, &done).await
+        self.wait
+            .wait_for_acknowledgements(service, revocation, &done)
+            .await
     }
 }
 
-/// Who was removed, and how many keys ended with that.
+/// States who was removed, and how many keys were revoked with it.
 pub(super) fn removed_sentence(removed: &RemovedMember) -> String {
     let keys = match removed.keys {
         0 => "there was no live key".to_owned(),
@@ -169,7 +171,7 @@ pub(super) fn removed_sentence(removed: &RemovedMember) -> String {
     format!("removed {}; {keys}", removed.member.email)
 }
 
-/// Members as a list shows them.
+/// Members as the rows of a list.
 pub(super) fn rows(all: &[Member]) -> Rows<8> {
     let values = all.iter().map(|one| {
         [

@@ -1,9 +1,10 @@
-//! The command line. Standard output is data, standard error is talk; every command ends in one of
+//! The command line. Commands write data to standard output and messages to standard error, and exit with one of
 //! the codes of [`exit::Exit`].
 
 mod audit;
 mod completions;
 pub mod config;
+mod database_args;
 mod dev;
 mod duration;
 pub mod exit;
@@ -13,13 +14,12 @@ mod keys;
 mod logging;
 mod members;
 mod organizations;
-mod place;
 pub mod probe;
+mod receipt;
 mod revoke;
 mod serve;
 mod service_accounts;
 mod sessions;
-mod settled;
 mod sign_in_link;
 mod status;
 mod table;
@@ -30,7 +30,7 @@ use clap::{Parser, Subcommand};
 use crate::store::{self, WhenAbsent};
 use exit::{Exit, Failure};
 
-/// An authentication gateway: it recognises callers by API key before they step in.
+/// An authentication gateway: it checks the API keys of requests before they reach an upstream.
 #[derive(Debug, Parser)]
 #[command(name = "genkan", version, after_long_help = exit::HELP)]
 pub struct Cli {
@@ -40,47 +40,47 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Start a gateway on this machine to try it: SQLite, a demo upstream, a first key.
+    /// Start a gateway on this machine for trying it out, with SQLite, a demo upstream and a first key.
     Dev(dev::Dev),
     /// Run the gateway.
     Serve(serve::Serve),
-    /// Create the database of a configuration, or bring its schema up to date.
+    /// Create the database, or bring its schema up to date.
     Init(init::Init),
-    /// Check, show, or begin a configuration.
+    /// Check and show configurations, and print an example.
     #[command(subcommand)]
     Config(config::ConfigCommand),
-    /// Create, list, rename, rotate, revoke and import keys.
+    /// Create, list, change and revoke API keys.
     #[command(subcommand)]
     Keys(keys::Keys),
-    /// Add, list, promote and remove members.
+    /// Add, list and remove members, and change their roles.
     #[command(subcommand)]
     Members(members::Members),
-    /// Create, list and remove service accounts: members whose only way in is their keys.
+    /// Create, list and remove service accounts: members that authenticate only with keys.
     #[command(subcommand)]
     ServiceAccounts(service_accounts::ServiceAccounts),
     /// Create and list organizations.
     #[command(subcommand)]
     Organizations(organizations::Organizations),
-    /// Print a link with which a member signs in to the console, once.
+    /// Create a link with which a member can sign in to the console once.
     SignInLink(sign_in_link::SignInLink),
-    /// List and end sessions of the console.
+    /// List and end console sessions.
     #[command(subcommand)]
     Sessions(sessions::Sessions),
-    /// Check and export the audit log.
+    /// Verify and export the audit log.
     #[command(subcommand)]
     Audit(audit::Audit),
-    /// Show the database and every gateway on it.
+    /// Show the database and every gateway that uses it.
     Status(status::Status),
-    /// Ask a running gateway whether it is ready.
+    /// Check whether a running gateway is ready.
     Healthcheck(healthcheck::Healthcheck),
-    /// Write completions for a shell to standard output.
+    /// Print a completion script for a shell.
     Completions(completions::Completions),
 }
 
 impl Cli {
-    /// Runs the command. Whatever went wrong is said on standard error.
+    /// Runs the command, and prints an error to standard error if it fails.
     pub async fn run(self) -> Exit {
-        let done = match self.command {
+        let result = match self.command {
             Command::Dev(dev) => dev.run().await,
             Command::Serve(serve) => serve.run().await,
             Command::Init(init) => init.run().await,
@@ -96,9 +96,9 @@ impl Cli {
             Command::Healthcheck(healthcheck) => healthcheck.run().await,
             Command::Completions(completions) => completions.run(),
         };
-        match done {
+        match result {
             Ok(()) => Exit::Ok,
-            Err(failure) => failure.tell(),
+            Err(failure) => failure.report(),
         }
     }
 }
@@ -108,7 +108,7 @@ async fn run_config(command: config::ConfigCommand) -> Result<(), Failure> {
         .run(async |store| {
             let opened = store::open(store, WhenAbsent::Refuse).await;
             let store = opened.map_err(|error| error.to_string())?;
-            // What `serve` asks before it registers.
+            // The same check as `serve` makes before it registers.
             let checked = async {
                 store.check_gateway().await?;
                 store.describe().await

@@ -1,41 +1,41 @@
-//! `genkan organizations create | list`.
+//! The commands `genkan organizations create` and `genkan organizations list`.
 
 use std::io::Write;
 
 use clap::{Args, Subcommand};
 
+use super::database_args::DatabaseArgs;
 use super::exit::Failure;
-use super::place::Place;
 use super::table::{self, Output, Rows};
 use crate::model::member::{Name, Organization};
 
-/// What is done with organizations.
+/// Create and list organizations.
 #[derive(Debug, Subcommand)]
 pub(super) enum Organizations {
     /// Create an organization, and print its id.
     Create(Create),
-    /// List every organization, oldest first.
+    /// List all organizations, oldest first.
     List(List),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Create {
-    /// Its name, which must be free.
+    /// The name, which no other organization may have.
     name: Name,
-    /// Print the id alone, and say nothing.
+    /// Print only the id.
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]
-    place: Place,
+    database: DatabaseArgs,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct List {
-    /// How to print them.
+    /// The output format.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
     #[command(flatten)]
-    place: Place,
+    database: DatabaseArgs,
 }
 
 impl Organizations {
@@ -53,14 +53,14 @@ impl Create {
         let create = async |service: crate::service::Service| {
             Ok(service.create_organization(self.name).await?)
         };
-        let made = self.place.with_service(create).await?;
-        writeln!(anstream::stdout(), "{}", made.id)?;
+        let created = self.database.with_service(create).await?;
+        writeln!(anstream::stdout(), "{}", created.id)?;
         if !self.quiet {
             writeln!(
                 anstream::stderr(),
                 "created the organization {}; its first member must be an owner: `genkan members \
                  add EMAIL --name NAME --role owner`",
-                made.name
+                created.name
             )?;
         }
         Ok(())
@@ -70,7 +70,7 @@ impl Create {
 impl List {
     async fn run(self) -> Result<(), Failure> {
         let all = self
-            .place
+            .database
             .with_service(async |service| Ok(service.organizations().await?));
         rows(&all.await?).print(self.output)
     }

@@ -1,4 +1,4 @@
-//! What only a try can tell: whether what a configuration names is there, and answers.
+//! Tests what a configuration names: reads its files and connects to its upstreams.
 
 use std::fmt;
 use std::path::Path;
@@ -13,12 +13,12 @@ use tokio::time::timeout;
 
 use crate::config::{Address, Config, ListenerTls};
 
-/// One try.
+/// The result of one test.
 #[derive(Debug)]
 pub struct Probe {
-    /// What was tried.
+    /// What was tested.
     pub what: String,
-    /// What was found, or what failed and what to do.
+    /// A description on success; on failure, what failed and what to do.
     pub result: Result<String, String>,
 }
 
@@ -69,16 +69,16 @@ async fn connect(address: &Address, limit: Duration) -> Result<String, String> {
     match timeout(limit, stream).await {
         Ok(Ok(_)) => Ok("connected".to_owned()),
         Ok(Err(error)) => Err(format!(
-            "{error}: is it running, and its name and port right?"
+            "{error}: check that it is running, and its name and port"
         )),
         Err(_) => Err(format!(
-            "no answer in {} ms: is a firewall between? (connect_timeout_ms)",
+            "no answer within {} ms (connect_timeout_ms): check for a firewall in between",
             limit.as_millis()
         )),
     }
 }
 
-/// Whether certificate and key can be read and belong together.
+/// Checks that the certificate and the key can be read and match.
 fn certificate(tls: &ListenerTls) -> Result<String, String> {
     let chain = certificates(&tls.certificate_file)?;
     let file = tls.key_file.display();
@@ -92,8 +92,8 @@ fn certificate(tls: &ListenerTls) -> Result<String, String> {
     match CertifiedKey::new(chain, key).keys_match() {
         Ok(()) => Ok(format!("matches its key, {length} in the chain")),
         Err(error) => Err(format!(
-            "{} and {file} do not belong together ({error}): the first certificate of the file \
-             must be that of the key",
+            "{} and {file} do not match ({error}): the first certificate of the file must be that \
+             of the key",
             tls.certificate_file.display()
         )),
     }

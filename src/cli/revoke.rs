@@ -1,4 +1,4 @@
-//! `genkan keys revoke | revoke-all`.
+//! The commands `genkan keys revoke` and `genkan keys revoke-all`.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -6,30 +6,31 @@ use std::time::Duration;
 use clap::Args;
 use tokio::time::Instant;
 
+use super::database_args::DatabaseArgs;
 use super::exit::Failure;
-use super::place::Place;
-use super::settled::{self, Ended, counted};
+use super::receipt::{self, Ended, with_unit};
 use crate::model::id::KeyId;
 use crate::service::Service;
 
-/// Between two lines that say how far a long work is.
+/// Interval between two progress messages.
 const PROGRESS_EVERY: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Args)]
 pub(super) struct Revoke {
     /// The key's id.
     id: KeyId,
-    /// With it, every key that was made with it through the management API, or with one of those, and so on.
+    /// Also revoke every key that was created with this key through the management API, and the keys created with
+    /// those, and so on.
     #[arg(long)]
     with_children: bool,
     #[command(flatten)]
-    wait: settled::Wait,
+    wait: receipt::Wait,
     #[command(flatten)]
-    place: Place,
+    database: DatabaseArgs,
 }
 
 #[derive(Debug, Args)]
-#[group(id = "whose", required = true, multiple = false, args = ["organization", "everybody"])]
+#[group(id = "target", required = true, multiple = false, args = ["organization", "everybody"])]
 pub(super) struct RevokeAll {
     /// Every key of this organization.
     #[arg(long, value_name = "NAME|ID")]
@@ -37,20 +38,20 @@ pub(super) struct RevokeAll {
     /// Every key of every organization.
     #[arg(long)]
     everybody: bool,
-    /// Leave console sessions, sign-in links and open invitations as they are. Without it they end in the same
-    /// moment, and everybody has to sign in again.
+    /// Keep console sessions, sign-in links and open invitations. Otherwise they end at the same time, and everybody
+    /// must sign in again.
     #[arg(long)]
     keep_sessions: bool,
     #[command(flatten)]
-    wait: settled::Wait,
+    wait: receipt::Wait,
     #[command(flatten)]
-    place: Place,
+    database: DatabaseArgs,
 }
 
 impl Revoke {
     /// Runs the command.
     pub(super) async fn run(&self) -> Result<(), Failure> {
-        self.place
+        self.database
             .with_service(async |service| self.revoke(&service).await)
             .await
     }
@@ -61,18 +62,20 @@ impl Revoke {
         }
         let revoked = service.revoke_key(self.id).await?;
         let done = if revoked.was_revoked {
-            "was revoked already"
+            "the key was revoked already"
         } else {
             "revoked"
         };
-        self.wait.settle(service, revoked.revocation(), done).await
+        self.wait
+            .wait_for_acknowledgements(service, revoked.revocation(), done)
+            .await
     }
 
     async fn revoke_family(&self, service: &Service) -> Result<(), Failure> {
         let revoked = service.revoke_key_with_children(self.id).await?;
         let done = match revoked.keys {
-            0 => "it and all keys that come from it were revoked already".to_owned(),
-            many => format!("revoked {}", counted(many, "key")),
+            0 => "the key and all keys created with it were revoked already".to_owned(),
+            many => format!("revoked {}", with_unit(many, "key")),
         };
         let ended = Ended {
             keys: revoked.keys,
@@ -80,9 +83,9 @@ impl Revoke {
             sign_in_links: None,
             invitations: None,
         };
-        let told = (done.as_str(), Some(ended));
+        let summary = (done.as_str(), Some(ended));
         self.wait
-            .settle_counted(service, revoked.revocation(), told)
+            .wait_and_report_counts(service, revoked.revocation(), summary)
             .await
     }
 }
@@ -90,7 +93,7 @@ impl Revoke {
 impl RevokeAll {
     /// Runs the command.
     pub(super) async fn run(&self) -> Result<(), Failure> {
-        self.place
+        self.database
             .with_service(async |service| self.revoke(&service).await)
             .await
     }
@@ -101,15 +104,15 @@ impl RevokeAll {
         let (revoked, revocation) = revoking.await?;
         let keys = match revoked.keys {
             0 => "there was no live key".to_owned(),
-            many => format!("revoked {}", counted(many, "key")),
+            many => format!("revoked {}", with_unit(many, "key")),
         };
         let done = match revoked.access {
             None => keys,
             Some(ended) => format!(
                 "{keys}; ended {}, {} and {}",
-                counted(ended.sessions, "session"),
-                counted(ended.sign_in_links, "sign-in link"),
-                counted(ended.invitations, "invitation"),
+                with_unit(ended.sessions, "session"),
+                with_unit(ended.sign_in_links, "sign-in link"),
+                with_unit(ended.invitations, "invitation"),
             ),
         };
         let access = revoked.access;
@@ -119,31 +122,34 @@ impl RevokeAll {
             sign_in_links: access.map(|ended| ended.sign_in_links),
             invitations: access.map(|ended| ended.invitations),
         };
-        let told = (done.as_str(), Some(ended));
-        self.wait.settle_counted(service, revocation, told).await?;
+        let summary = (done.as_str(), Some(ended));
+        self.wait
+            .wait_and_report_counts(service, revocation, summary)
+            .await?;
         write_rows(service, revoked.keys).await
     }
 }
 
-/// Every key is refused by now; of very many, the rows still have to say so. Where that takes long, how far it is.
+/// Writes the rows of keys that a mark has revoked. Every key is refused already; with very many keys this takes long,
+/// and the progress is printed.
 async fn write_rows(service: &Service, keys: u64) -> Result<(), Failure> {
     let mut stderr = anstream::stderr();
-    let mut said = Instant::now();
+    let mut reported_at = Instant::now();
     let progress = |written| {
-        if said.elapsed() >= PROGRESS_EVERY {
-            said = Instant::now();
-            // Without somebody who reads it the work goes on.
+        if reported_at.elapsed() >= PROGRESS_EVERY {
+            reported_at = Instant::now();
+            // An error of standard error does not stop the work.
             let _written = writeln!(
                 stderr,
-                "the keys are refused; {written} of {keys} rows say so"
+                "the keys are refused; {written} of {keys} rows are written"
             );
         }
     };
     if let Err(error) = service.write_marked_rows(progress).await {
         writeln!(
             anstream::stderr(),
-            "the keys are refused, but not every row says so yet ({error}): the next gateway or `genkan keys revoke-all` \
-             writes the others"
+            "the keys are refused, but not every row is written yet ({error}): a running gateway or the next \
+             `genkan keys revoke-all` writes the others"
         )?;
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! `genkan serve`: the gateway.
+//! The command `genkan serve`: runs the gateway.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use crate::model::clock::SystemClock;
 use crate::server::{self, Addresses, Ended, Server};
 use crate::store::{self, WhenAbsent};
 
-/// Run the gateway until SIGTERM or Ctrl+C; a second one ends it at once.
+/// Run the gateway until SIGTERM or Ctrl+C. A second signal ends it at once.
 #[derive(Debug, Args)]
 pub(super) struct Serve {
-    /// The configuration; `genkan config example` writes one with every key.
+    /// The configuration file. `genkan config example` prints one with every key.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// End with exit code 4 when PostgreSQL cannot be reached, rather than wait for it.
+    /// Exit with code 4 if PostgreSQL cannot be reached, instead of waiting for it.
     #[arg(long)]
     no_wait: bool,
 }
@@ -46,7 +46,7 @@ impl Serve {
     }
 }
 
-/// Says where the gateway listens, and that it does.
+/// Logs the addresses that the gateway listens on, and that it is ready.
 fn announce(addresses: &Addresses) {
     for (listener, address) in &addresses.listeners {
         tracing::info!(listener, %address, "listening");
@@ -55,11 +55,12 @@ fn announce(addresses: &Addresses) {
     tracing::info!("ready");
 }
 
-/// The signals that a process gets: two ask it to end. The others would end it at once if nobody listened.
+/// The signals that the process handles. SIGTERM and SIGINT start the shutdown; the others would by default end the
+/// process at once.
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    /// None where it is ignored, as `nohup` has it.
+    /// None if SIGHUP is ignored, as with `nohup`.
     hangup: Option<Signal>,
     user1: Signal,
     user2: Signal,
@@ -68,31 +69,31 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// From now on the signals are ours.
+    /// Installs the handlers.
     pub(super) fn listen() -> Result<Self, Failure> {
         let listen = |kind| {
-            signal(kind).map_err(|error| Failure::Other(format!("cannot take signals: {error}")))
+            signal(kind).map_err(|error| Failure::Other(format!("cannot handle signals: {error}")))
         };
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
-            hangup: terminal::hangup_is_heeded()
+            hangup: terminal::is_hangup_enabled()
                 .then(|| listen(SignalKind::hangup()))
                 .transpose()?,
             user1: listen(SignalKind::user_defined1())?,
             user2: listen(SignalKind::user_defined2())?,
-            had_terminal: terminal::is_there(),
+            had_terminal: terminal::has_terminal(),
         })
     }
 
-    /// Returns when the process is to end: at SIGTERM, at SIGINT, and when its terminal was closed.
+    /// Returns when the process must end: on SIGTERM, on SIGINT, and when its terminal was closed.
     pub(super) async fn next(&mut self) {
         loop {
             let ignored = tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                () = received(self.hangup.as_mut()) => {
-                    if self.had_terminal && !terminal::is_there() {
+                () = recv_or_pending(self.hangup.as_mut()) => {
+                    if self.had_terminal && !terminal::has_terminal() {
                         return;
                     }
                     "SIGHUP"
@@ -102,34 +103,35 @@ impl Signals {
             };
             tracing::warn!(
                 signal = ignored,
-                "a signal is ignored: the configuration is read at the start only; restart the gateway to have it \
-                 read anew"
+                "a signal is ignored: the configuration is read only at the start; restart the gateway to read it \
+                 again"
             );
         }
     }
 
-    /// Serves until the first signal and drains; a second one ends the drain.
+    /// Serves until the first signal, then drains. A second signal ends the drain.
     pub(super) async fn serve(&mut self, server: Server) -> Result<Ended, Failure> {
         let (end, ended) = tokio::sync::oneshot::channel();
         let mut serving = std::pin::pin!(server.serve(async {
-            // An error says that nobody will tell any more: that is the end too.
-            let _told = ended.await;
+            // An error means that the sender was dropped, which ends the server too.
+            let _result = ended.await;
         }));
         tokio::select! {
             ended = &mut serving => return Ok(ended),
             () = self.next() => {}
         }
-        let _drains = end.send(());
+        let _sent = end.send(());
         tokio::select! {
             ended = &mut serving => Ok(ended),
             () = self.next() => {
-                Err(Failure::Other("ended at once by a second signal; requests were cut".to_owned()))
+                Err(Failure::Other("ended at once by a second signal; open requests were cut".to_owned()))
             }
         }
     }
 }
 
-async fn received(signal: Option<&mut Signal>) {
+/// Receives the signal, or waits forever if it is not handled.
+async fn recv_or_pending(signal: Option<&mut Signal>) {
     match signal {
         Some(signal) => drop(signal.recv().await),
         None => std::future::pending().await,

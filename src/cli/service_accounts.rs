@@ -1,65 +1,65 @@
-//! `genkan service-accounts create | list | remove`.
+//! The commands `genkan service-accounts create`, `list` and `remove`.
 
 use std::io::Write;
 
 use clap::{Args, Subcommand};
 
+use super::database_args::DatabaseArgs;
 use super::exit::Failure;
 use super::members::{removed_sentence, rows};
-use super::place::Place;
-use super::settled;
+use super::receipt;
 use super::table::Output;
 use crate::model::member::{EmailAddress, MemberKind, Name, Role};
 use crate::service::{NewServiceAccount, Service, ServiceError};
 
-/// What is done with service accounts.
+/// Create, list and remove service accounts.
 #[derive(Debug, Subcommand)]
 pub(super) enum ServiceAccounts {
-    /// Create a service account, and print its address, by which `genkan keys create --member` names it.
+    /// Create a service account, and print its e-mail address, for `genkan keys create --member`.
     Create(Create),
-    /// List the present service accounts, oldest first.
+    /// List the current service accounts, oldest first.
     List(List),
-    /// Remove a service account, end every key of it, and wait until every gateway obeys.
+    /// Remove a service account, revoke its keys, and wait until every gateway has confirmed it.
     Remove(Remove),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Create {
-    /// What it is called, such as `ci`; unique in its organization.
+    /// The name, such as `ci`; unique in its organization.
     name: Name,
-    /// What its keys may manage: admin or member.
+    /// The role, which limits what its keys may manage: admin or member.
     #[arg(long, default_value_t = Role::Member)]
     role: Role,
-    /// Name or id of the organization; needed where there are several.
+    /// The organization, by name or id. Required if there are several.
     #[arg(long, value_name = "NAME|ID")]
     organization: Option<String>,
-    /// Print the address alone, and say nothing.
+    /// Print only the e-mail address.
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]
-    place: Place,
+    database: DatabaseArgs,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct List {
-    /// Only those of this organization.
+    /// Only service accounts of this organization, by name or id.
     #[arg(long, value_name = "NAME|ID")]
     organization: Option<String>,
-    /// How to print them.
+    /// The output format.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
     #[command(flatten)]
-    place: Place,
+    database: DatabaseArgs,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Remove {
-    /// Its address, as `genkan service-accounts list` shows it.
+    /// The e-mail address, as `genkan service-accounts list` shows it.
     email: EmailAddress,
     #[command(flatten)]
-    wait: settled::Wait,
+    wait: receipt::Wait,
     #[command(flatten)]
-    place: Place,
+    database: DatabaseArgs,
 }
 
 impl ServiceAccounts {
@@ -82,12 +82,12 @@ impl Create {
         let organization = self.organization.as_deref();
         let create =
             async |service: Service| Ok(service.create_service_account(new, organization).await?);
-        let account = self.place.with_service(create).await?;
+        let account = self.database.with_service(create).await?;
         writeln!(anstream::stdout(), "{}", account.email)?;
         if !self.quiet {
             writeln!(
                 anstream::stderr(),
-                "the service account {} is {} of {} now; it has no key yet",
+                "created the service account {} as {} of {}; it has no key yet",
                 account.name,
                 account.role,
                 account.organization_id
@@ -101,13 +101,13 @@ impl List {
     async fn run(self) -> Result<(), Failure> {
         let organization = self.organization.as_deref();
         let list = async |service: Service| Ok(service.service_accounts(organization).await?);
-        rows(&self.place.with_service(list).await?).print(self.output)
+        rows(&self.database.with_service(list).await?).print(self.output)
     }
 }
 
 impl Remove {
     async fn run(&self) -> Result<(), Failure> {
-        self.place
+        self.database
             .with_service(async |service| self.remove(&service).await)
             .await
     }
@@ -119,6 +119,8 @@ impl Remove {
         }
         let removed = service.remove_member(&self.email, None).await?;
         let done = removed_sentence(&removed);
-        self.wait.settle(service, removed.revocation(), &done).await
+        self.wait
+            .wait_for_acknowledgements(service, removed.revocation(), &done)
+            .await
     }
 }

@@ -1,67 +1,67 @@
-//! `genkan sessions list | end`.
+//! The commands `genkan sessions list` and `genkan sessions end`.
 
 use std::io::Write;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::database_args::DatabaseArgs;
 use super::exit::Failure;
-use super::place::Place;
-use super::settled::counted;
+use super::receipt::with_unit;
 use super::table::{self, Output, Rows};
 use crate::model::id::SessionId;
 use crate::model::member::EmailAddress;
 use crate::service::{Service, SessionList};
 use crate::store::{EndedAccess, ListedSession};
 
-/// What is done with sessions.
+/// List and end console sessions.
 #[derive(Debug, Subcommand)]
 pub(super) enum Sessions {
-    /// List open sessions, the one that was seen last first.
+    /// List open sessions, most recently used first.
     List(List),
-    /// End sessions, and sign-in links that would begin one. It holds from the next request on.
+    /// End sessions, and the sign-in links that could begin new ones. Takes effect with the next request.
     End(End),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct List {
     #[command(flatten)]
-    whose: Whose,
-    /// How to print them.
+    selection: SessionSelection,
+    /// The output format.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
     #[command(flatten)]
-    place: Place,
+    database: DatabaseArgs,
 }
 
-/// Whose sessions.
+/// Selects sessions by member and organization.
 #[derive(Debug, Args)]
-struct Whose {
-    /// Only those of this address, in all of its organizations unless one is named.
+struct SessionSelection {
+    /// Only sessions of this member, by e-mail address; in all of their organizations unless one is named.
     #[arg(long, value_name = "EMAIL")]
     member: Option<EmailAddress>,
-    /// Only those in this organization. When they end, sessions of other organizations that began before cannot
-    /// switch to it any more (not with --member).
+    /// Only sessions in this organization, by name or id. When they end, earlier sessions of other organizations can no
+    /// longer switch to it (not with --member).
     #[arg(long, value_name = "NAME|ID")]
     organization: Option<String>,
 }
 
 #[derive(Debug, Args)]
-#[group(id = "which", required = true, multiple = true, args = ["id", "member", "organization", "everybody"])]
+#[group(id = "target", required = true, multiple = true, args = ["id", "member", "organization", "everybody"])]
 pub(super) struct End {
-    /// This session alone, by its id.
+    /// Only this session, by its id.
     #[arg(conflicts_with_all = ["member", "organization", "everybody"])]
     id: Option<SessionId>,
     #[command(flatten)]
-    whose: Whose,
-    /// All sessions of everybody.
+    selection: SessionSelection,
+    /// All sessions of all members.
     #[arg(long, conflicts_with_all = ["member", "organization"])]
     everybody: bool,
-    /// How to tell: words on standard error, or the numbers as JSON on standard output.
+    /// The output format: text on standard error, or the numbers as JSON on standard output.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
     #[command(flatten)]
-    place: Place,
+    database: DatabaseArgs,
 }
 
 impl Sessions {
@@ -74,26 +74,26 @@ impl Sessions {
     }
 }
 
-impl From<Whose> for SessionList {
-    fn from(whose: Whose) -> Self {
+impl From<SessionSelection> for SessionList {
+    fn from(selection: SessionSelection) -> Self {
         Self {
-            member: whose.member,
-            organization: whose.organization,
+            member: selection.member,
+            organization: selection.organization,
         }
     }
 }
 
 impl List {
     async fn run(self) -> Result<(), Failure> {
-        let of = self.whose.into();
-        let list = async |service: Service| Ok(service.sessions(of).await?);
-        rows(&self.place.with_service(list).await?).print(self.output)
+        let filter = self.selection.into();
+        let list = async |service: Service| Ok(service.sessions(filter).await?);
+        rows(&self.database.with_service(list).await?).print(self.output)
     }
 }
 
 impl End {
     async fn run(self) -> Result<(), Failure> {
-        let (id, of) = (self.id, self.whose.into());
+        let (id, filter) = (self.id, self.selection.into());
         let end = async |service: Service| match id {
             Some(id) => {
                 let was_open = service.end_session(id).await?;
@@ -102,22 +102,23 @@ impl End {
                     ..EndedAccess::default()
                 })
             }
-            None => Ok(service.end_sessions(of).await?),
+            None => Ok(service.end_sessions(filter).await?),
         };
-        let ended = self.place.with_service(end).await?;
+        let ended = self.database.with_service(end).await?;
         match self.output {
             Output::Json => table::print_json(&json!({
                 "sessions": ended.sessions,
                 "sign_in_links": ended.sign_in_links,
             })),
-            Output::Table if id.is_some() && ended.sessions == 0 => {
-                Ok(writeln!(anstream::stderr(), "it had ended already")?)
-            }
+            Output::Table if id.is_some() && ended.sessions == 0 => Ok(writeln!(
+                anstream::stderr(),
+                "the session had ended already"
+            )?),
             Output::Table => Ok(writeln!(
                 anstream::stderr(),
                 "ended {} and {}",
-                counted(ended.sessions, "session"),
-                counted(ended.sign_in_links, "sign-in link"),
+                with_unit(ended.sessions, "session"),
+                with_unit(ended.sign_in_links, "sign-in link"),
             )?),
         }
     }
@@ -158,11 +159,11 @@ mod tests {
     use crate::cli::Cli;
 
     #[test]
-    fn whose_sessions_end_is_said_and_said_once() {
+    fn exactly_one_selection_of_sessions_is_required() {
         let id = format!("ses_{}", "0".repeat(32));
-        let is_understood = |more: &str| {
-            let words = format!("genkan sessions end {more}").replace("ID", &id);
-            Cli::try_parse_from(words.split_whitespace()).is_ok()
+        let is_valid = |more: &str| {
+            let command = format!("genkan sessions end {more}").replace("ID", &id);
+            Cli::try_parse_from(command.split_whitespace()).is_ok()
         };
         for right in [
             "ID",
@@ -171,7 +172,7 @@ mod tests {
             "--organization Story",
             "--member a@b --organization Story",
         ] {
-            assert!(is_understood(right), "{right}");
+            assert!(is_valid(right), "{right}");
         }
         for wrong in [
             "",
@@ -182,7 +183,7 @@ mod tests {
             "--everybody --member a@b",
             "--everybody --organization Story",
         ] {
-            assert!(!is_understood(wrong), "{wrong}");
+            assert!(!is_valid(wrong), "{wrong}");
         }
     }
 }

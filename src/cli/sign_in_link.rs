@@ -1,33 +1,33 @@
-//! `genkan sign-in-link`: the way into the console for who has access to the server.
+//! The command `genkan sign-in-link`: lets an operator with access to the server create a console sign-in link.
 
 use std::io::Write;
 
 use clap::Args;
 
+use super::database_args::DatabaseArgs;
 use super::exit::Failure;
-use super::place::Place;
 use crate::model::member::EmailAddress;
 use crate::service::Service;
 use crate::service::sign_in::SIGN_IN_LINK_LIFETIME;
 
-/// Print a link with which a member signs in to the console, once, within 15 minutes.
+/// Create a link with which a member can sign in to the console once, within 15 minutes.
 #[derive(Debug, Args)]
 pub(super) struct SignInLink {
-    /// Whose browser it is for. Whoever uses the link counts as having proven this address, and reaches every
-    /// organization with a member of it.
+    /// The member's e-mail address. Using the link counts as proof of control of this address, and gives access to
+    /// every organization that has a member with it.
     email: EmailAddress,
-    /// In which organization, by name or id; needed where they are in several.
+    /// The organization, by name or id. Required if the member is in several.
     #[arg(long, value_name = "NAME|ID")]
     organization: Option<String>,
-    /// Where people reach the console. Without it: `url` of `[admin]` in the configuration, or the address
-    /// that is written there; of a data folder, where its `genkan dev` listens.
+    /// The URL of the console. Default: `url` of `[admin]` in the configuration, or else the `address` there; for a
+    /// data directory, the admin address of its `genkan dev`.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// Print the link alone, and say nothing.
+    /// Print only the link.
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]
-    place: Place,
+    database: DatabaseArgs,
 }
 
 impl SignInLink {
@@ -35,7 +35,7 @@ impl SignInLink {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let base = match &self.url {
             Some(url) => url.clone(),
-            None => self.place.console_url()?,
+            None => self.database.console_url()?,
         };
         let link = async |service: Service| {
             let organization = self.organization.as_deref();
@@ -43,7 +43,7 @@ impl SignInLink {
                 .create_sign_in_link(&self.email, organization)
                 .await?)
         };
-        let (member, token) = self.place.with_service(link).await?;
+        let (member, token) = self.database.with_service(link).await?;
         let base = base.trim_end_matches('/');
         writeln!(anstream::stdout(), "{base}/sign-in/{}", token.expose())?;
         if !self.quiet {

@@ -1,70 +1,70 @@
-//! `genkan status`: the database, and every gateway on it.
+//! The command `genkan status`: shows the database and every gateway that uses it.
 
 use std::io::Write;
 
 use clap::Args;
 use serde::Serialize;
 
+use super::database_args::DatabaseArgs;
 use super::exit::Failure;
-use super::place::Place;
 use super::table::{self, Output, Rows};
 use crate::model::change::Sequence;
 use crate::store::{InstanceRow, Store, StoreError};
 
-/// How to show it.
+/// Show the database and every gateway that uses it.
 #[derive(Debug, Args)]
 pub(super) struct Status {
-    /// How to print it.
+    /// The output format.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
     #[command(flatten)]
-    place: Place,
+    database: DatabaseArgs,
 }
 
-/// What was seen.
+/// The status as printed.
 #[derive(Serialize)]
-struct Seen {
-    /// What the database calls itself.
+struct StatusReport {
+    /// The description of the database.
     database: String,
-    /// The head of the log.
+    /// The sequence number of the newest entry of the revocation log.
     head: u64,
-    /// Every gateway that is registered.
+    /// The registered gateways.
     instances: Rows<5>,
 }
 
 impl Status {
     /// Runs the command.
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let store = self.place.store().await?;
-        let seen = look(&*store).await;
+        let store = self.database.store().await?;
+        let report = read_status(&*store).await;
         store.close().await;
-        print(&seen?, self.output)
+        print(&report?, self.output)
     }
 }
 
-async fn look(store: &dyn Store) -> Result<Seen, StoreError> {
+async fn read_status(store: &dyn Store) -> Result<StatusReport, StoreError> {
     let database = store.describe().await?;
     let instances = store.instances().await?;
-    Ok(Seen {
+    Ok(StatusReport {
         database,
         head: instances.head.get(),
         instances: rows(&instances.rows, instances.head),
     })
 }
 
-fn print(seen: &Seen, output: Output) -> Result<(), Failure> {
+fn print(report: &StatusReport, output: Output) -> Result<(), Failure> {
     if output == Output::Json {
-        return table::print_json(seen);
+        return table::print_json(report);
     }
     let mut stdout = anstream::stdout();
-    writeln!(stdout, "database   {}", seen.database)?;
-    writeln!(stdout, "log head   {}", seen.head)?;
-    writeln!(stdout, "instances  {}", seen.instances.values.len())?;
-    if seen.instances.values.is_empty() {
+    writeln!(stdout, "database   {}", report.database)?;
+    writeln!(stdout, "log head   {}", report.head)?;
+    writeln!(stdout, "instances  {}", report.instances.values.len())?;
+    if report.instances.values.is_empty() {
         return Ok(());
     }
     writeln!(stdout)?;
-    seen.instances.print(output)
+    report.instances.print(output)
 }
 
 fn rows(instances: &[InstanceRow], head: Sequence) -> Rows<5> {
@@ -83,7 +83,7 @@ fn rows(instances: &[InstanceRow], head: Sequence) -> Rows<5> {
     }
 }
 
-/// By the store's clock, which may jump: a picture for people. Nothing is decided by it.
+/// Computed from the store's clock, which may jump. It is only displayed; nothing depends on it.
 fn lease_left_ms(one: &InstanceRow) -> i64 {
     let lease_ms = i64::try_from(one.lease.as_millis()).unwrap_or(i64::MAX);
     lease_ms.saturating_sub(one.renewed_ago_ms)
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_instance_shows_how_far_it_is_behind_and_whether_it_stands() {
+    fn each_instance_shows_its_lag_and_state() {
         let one = |digit: &str, applied, lease_left_ms: i64, evicted| InstanceRow {
             id: format!("ins_{}", digit.repeat(32)).parse().unwrap(),
             applied: Sequence::new(applied),

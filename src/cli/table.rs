@@ -1,4 +1,4 @@
-//! Data for people and for programs: a table or JSON, both from the same values.
+//! Prints data as a table or as JSON, from the same values.
 
 use std::io::{self, Write};
 
@@ -13,7 +13,7 @@ use crate::model::clock::Timestamp;
 /// Spaces between two columns of a table.
 const GAP: u16 = 2;
 
-/// How data is written.
+/// The format of printed data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(super) enum Output {
     /// Aligned columns, for people.
@@ -23,15 +23,15 @@ pub(super) enum Output {
     Json,
 }
 
-/// Many things of one kind: the names of their fields, and a row of values for each.
+/// Records of one kind: the names of their fields, and a row of values for each record.
 pub(super) struct Rows<const N: usize> {
-    /// The names, as JSON has them; a table shows spaces for underscores.
+    /// The field names of JSON. A table shows spaces instead of underscores.
     pub(super) fields: [&'static str; N],
     /// The values, in the order of the fields.
     pub(super) values: Vec<[Value; N]>,
 }
 
-/// An array of objects, whose fields stay in order.
+/// Serializes an array of objects whose fields keep their order.
 impl<const N: usize> Serialize for Rows<N> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(
@@ -50,15 +50,15 @@ impl<const N: usize> Serialize for Object<'_, N> {
     }
 }
 
-/// A list of any length that is written a part at a time: one array of objects, or one table, whose columns are as wide
-/// as each part needs.
+/// A list of any length that is written in parts, as one array of objects or one table. The widths of the table's
+/// columns are computed for each part.
 pub(super) struct Listing {
     output: Output,
     parts: usize,
 }
 
 impl Listing {
-    /// Nothing is written yet.
+    /// Creates a listing. It writes nothing yet.
     pub(super) const fn new(output: Output) -> Self {
         Self { output, parts: 0 }
     }
@@ -108,7 +108,7 @@ impl Listing {
 }
 
 impl<const N: usize> Rows<N> {
-    /// Writes a list to standard output: a table with a line for each, or an array of objects.
+    /// Writes all records to standard output: a table with a line for each, or an array of objects.
     pub(super) fn print(&self, output: Output) -> Result<(), Failure> {
         match output {
             Output::Table => print_table(&self.table()),
@@ -116,7 +116,7 @@ impl<const N: usize> Rows<N> {
         }
     }
 
-    /// Writes one thing to standard output: a line for each field, or an object.
+    /// Writes each record to standard output by itself: a line for each field, or an object.
     pub(super) fn print_each(&self, output: Output) -> Result<(), Failure> {
         for values in &self.values {
             match output {
@@ -127,21 +127,21 @@ impl<const N: usize> Rows<N> {
         Ok(())
     }
 
-    /// Fields across, things down.
+    /// A table with a column for each field and a line for each record.
     pub(super) fn table(&self) -> Table {
         let mut table = self.lines();
         table.set_header(self.fields.map(heading));
         plain(table)
     }
 
-    /// Things down, without names of the fields.
+    /// The same table without its header.
     fn lines(&self) -> Table {
         let mut table = Table::new();
         table.add_rows(self.values.iter().map(|values| values.iter().map(cell)));
         plain(table)
     }
 
-    /// Fields down, of one thing.
+    /// A table of one record, with a line for each field.
     fn record(&self, values: &[Value; N]) -> Table {
         let mut table = Table::new();
         for (field, value) in self.fields.iter().zip(values) {
@@ -163,12 +163,12 @@ pub(super) fn print_table(table: &Table) -> Result<(), Failure> {
     Ok(writeln!(anstream::stdout(), "{}", table.trim_fmt())?)
 }
 
-/// A moment, as data shows it.
+/// A time, formatted for output.
 pub(super) fn time(time: Timestamp) -> Value {
     time.to_string().into()
 }
 
-/// No lines around the cells: what is copied, cut or searched is the data alone.
+/// Removes the borders, so that only the data is copied, cut or searched.
 fn plain(mut table: Table) -> Table {
     table.load_style(presets::NOTHING);
     for column in table.column_iter_mut() {
@@ -177,7 +177,7 @@ fn plain(mut table: Table) -> Table {
     table
 }
 
-/// Bold where standard output is a terminal.
+/// A column heading, bold if standard output is a terminal.
 fn heading(field: &str) -> Cell {
     Cell::new(field.replace('_', " ")).add_attribute(Attribute::Bold)
 }
@@ -186,9 +186,9 @@ fn cell(value: &Value) -> Cell {
     match value {
         Value::Null => Cell::new("-"),
         Value::String(text) => Cell::new(text),
-        Value::Array(words) => {
-            let words: Vec<_> = words.iter().filter_map(Value::as_str).collect();
-            Cell::new(words.join(" "))
+        Value::Array(items) => {
+            let items: Vec<_> = items.iter().filter_map(Value::as_str).collect();
+            Cell::new(items.join(" "))
         }
         Value::Bool(_) | Value::Number(_) | Value::Object(_) => Cell::new(value),
     }

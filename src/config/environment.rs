@@ -9,7 +9,7 @@ use std::rc::Rc;
 use toml::de::DeValue;
 
 use super::error::Problem;
-use super::file::Written;
+use super::file::RawConfig;
 use super::keys::Level;
 use super::read::{Read as _, Reader, nearest};
 use super::source::{Origin, Sources};
@@ -124,7 +124,7 @@ impl Variable {
             return Err(problem(&self.name, "no key stands this deep", None));
         }
         set(
-            (root, Level::root(Written::FIELDS)),
+            (root, Level::root(RawConfig::FIELDS)),
             &self.keys,
             self.node,
             &self.name,

@@ -19,7 +19,7 @@ pub(super) struct Problem {
     pub(super) label: String,
     /// What to do.
     pub(super) help: Option<String>,
-    /// The place; none: the file as a whole.
+    /// The place. `None`: the file as a whole.
     pub(super) origin: Option<Origin>,
 }
 
@@ -28,12 +28,12 @@ pub(super) struct Problem {
 #[derive(Debug)]
 pub struct ConfigErrors {
     file: String,
-    problems: Vec<Placed>,
+    problems: Vec<LocatedProblem>,
 }
 
 /// How errors are drawn.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Look {
+pub struct RenderStyle {
     /// With ANSI colours.
     pub colour: bool,
     /// With box-drawing characters; else ASCII alone.
@@ -42,7 +42,7 @@ pub struct Look {
 
 /// A problem, its place without the path (which would not be `Send`).
 #[derive(Debug)]
-struct Placed {
+struct LocatedProblem {
     message: String,
     label: LabeledSpan,
     help: Option<String>,
@@ -88,8 +88,8 @@ impl ConfigErrors {
     }
 
     /// All of them as text of several lines, with carets under what is wrong.
-    pub fn render(&self, look: Look) -> String {
-        let theme = match (look.colour, look.unicode) {
+    pub fn render(&self, style: RenderStyle) -> String {
+        let theme = match (style.colour, style.unicode) {
             (true, true) => GraphicalTheme::unicode(),
             (true, false) => GraphicalTheme::ascii(),
             (false, true) => GraphicalTheme::unicode_nocolor(),
@@ -114,19 +114,19 @@ impl ConfigErrors {
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.render(Look::default()).trim_end())
+        f.write_str(self.render(RenderStyle::default()).trim_end())
     }
 }
 
 impl std::error::Error for ConfigErrors {}
 
 impl Problem {
-    fn placed(self, shown: &[Arc<Shown>]) -> Placed {
+    fn placed(self, shown: &[Arc<Shown>]) -> LocatedProblem {
         let span = self
             .origin
             .as_ref()
             .map_or(0..0, |origin| origin.span.clone());
-        Placed {
+        LocatedProblem {
             message: self.message,
             label: LabeledSpan::new_with_span(Some(self.label), span),
             help: self.help,
@@ -179,15 +179,15 @@ impl SourceCode for Shown {
     }
 }
 
-impl fmt::Display for Placed {
+impl fmt::Display for LocatedProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl std::error::Error for Placed {}
+impl std::error::Error for LocatedProblem {}
 
-impl Diagnostic for Placed {
+impl Diagnostic for LocatedProblem {
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
         Some(Box::new(self.help.as_ref()?))
     }

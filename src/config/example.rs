@@ -1,6 +1,6 @@
 //! The commented example, made from the list of keys.
 
-use super::file::Written;
+use super::file::RawConfig;
 use super::read::{Field, Presence, Read};
 
 const HEAD: &str = "\
@@ -21,7 +21,7 @@ pub fn example() -> String {
 /// The example, in which the keys stand that `stands` asks for and the others are commented.
 pub(super) fn write(stands: impl Fn(Presence) -> bool + Copy) -> String {
     let mut text = HEAD.to_owned();
-    section(&mut text, Written::FIELDS, true, stands);
+    section(&mut text, RawConfig::FIELDS, true, stands);
     text
 }
 

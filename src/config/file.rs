@@ -1,20 +1,22 @@
 //! What may be written in a configuration file: every key, its type, its default and the reason.
 //!
 //! This is the only list of keys. The reader refuses what is not in it, takes defaults from it, and
-//! `genkan config example` prints it. What the values mean together is in [`meaning`](super::meaning).
+//! `genkan config example` prints it. What the values mean together is in [`resolve`](super::resolve).
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::header_words::{KeptHeader, PageHeader, UpstreamHeader};
+use super::header_values::{KeptHeader, PageHeader, UpstreamHeader};
 use super::limits::Limits;
-use super::read::{At, Field, Given, Named, NonEmpty, Presence, Read, Reader, Section};
+use super::read::{Field, Given, Named, NonEmpty, Presence, Read, Reader, Section, Spanned};
 use super::secret::{Secret, SecretFile};
 use super::source::Origin;
 use super::tree::Node;
-use super::words::{ClientId, CorsOrigin, HostName, Issuer, Name, PublicUrl, Url, UrlPath, Within};
+use super::values::{
+    ClientId, CorsOrigin, HostName, Issuer, Name, PublicUrl, Url, UrlPath, Within,
+};
 use super::{CredentialSource, LogFormat, LogRequests, UpstreamHost};
 use crate::model::scope::Scope;
 
@@ -29,7 +31,7 @@ macro_rules! section {
     }) => {
         $(#[doc = $about])+
         pub(super) struct $name {
-            $(pub(super) $key: Option<At<$type>>,)+
+            $(pub(super) $key: Option<Spanned<$type>>,)+
         }
 
         impl Read for $name {
@@ -60,7 +62,7 @@ macro_rules! section {
 
 section! {
     /// A whole configuration.
-    Written {
+    RawConfig {
         /// Threads of the data plane, each with connections of its own; 1 to 256. By default as many
         /// as there are cores.
         Optional workers: Within<1, 256> = "4",
@@ -133,7 +135,7 @@ section! {
     /// `[upstreams.NAME]`
     Upstream {
         /// Where it is: http or https, the same for all. Requests go round.
-        Required urls: NonEmpty<At<Url>> = r#"["https://genesis.example.com"]"#,
+        Required urls: NonEmpty<Spanned<Url>> = r#"["https://genesis.example.com"]"#,
         /// PEM roots that alone are trusted, for a private authority. Without it: the system's.
         Optional tls_roots_file: PathBuf = r#""tls/roots.pem""#,
         /// What the upstream sees as Host: "preserve" (as the client sent it) or "upstream" (its own
@@ -176,7 +178,7 @@ section! {
         Default mcp: bool = "false",
         /// Paths that need no key: exact, or with all below where they end in a slash. There the caller's
         /// own x-api-key and Authorization reach the upstream, unless they hold a key of genkan's.
-        Default public_paths: Vec<At<UrlPath>> = "[]",
+        Default public_paths: Vec<Spanned<UrlPath>> = "[]",
         /// Browser origins that are served; "*" for all. genkan answers their preflight requests itself.
         Default cors_origins: Vec<CorsOrigin> = "[]",
         /// More headers that pages of those origins may send. These always may be: x-api-key,
@@ -198,10 +200,10 @@ section! {
         Required header: UpstreamHeader = r#""x-api-key""#,
         /// Its whole value, from a file: one line. For a bearer, the line begins with "Bearer ".
         Either value_file: Given<SecretFile> = r#""secrets/upstream-key""#,
-        /// Instead: the value itself. Whoever reads this file has the key.
+        /// Instead: the value itself. Anyone who reads this file has the key.
         Instead value: Given<Secret> = r#""the-key""#,
         /// It is sent for callers with a key; and on these paths, of the route's public ones, for everybody.
-        Default public_paths: Vec<At<UrlPath>> = "[]",
+        Default public_paths: Vec<Spanned<UrlPath>> = "[]",
     }
 }
 
@@ -215,7 +217,7 @@ section! {
         Required client_id: ClientId = r#""genkan""#,
         /// The client's secret, from a file: one line.
         Either client_secret_file: Given<SecretFile> = r#""secrets/oidc-client-secret""#,
-        /// Instead: the secret itself. Whoever reads this file has it.
+        /// Instead: the secret itself. Anyone who reads this file has it.
         Instead client_secret: Given<Secret> = r#""the-secret""#,
         /// Whether an address is taken for verified where the provider sends no claim `email_verified`, as
         /// Microsoft Entra ID does for work accounts. Only for an issuer of one tenant, whose administrators
@@ -233,7 +235,7 @@ section! {
         /// Instead: a PostgreSQL, for any number of hosts. Its URL from a file: one line.
         Instead postgres_file: Given<SecretFile> = r#""secrets/postgres-url""#,
         /// Instead: the URL itself, as libpq reads it; no option of it is ignored, and no PG… variable read.
-        /// Write ?sslmode=verify-full over a network. Whoever reads this file has the password.
+        /// Use ?sslmode=verify-full over a network. Anyone who reads this file has the password.
         Instead postgres: Given<Secret> = r#""postgres://genkan:password@127.0.0.1:5432/genkan""#,
         /// Connections to PostgreSQL at most, for this process. One listens, one keeps the lease, one is
         /// for `/readyz`; of the others a quarter writes, a third reads for management, and the rest

@@ -83,14 +83,14 @@ fn is_secret_file(fields: &'static [Field], key: &str) -> bool {
 }
 
 /// What this key stands for, in any of the tables.
-pub(super) fn meaning(fields: &'static [Field], key: &str) -> Meaning {
+pub(super) fn resolve(fields: &'static [Field], key: &str) -> Meaning {
     let mut found = Meaning::Unknown;
     for field in fields {
         let here = match field.fields {
             [] if field.key != key => Meaning::Unknown,
             [] if field.is_secret || is_secret_file(fields, key) => Meaning::Secret,
             [] => Meaning::Plain,
-            inner => meaning(inner, key),
+            inner => resolve(inner, key),
         };
         match here {
             Meaning::Unknown => {}

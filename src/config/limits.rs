@@ -5,7 +5,7 @@
 
 use super::read::{Field, Presence, Read, Reader};
 use super::tree::Node;
-use super::words::{Within, number};
+use super::values::{Within, number};
 
 /// Declares the limits once: field, default, the least and the most that make sense, reason. The
 /// reader of the configuration and its commented example are made from the same table.
@@ -98,9 +98,9 @@ limits! {
     http2_streams_max: u32 = 200 in 1..=10_000,
     /// HTTP/2 flow-control window of one stream, in bytes: what one slow upstream can hold in memory.
     http2_stream_window_bytes: u32 = 262_144 in 65_535..=16_777_216,
-    /// Connections to upstreams, of the whole process, idle ones included: those stay open only while
-    /// half of the bound is free. A request that needs one more is answered 503. Where the system gives
-    /// fewer descriptors, the bound is lowered at the start.
+    /// Connections to upstreams, of the whole process, idle ones included: at most half of the bound.
+    /// A request that needs one more is answered 503. Where the system gives fewer descriptors, the bound
+    /// is lowered at the start.
     upstream_connections_max: usize = 20_000 in 1..=2_000_000,
     /// Idle connections kept to one upstream address, for each worker.
     upstream_idle_connections_max: usize = 256 in 0..=100_000,

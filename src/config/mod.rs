@@ -2,8 +2,8 @@
 //! asking again.
 //!
 //! The way there: a text becomes a tree whose values know their place (`tree`), the environment
-//! writes over it (`environment`), the list of keys is read from it (`file`, by `read` and `words`),
-//! and what they mean together is checked (`meaning`). Nothing stops at a mistake: all of them are in
+//! writes over it (`environment`), the list of keys is read from it (`file`, by `read` and `values`),
+//! and what they mean together is checked (`resolve`). Nothing stops at a mistake: all of them are in
 //! one [`ConfigErrors`].
 
 pub mod limits;
@@ -13,16 +13,16 @@ mod environment;
 mod error;
 mod example;
 mod file;
-mod header_words;
+mod header_values;
 mod keys;
-mod meaning;
 mod read;
+mod resolve;
 mod route;
 mod secret;
 mod show;
 mod source;
 mod tree;
-mod words;
+mod values;
 
 #[cfg(test)]
 mod tests;
@@ -37,7 +37,7 @@ use toml::de::DeTable;
 use zeroize::Zeroizing;
 
 pub use environment::{environment, locale};
-pub use error::{ConfigErrors, Look};
+pub use error::{ConfigErrors, RenderStyle};
 pub use example::example;
 use limits::Limits;
 use read::{Read, Reader};
@@ -92,7 +92,7 @@ pub fn parse(
     }
 }
 
-/// The configuration, perhaps with mistakes reported; none: certainly with.
+/// The configuration, perhaps with mistakes reported. `None`: certainly with.
 fn read_document(
     name: &str,
     text: &str,
@@ -107,7 +107,9 @@ fn read_document(
     };
     let (document, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        reader.sources.hide_unparsed(source, file::Written::FIELDS);
+        reader
+            .sources
+            .hide_unparsed(source, file::RawConfig::FIELDS);
         for error in errors {
             // The parser's own text would show the line as it is.
             let origin = root(error.span().unwrap_or(0..0));
@@ -126,8 +128,8 @@ fn read_document(
         value: Value::Table(table),
         origin: root(0..0),
     };
-    let written = file::Written::read(&document, reader)?;
-    meaning::config(written, reader)
+    let written = file::RawConfig::read(&document, reader)?;
+    resolve::config(written, reader)
 }
 
 /// The listener for operators and people: health, readiness, metrics, the management API, the console.
@@ -135,9 +137,9 @@ fn read_document(
 pub struct Admin {
     /// Where it listens.
     pub address: SocketAddr,
-    /// Where people reach it; none: at the address.
+    /// Where people reach it. `None`: at the address.
     pub url: Option<String>,
-    /// Where clients reach the gateway; none: at the first listener's address.
+    /// Where clients reach the gateway. `None`: at the first listener's address.
     pub gateway_url: Option<String>,
     /// Other names by which it is reached, in lower case, without port.
     pub hosts: Vec<String>,
@@ -190,7 +192,7 @@ pub struct Config {
     pub limits: Limits,
     /// The database.
     pub store: Store,
-    /// The identity provider; none: people sign in by links.
+    /// The identity provider. `None`: people sign in by links.
     pub oidc: Option<Oidc>,
     /// What is logged.
     pub log: Log,
@@ -205,7 +207,7 @@ pub struct Listener {
     pub name: String,
     /// Address and port; port 0 lets the system choose.
     pub address: SocketAddr,
-    /// TLS, by rustls, with ALPN `h2` and `http/1.1`; none: plain HTTP/1.1, and HTTP/2 by prior
+    /// TLS, by rustls, with ALPN `h2` and `http/1.1`. `None`: plain HTTP/1.1, and HTTP/2 by prior
     /// knowledge.
     pub tls: Option<ListenerTls>,
 }
@@ -247,7 +249,7 @@ pub struct Upstream {
     pub scheme: Scheme,
     /// Where it is; at least one. Requests go round.
     pub addresses: Vec<Address>,
-    /// PEM roots that alone are trusted; none: the system's.
+    /// PEM roots that alone are trusted. `None`: the system's.
     pub tls_roots_file: Option<PathBuf>,
     /// What the upstream sees as `Host`.
     pub host: UpstreamHost,

@@ -74,7 +74,7 @@ pub(super) trait Read: Sized {
     /// Whether it is never shown: not by an error, `config show`, Debug or the log.
     const IS_SECRET: bool = false;
 
-    /// The value; none: it was not one, and the reader has been told.
+    /// The value. `None`: it was invalid, and the mistake was reported.
     fn read(node: &Node, reader: &mut Reader) -> Option<Self>;
 }
 
@@ -85,7 +85,7 @@ pub(super) trait Section: Read {
 }
 
 /// A value that was read, and its place.
-pub(super) struct At<T> {
+pub(super) struct Spanned<T> {
     pub(super) value: T,
     pub(super) origin: Origin,
 }
@@ -198,9 +198,9 @@ impl Reader {
         section: &Node,
         table: &Table,
         field: &Field,
-    ) -> Option<At<T>> {
+    ) -> Option<Spanned<T>> {
         if let Some(node) = table.get(field.key) {
-            return At::read(node, self);
+            return Spanned::read(node, self);
         }
         match field.presence {
             Presence::Required => {
@@ -220,7 +220,7 @@ impl Reader {
     }
 
     /// A default is written once, in TOML, and read as if it had stood in the file.
-    fn default_of<T: Read>(&mut self, section: &Node, field: &Field) -> Option<At<T>> {
+    fn default_of<T: Read>(&mut self, section: &Node, field: &Field) -> Option<Spanned<T>> {
         let text = if T::FIELDS.is_empty() {
             field.value
         } else {
@@ -234,11 +234,11 @@ impl Reader {
             offset: 0,
         };
         let node = builder.node(&value, section.origin.child(field.key));
-        At::read(&node, self)
+        Spanned::read(&node, self)
     }
 }
 
-impl<T: Read> Read for At<T> {
+impl<T: Read> Read for Spanned<T> {
     const FIELDS: &'static [Field] = T::FIELDS;
     const IS_NAMED: bool = T::IS_NAMED;
     const IS_SECRET: bool = T::IS_SECRET;
@@ -305,7 +305,7 @@ impl<T: Read> Read for NonEmpty<T> {
 }
 
 /// A table whose keys are names.
-pub(super) struct Named<T>(pub(super) Vec<(At<String>, T)>);
+pub(super) struct Named<T>(pub(super) Vec<(Spanned<String>, T)>);
 
 impl<T: Read> Read for Named<T> {
     const FIELDS: &'static [Field] = T::FIELDS;
@@ -325,7 +325,7 @@ impl<T: Read> Read for Named<T> {
             );
         }
         let named = table.0.iter().filter_map(|entry| {
-            let name = At {
+            let name = Spanned {
                 value: entry.key.clone(),
                 origin: entry.key_origin.clone(),
             };

@@ -20,7 +20,7 @@ pub enum CredentialSource {
 pub struct Route {
     /// Its name in logs and metrics.
     pub name: String,
-    /// The host it is for, in lower case, without port; none: any.
+    /// The host it is for, in lower case, without port. `None`: any.
     pub host: Option<String>,
     /// `/` or `/segment/…` : the paths it is for. `/api` and `/api/` both hold for `/api/x`, neither
     /// for `/apix`; the longest prefix of the more specific host wins.

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::read::{Read, Reader};
 use super::tree::Node;
-use super::words::path;
+use super::values::path;
 
 /// A text that is never shown.
 #[derive(Clone)]

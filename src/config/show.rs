@@ -4,7 +4,7 @@ use std::path::Path;
 
 use toml::Value;
 
-use super::words::Word;
+use super::values::Keyword;
 use super::{Config, Listener, Log, Route, Store, Upstream};
 
 /// What stands in place of a secret.
@@ -111,7 +111,7 @@ fn show_upstream(file: &mut Toml, upstream: &Upstream) {
     if let Some(roots) = &upstream.tls_roots_file {
         file.key("tls_roots_file", path(roots));
     }
-    file.key("host", upstream.host.word());
+    file.key("host", upstream.host.keyword());
     file.key("connect_timeout_ms", number(upstream.connect_timeout_ms));
     file.key(
         "first_byte_timeout_ms",
@@ -129,9 +129,9 @@ fn show_route(file: &mut Toml, route: &Route, upstream: &str) {
     }
     file.key("path_prefix", route.path_prefix.as_str());
     file.key("upstream", upstream);
-    let credentials = route.credentials.iter().map(|source| source.word());
+    let credentials = route.credentials.iter().map(|source| source.keyword());
     file.key("credentials", credentials.collect::<Vec<_>>());
-    file.key("scope", route.scope.word());
+    file.key("scope", route.scope.keyword());
     file.key("mcp", route.mcp);
     file.key("public_paths", strings(&route.public_paths));
     file.key("cors_origins", strings(&route.cors_origins));
@@ -160,7 +160,7 @@ fn show_store(file: &mut Toml, store: &Store) {
 
 fn show_log(file: &mut Toml, log: Log) {
     file.table("[log]");
-    file.key("format", log.format.word());
-    file.key("level", log.level.word());
-    file.key("requests", log.requests.word());
+    file.key("format", log.format.keyword());
+    file.key("level", log.level.keyword());
+    file.key("requests", log.requests.keyword());
 }

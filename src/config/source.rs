@@ -176,7 +176,7 @@ fn shown_prefix(line: &str, known: &'static [Field]) -> usize {
             && Level::root(known).has_table(header.trim_matches(['[', ']']));
         return if is_header { line.len() } else { 0 };
     };
-    match keys::meaning(known, key.trim()) {
+    match keys::resolve(known, key.trim()) {
         Meaning::Plain if is_single(value.trim()) => line.len(),
         Meaning::Plain | Meaning::Secret => key.len() + 1,
         // Not even the key: a secret in base64 may end in `=`.
@@ -245,7 +245,7 @@ fn hide_passwords(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::file::Written;
+    use super::super::file::RawConfig;
     use super::super::read::Read as _;
     use super::*;
 
@@ -303,7 +303,7 @@ mod tests {
         ] {
             let mut sources = Sources::default();
             sources.add("file", text.to_owned());
-            sources.hide_unparsed(0, Written::FIELDS);
+            sources.hide_unparsed(0, RawConfig::FIELDS);
             assert_eq!(sources.shown()[0].1, shown);
         }
     }

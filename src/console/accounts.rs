@@ -13,7 +13,7 @@ use super::visitor::Visitor;
 use crate::manage::{Fields, Problem};
 use crate::model::member::Role;
 use crate::service::access::Permission;
-use crate::service::acting::NewServiceAccount;
+use crate::service::member_context::NewServiceAccount;
 use crate::store::PageRequest;
 
 /// Rows of a page.
@@ -52,7 +52,7 @@ pub(super) async fn list(visitor: Visitor, Query(query): Query<ListQuery>) -> Sh
         after: query.after.and_then(|text| text.parse().ok()),
         limit: ROWS,
     };
-    let listing = visitor.acting.service_accounts(part);
+    let listing = visitor.member_context.service_accounts(part);
     let found = listing.await.map_err(visitor.failed())?;
     let page = Page::of(&visitor, Section::ServiceAccounts);
     Ok(render(&AccountsPage {
@@ -72,7 +72,10 @@ pub(super) async fn list(visitor: Visitor, Query(query): Query<ListQuery>) -> Sh
 }
 
 pub(super) async fn new(visitor: Visitor) -> Shown {
-    if !visitor.acting.may(Permission::ManageServiceAccounts) {
+    if !visitor
+        .member_context
+        .may(Permission::ManageServiceAccounts)
+    {
         return Err(visitor.refused(Problem::not_allowed()));
     }
     Ok(form(&visitor, String::new(), Vec::new()))
@@ -103,12 +106,12 @@ pub(super) async fn create(visitor: Visitor, Form(wanted): Form<NewAccountForm>)
     let new = match new {
         Ok(new) => new,
         Err(problem) => {
-            let errors = problem.told(visitor.language).1.errors;
+            let errors = problem.localized(visitor.language).1.errors;
             let again = form(&visitor, wanted.name, errors);
             return Ok((StatusCode::UNPROCESSABLE_ENTITY, again).into_response());
         }
     };
-    let creating = visitor.acting.create_service_account(new, None);
+    let creating = visitor.member_context.create_service_account(new, None);
     creating.await.map_err(visitor.failed())?;
     Ok(Redirect::to("/service-accounts").into_response())
 }

@@ -50,11 +50,11 @@ impl Visitor {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let (status, text) = self.problem.told(self.language);
+        let (status, text) = self.problem.localized(self.language);
         let page = Page {
             who: self.who.map(|who| *who),
-            section: Section::Door,
-            ..Page::at_the_door(self.language)
+            section: Section::SignedOut,
+            ..Page::signed_out(self.language)
         };
         let mut response = render(&ErrorPage {
             page,

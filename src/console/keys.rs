@@ -1,4 +1,4 @@
-//! One's own keys, and the organisation's.
+//! One's own keys, and the organization's.
 
 use askama::Template;
 use axum::extract::{Form, Path, Query, State};
@@ -8,12 +8,12 @@ use serde::Deserialize;
 use super::Console;
 use super::failure::Failure;
 use super::page::{Page, Section, render};
-use super::receipts::{Ended, settle};
+use super::receipts::{Ended, wait_for_acknowledgements};
 use super::view::{KeyRow, TrafficView};
 use super::visitor::Visitor;
 use crate::manage::Problem;
 use crate::model::id::{KeyId, MembershipId};
-use crate::service::{ServiceError, acting};
+use crate::service::{ServiceError, member_context};
 use crate::store::{ListedKey, PageRequest};
 
 /// Rows of a page.
@@ -34,7 +34,7 @@ struct KeysPage {
     page: Page,
     rows: Vec<KeyRow>,
     next: Option<String>,
-    revoked_too: bool,
+    include_revoked: bool,
 }
 
 #[derive(Template)]
@@ -43,7 +43,7 @@ struct OrganizationKeysPage {
     page: Page,
     rows: Vec<KeyRow>,
     next: Option<String>,
-    revoked_too: bool,
+    include_revoked: bool,
     owner: Option<String>,
 }
 
@@ -54,7 +54,7 @@ struct EndPage {
     row: KeyRow,
     traffic: TrafficView,
     origin: Origin,
-    /// `delete`, of one's own; `revoke`, of the organisation's.
+    /// `delete`, of one's own; `revoke`, of the organization's.
     verb: &'static str,
     action: String,
     back: &'static str,
@@ -78,13 +78,13 @@ fn part(query: &ListQuery) -> PageRequest<KeyId> {
     }
 }
 
-fn rows(found: &acting::Page<ListedKey>, page: &Page, console: &Console) -> Vec<KeyRow> {
+fn rows(found: &member_context::Page<ListedKey>, page: &Page, console: &Console) -> Vec<KeyRow> {
     let now = console.service.now();
     let listed = found.items.iter();
     listed.map(|one| KeyRow::new(one, page, now)).collect()
 }
 
-fn next(found: &acting::Page<ListedKey>) -> Option<String> {
+fn next(found: &member_context::Page<ListedKey>) -> Option<String> {
     let last = found.items.last().filter(|_| found.more);
     last.map(|listed| listed.key.id.to_string())
 }
@@ -94,14 +94,16 @@ pub(super) async fn list(
     visitor: Visitor,
     Query(query): Query<ListQuery>,
 ) -> Shown {
-    let revoked_too = query.revoked.is_some();
-    let finding = visitor.acting.own_keys(part(&query), revoked_too);
+    let include_revoked = query.revoked.is_some();
+    let finding = visitor
+        .member_context
+        .own_keys(part(&query), include_revoked);
     let found = finding.await.map_err(visitor.failed())?;
     let page = Page::of(&visitor, Section::Keys);
     Ok(render(&KeysPage {
         rows: rows(&found, &page, &console),
         next: next(&found),
-        revoked_too,
+        include_revoked,
         page,
     }))
 }
@@ -111,17 +113,17 @@ pub(super) async fn list_all(
     visitor: Visitor,
     Query(query): Query<ListQuery>,
 ) -> Shown {
-    let revoked_too = query.revoked.is_some();
+    let include_revoked = query.revoked.is_some();
     let owner: Option<MembershipId> = query.owner.as_deref().and_then(|text| text.parse().ok());
     let finding = visitor
-        .acting
-        .organization_keys(owner, part(&query), revoked_too);
+        .member_context
+        .organization_keys(owner, part(&query), include_revoked);
     let found = finding.await.map_err(visitor.failed())?;
     let page = Page::of(&visitor, Section::OrganizationKeys);
     Ok(render(&OrganizationKeysPage {
         rows: rows(&found, &page, &console),
         next: next(&found),
-        revoked_too,
+        include_revoked,
         owner: owner.map(|id| id.to_string()),
         page,
     }))
@@ -142,14 +144,14 @@ async fn ask(
     section: Section,
 ) -> Result<Asked, Failure> {
     let listed = find(visitor, id).await?;
-    let acting = &visitor.acting;
-    let asking = acting.traffic(listed.key.id);
+    let member_context = &visitor.member_context;
+    let asking = member_context.traffic(listed.key.id);
     let traffic = asking.await.map_err(visitor.failed())?;
-    let asking = acting.descendants(listed.key.id);
+    let asking = member_context.descendants(listed.key.id);
     let children = asking.await.map_err(visitor.failed())?.live;
     let parent = match listed.key.parent_id {
-        // It may be one that whoever looks does not see.
-        Some(id) => Some(match acting.key(id).await {
+        // It may be one that the viewer may not see.
+        Some(id) => Some(match member_context.key(id).await {
             Ok(parent) => parent.key.name.to_string(),
             Err(ServiceError::UnknownKey(_)) => id.to_string(),
             Err(error) => return Err(visitor.failed()(error)),
@@ -170,7 +172,11 @@ pub(super) async fn find(visitor: &Visitor, id: &str) -> Result<ListedKey, Failu
     let id: KeyId = id
         .parse()
         .map_err(|_not_an_id| visitor.refused(Problem::not_found()))?;
-    visitor.acting.key(id).await.map_err(visitor.failed())
+    visitor
+        .member_context
+        .key(id)
+        .await
+        .map_err(visitor.failed())
 }
 
 pub(super) async fn ask_delete(
@@ -241,9 +247,9 @@ async fn end(
     let id = find(visitor, id).await?.key.id;
     let with_children = wanted.children.is_some();
     let revoked = if with_children {
-        visitor.acting.revoke_key_with_children(id).await
+        visitor.member_context.revoke_key_with_children(id).await
     } else {
-        visitor.acting.revoke_key(id).await
+        visitor.member_context.revoke_key(id).await
     };
     let revoked = revoked.map_err(visitor.failed())?;
     let ended = Ended {
@@ -254,5 +260,5 @@ async fn end(
         back,
         notice: None,
     };
-    Ok(settle(visitor, ended).await)
+    Ok(wait_for_acknowledgements(visitor, ended).await)
 }

@@ -9,14 +9,14 @@ use serde::Deserialize;
 use super::Console;
 use super::failure::Failure;
 use super::page::{Page, Section, render};
-use super::receipts::{Ended, settle};
+use super::receipts::{Ended, wait_for_acknowledgements};
 use super::view::{InvitationRow, KeyRow, MemberRow};
 use super::visitor::Visitor;
 use crate::manage::{Fields, Problem};
 use crate::model::id::{InvitationId, MembershipId};
 use crate::model::member::{Member, MemberKind, Role};
 use crate::service::access::Permission;
-use crate::service::acting::NewInvitation;
+use crate::service::member_context::NewInvitation;
 use crate::store::PageRequest;
 
 /// Rows of a page.
@@ -75,11 +75,11 @@ pub(super) struct ListQuery {
     changed: Option<String>,
 }
 
-/// The roles that whoever looks may give.
+/// The roles that the viewer may assign.
 fn roles(visitor: &Visitor) -> Vec<Role> {
     let given = Role::ALL.into_iter().filter(|role| {
         let needed = Permission::to_manage(&[*role]);
-        visitor.acting.may(needed)
+        visitor.member_context.may(needed)
     });
     given.collect()
 }
@@ -94,12 +94,12 @@ pub(super) async fn list(
         limit: ROWS,
     };
     let found = visitor
-        .acting
+        .member_context
         .members(part)
         .await
         .map_err(visitor.failed())?;
     let open = visitor
-        .acting
+        .member_context
         .invitations()
         .await
         .map_err(visitor.failed())?;
@@ -109,8 +109,9 @@ pub(super) async fn list(
         items.find(|one| one.member.membership_id.to_string() == id)
     });
     page.notice = changed.map(|one| {
-        page.say_with("members.role_changed", "name", one.member.name.as_str())
-            .replace("%{role}", &page.role(&one.member.role))
+        let role = page.role(&one.member.role);
+        let values = [("name", one.member.name.as_str()), ("role", &role)];
+        page.text_with_values("members.role_changed", &values)
     });
     let now = console.service.now();
     Ok(render(&MembersPage {
@@ -134,7 +135,7 @@ pub(super) async fn list(
 }
 
 pub(super) async fn ask_invite(visitor: Visitor) -> Shown {
-    if !visitor.acting.may(Permission::ManageMembers) {
+    if !visitor.member_context.may(Permission::ManageMembers) {
         return Err(visitor.refused(Problem::not_allowed()));
     }
     Ok(render(&InvitePage {
@@ -173,12 +174,12 @@ pub(super) async fn invite(
                 roles: roles(&visitor),
                 email: wanted.email,
                 name: wanted.name,
-                errors: problem.told(visitor.language).1.errors,
+                errors: problem.localized(visitor.language).1.errors,
             });
             return Ok((StatusCode::UNPROCESSABLE_ENTITY, again).into_response());
         }
     };
-    let inviting = visitor.acting.invite(new);
+    let inviting = visitor.member_context.invite(new);
     let (invitation, token) = inviting.await.map_err(visitor.failed())?;
     Ok(render(&InvitedPage {
         page: Page::of(&visitor, Section::Members),
@@ -191,7 +192,7 @@ pub(super) async fn withdraw(visitor: Visitor, Path(id): Path<String>) -> Shown 
     let id: InvitationId = id
         .parse()
         .map_err(|_not_an_id| visitor.refused(Problem::not_found()))?;
-    let withdrawing = visitor.acting.withdraw_invitation(id);
+    let withdrawing = visitor.member_context.withdraw_invitation(id);
     withdrawing.await.map_err(visitor.failed())?;
     Ok(Redirect::to("/members").into_response())
 }
@@ -216,7 +217,7 @@ pub(super) async fn change_role(
     let roles = fields.all(to.zip(seen));
     let (to, seen) = roles.map_err(|problem| visitor.refused(problem))?;
     let id = member_id(&visitor, &id)?;
-    let changing = visitor.acting.change_role(id, seen, to);
+    let changing = visitor.member_context.change_role(id, seen, to);
     let changed = changing.await.map_err(visitor.failed())?;
     let list = match changed.kind {
         MemberKind::Person => "/members",
@@ -245,13 +246,15 @@ pub(super) async fn ask_remove(
     Path(id): Path<String>,
 ) -> Shown {
     let id = member_id(&visitor, &id)?;
-    let finding = visitor.acting.find_colleague(id);
+    let finding = visitor.member_context.find_member_in_organization(id);
     let member = finding.await.map_err(visitor.failed())?;
     let part = PageRequest {
         after: None,
         limit: DYING_KEYS_SHOWN,
     };
-    let listing = visitor.acting.organization_keys(Some(id), part, false);
+    let listing = visitor
+        .member_context
+        .organization_keys(Some(id), part, false);
     let found = listing.await.map_err(visitor.failed())?;
     let (section, back) = section_of(&member);
     let page = Page::of(&visitor, section);
@@ -289,7 +292,7 @@ pub(super) async fn remove(
         .all(seen)
         .map_err(|problem| visitor.refused(problem))?;
     let id = member_id(&visitor, &id)?;
-    let removing = visitor.acting.remove(id, Some(seen));
+    let removing = visitor.member_context.remove(id, Some(seen));
     let removed = removing.await.map_err(visitor.failed())?;
     let (section, back) = section_of(&removed.member);
     let page = Page::of(&visitor, section);
@@ -299,7 +302,7 @@ pub(super) async fn remove(
         was_revoked: false,
         keys: Some(removed.keys),
         back,
-        notice: Some(page.say_with("members.removed", "name", removed.member.name.as_str())),
+        notice: Some(page.text_with("members.removed", "name", removed.member.name.as_str())),
     };
-    Ok(settle(&visitor, ended).await)
+    Ok(wait_for_acknowledgements(&visitor, ended).await)
 }

@@ -31,7 +31,7 @@ use axum::routing::{get, post};
 use axum::{Router, middleware};
 use tower_http::csrf::CsrfLayer;
 
-use crate::manage::{Gate, one_of_few, problem_of};
+use crate::manage::{Gate, limit_concurrency, problem_of};
 use crate::oidc::Provider;
 use crate::service::Service;
 use failure::Failure;
@@ -49,7 +49,7 @@ pub struct Public {
     pub url: String,
     /// The gateway.
     pub gateway_url: String,
-    /// The path of the MCP server behind it; none: there is none.
+    /// The path of the MCP server behind it. `None`: there is none.
     pub mcp_path: Option<String>,
 }
 
@@ -115,7 +115,7 @@ pub fn router(service: Service, public: Public, provider: Option<Provider>, gate
         .route("/organization", post(sign_in::switch))
         .route("/sign-out", post(sign_in::sign_out))
         .route("/language", post(visitor::choose_language))
-        .layer(middleware::from_fn_with_state(gate, one_of_few))
+        .layer(middleware::from_fn_with_state(gate, limit_concurrency))
         .layer(CsrfLayer::new())
         .layer(middleware::from_fn(protect))
         .with_state(console)

@@ -19,7 +19,7 @@ use crate::model::random::SystemEntropy;
 use crate::model::scope::{Scope, Scopes};
 use crate::model::token::Token;
 use crate::service::access::Permission;
-use crate::service::acting::{CreatedKey, NewOwnKey};
+use crate::service::member_context::{CreatedKey, NewOwnKey};
 use crate::store::Idempotency;
 
 /// The lifetimes that the form offers, in days.
@@ -39,7 +39,7 @@ struct NewKeyPage {
     back: &'static str,
 }
 
-/// The service account that a key shall be of.
+/// The service account that will own the new key.
 struct Owner {
     id: String,
     name: String,
@@ -50,7 +50,7 @@ struct Owner {
 struct CreatedPage {
     page: Page,
     name: String,
-    /// None: shown before.
+    /// `None`: shown before.
     secret: Option<String>,
     curl: String,
     mcp: Option<String>,
@@ -59,7 +59,7 @@ struct CreatedPage {
 
 type Shown = Result<Response, Failure>;
 
-/// Of whom a new key shall be.
+/// The owner of a new key.
 #[derive(Debug, Deserialize)]
 pub(super) struct NewQuery {
     owner: Option<String>,
@@ -78,7 +78,7 @@ async fn owner(visitor: &Visitor, id: Option<&str>) -> Result<Option<Owner>, Fai
     let id: MembershipId = id
         .parse()
         .map_err(|_not_an_id| visitor.refused(Problem::not_found()))?;
-    let finding = visitor.acting.find_colleague(id);
+    let finding = visitor.member_context.find_member_in_organization(id);
     let member = finding.await.map_err(visitor.failed())?;
     Ok(Some(Owner {
         id: member.membership_id.to_string(),
@@ -100,7 +100,7 @@ fn form(
     render(&NewKeyPage {
         page: Page::of(visitor, section),
         request,
-        may_manage: visitor.acting.may(Permission::ManageMembers),
+        may_manage: visitor.member_context.may(Permission::ManageMembers),
         back: match owner {
             Some(_) => "/service-accounts",
             None => "/keys",
@@ -141,7 +141,7 @@ impl NewKeyForm {
         ticked.map(|(_ticked, scope)| scope).collect()
     }
 
-    /// One of those that the form offers; none: for ever.
+    /// One of those that the form offers. `None`: for ever.
     fn lifetime(&self) -> Result<Option<Duration>, Problem> {
         if self.lifetime.is_empty() {
             return Ok(None);
@@ -179,7 +179,7 @@ pub(super) async fn create(
     let name = match fields.all(name) {
         Ok(name) => name,
         Err(problem) => {
-            let errors = problem.told(visitor.language).1.errors;
+            let errors = problem.localized(visitor.language).1.errors;
             let again = form(
                 &visitor,
                 owner,
@@ -200,7 +200,7 @@ pub(super) async fn create(
         expires_in: lifetime,
     };
     let idempotency = wanted.idempotency();
-    let creating = visitor.acting.create_key(new, Some(&idempotency));
+    let creating = visitor.member_context.create_key(new, Some(&idempotency));
     let created = creating.await.map_err(visitor.failed())?;
     let (section, back) = match owner {
         Some(_) => (Section::ServiceAccounts, "/service-accounts"),
@@ -217,7 +217,7 @@ pub(super) async fn reissue(
     Path((member, key)): Path<(String, String)>,
 ) -> Shown {
     let id = find(&visitor, &key).await?.key.id;
-    let reissuing = visitor.acting.reissue_key(id);
+    let reissuing = visitor.member_context.reissue_key(id);
     let created = reissuing.await.map_err(visitor.failed())?;
     let back = format!("/members/{member}/remove");
     let section = Section::ServiceAccounts;
@@ -232,7 +232,7 @@ async fn shown_once(
     section: Section,
     back: String,
 ) -> Response {
-    console.service.settle_creation(created.sequence).await;
+    console.service.wait_for_creation(created.sequence).await;
     let secret = created.plain.map(|plain| plain.expose().to_owned());
     let shown = secret.as_deref().unwrap_or("GENKAN_KEY");
     render(&CreatedPage {

@@ -110,7 +110,7 @@ impl From<Entry> for AuditRow {
             who: entry.actor_email.unwrap_or(entry.actor),
             action: entry.action,
             subject: entry.subject,
-            from: entry.address.unwrap_or(entry.means),
+            from: entry.address.unwrap_or(entry.auth_method),
             details: entry.details,
         }
     }
@@ -135,7 +135,11 @@ pub(super) async fn audit(visitor: Visitor, Query(query): Query<AuditQuery>) -> 
         after: query.after.and_then(|text| text.parse().ok()),
         limit: ROWS,
     };
-    let found = visitor.acting.audit(part).await.map_err(visitor.failed())?;
+    let found = visitor
+        .member_context
+        .audit(part)
+        .await
+        .map_err(visitor.failed())?;
     let next = found.items.last().filter(|_| found.more);
     Ok(render(&AuditPage {
         page: Page::of(&visitor, Section::Audit),
@@ -163,7 +167,11 @@ struct StatusPage {
 }
 
 pub(super) async fn status(State(console): State<Console>, visitor: Visitor) -> Shown {
-    let seen = visitor.acting.instances().await.map_err(visitor.failed())?;
+    let seen = visitor
+        .member_context
+        .instances()
+        .await
+        .map_err(visitor.failed())?;
     let head = seen.head.get();
     let row = |row: InstanceRow| GatewayRow {
         id: row.id.to_string(),

@@ -1,15 +1,25 @@
 //! What all pages have: a language, somebody who looks, and where they are.
 
+use std::sync::LazyLock;
+
 use askama::Template;
 use axum::response::{Html, IntoResponse, Response};
-use rust_i18n::t;
 
 use super::failure::broken;
 use super::visitor::Visitor;
 use crate::model::clock::Timestamp;
 use crate::model::language::Language;
 use crate::model::member::{Member, Role};
+use crate::model::translation::Translations;
 use crate::service::access::Permission;
+
+static TEXTS: LazyLock<Translations> = LazyLock::new(|| {
+    Translations::parse(
+        include_str!("locales/ja.toml"),
+        include_str!("locales/en.toml"),
+        include_str!("locales/ko.toml"),
+    )
+});
 
 /// The sections of the console, in their order; each with what it takes to see it.
 const SECTIONS: [(Section, &str, &str, Permission); 7] = [
@@ -53,7 +63,7 @@ pub(super) enum Section {
     Audit,
     Status,
     /// Outside: signing in, or an error.
-    Door,
+    SignedOut,
 }
 
 /// A link to a section.
@@ -68,7 +78,7 @@ pub(super) struct Page {
     pub language: Language,
     pub section: Section,
     pub who: Option<Member>,
-    /// Whether whoever looks has shown nothing but an invitation link.
+    /// Whether the viewer has proven nothing but an invitation link.
     pub unproven: bool,
     /// Membership, name, and whether it is this one; empty where there is no choice.
     pub organizations: Vec<(String, String, bool)>,
@@ -83,7 +93,7 @@ impl Page {
             language: visitor.language,
             section,
             who: Some(visitor.member().clone()),
-            unproven: !visitor.acting.has_proven_address(),
+            unproven: !visitor.member_context.has_proven_address(),
             organizations: visitor
                 .organizations
                 .iter()
@@ -97,11 +107,11 @@ impl Page {
         }
     }
 
-    /// Of whoever it may be.
-    pub(super) fn at_the_door(language: Language) -> Self {
+    /// A page for a viewer who is not signed in.
+    pub(super) fn signed_out(language: Language) -> Self {
         Self {
             language,
-            section: Section::Door,
+            section: Section::SignedOut,
             who: None,
             unproven: false,
             organizations: Vec::new(),
@@ -110,13 +120,18 @@ impl Page {
     }
 
     /// A text, by its key under `console` in `locales`.
-    pub(super) fn say(&self, key: &str) -> String {
-        t!(format!("console.{key}"), locale = self.language.as_str()).into_owned()
+    pub(super) fn text(&self, key: &str) -> String {
+        self.text_with_values(key, &[])
     }
 
     /// A text with one thing in it: `%{name}`.
-    pub(super) fn say_with(&self, key: &str, name: &str, value: &str) -> String {
-        self.say(key).replace(&format!("%{{{name}}}"), value)
+    pub(super) fn text_with(&self, key: &str, name: &str, value: &str) -> String {
+        self.text_with_values(key, &[(name, value)])
+    }
+
+    /// A text with several values in it.
+    pub(super) fn text_with_values(&self, key: &str, values: &[(&str, &str)]) -> String {
+        TEXTS.text(self.language, &format!("console.{key}"), values)
     }
 
     #[expect(
@@ -124,7 +139,7 @@ impl Page {
         reason = "templates hand over references"
     )]
     pub(super) fn role(&self, role: &Role) -> String {
-        self.say(&format!("role.{role}"))
+        self.text(&format!("role.{role}"))
     }
 
     pub(super) fn links(&self) -> Vec<Link> {
@@ -136,7 +151,7 @@ impl Page {
             .filter(|(.., permission)| permission.is_given_to(member.role));
         seen.map(|(section, path, label, _permission)| Link {
             path,
-            label: self.say(label),
+            label: self.text(label),
             current: section == self.section,
         })
         .collect()
@@ -176,5 +191,19 @@ pub(super) fn render(template: &impl Template) -> Response {
     match template.render() {
         Ok(html) => Html(html).into_response(),
         Err(error) => broken(&error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_language_has_every_text_with_the_same_values() {
+        let english = TEXTS.keys(Language::En);
+        assert!(english.len() > 100);
+        for language in Language::ALL {
+            assert_eq!(TEXTS.keys(language), english, "{language:?}");
+        }
     }
 }

@@ -14,7 +14,7 @@ struct ReceiptPage {
     page: Page,
     /// What was done, in a sentence.
     done: String,
-    /// None: committed, and not confirmed by every gateway.
+    /// `None`: committed, and not confirmed by every gateway.
     receipt: Option<ReceiptView>,
     /// How many keys ended, where it was more than one matter.
     keys: Option<u64>,
@@ -33,18 +33,22 @@ pub(super) struct Ended {
     pub notice: Option<String>,
 }
 
-/// Waits until every gateway obeys, and shows the receipt.
-pub(super) async fn settle(visitor: &Visitor, ended: Ended) -> Response {
+/// Waits until every gateway has acknowledged it, and shows the receipt.
+pub(super) async fn wait_for_acknowledgements(visitor: &Visitor, ended: Ended) -> Response {
     let mut page = Page::of(visitor, ended.section);
     page.notice = ended.notice;
-    let (done, receipt) = match visitor.acting.settle(ended.revocation).await {
-        Ok(receipt) if ended.was_revoked => (page.say("receipt.repeated"), Some(receipt.into())),
-        Ok(receipt) => (page.say("receipt.settled"), Some(receipt.into())),
+    let (done, receipt) = match visitor
+        .member_context
+        .wait_for_acknowledgements(ended.revocation)
+        .await
+    {
+        Ok(receipt) if ended.was_revoked => (page.text("receipt.repeated"), Some(receipt.into())),
+        Ok(receipt) => (page.text("receipt.settled"), Some(receipt.into())),
         Err(error) => {
-            if !matches!(error, ServiceError::Unsettled(_)) {
+            if !matches!(error, ServiceError::Unconfirmed(_)) {
                 tracing::error!(%error, "a revocation is committed, and its receipt cannot be had");
             }
-            (page.say("receipt.unsettled"), None)
+            (page.text("receipt.unsettled"), None)
         }
     };
     render(&ReceiptPage {

@@ -50,7 +50,7 @@ type Shown = Result<Response, Failure>;
 /// How to get in.
 pub(super) async fn explain(State(console): State<Console>, Reader(language): Reader) -> Response {
     render(&SignInPage {
-        page: Page::at_the_door(language),
+        page: Page::signed_out(language),
         has_provider: console.provider.is_some(),
     })
 }
@@ -144,11 +144,11 @@ fn callback_url(console: &Console) -> String {
 /// Previews and scanners of mail follow links: a link is used by the button alone.
 pub(super) async fn ask(Reader(language): Reader, Path(token): Path<String>) -> Shown {
     let token = parse(&token, language)?;
-    let page = Page::at_the_door(language);
+    let page = Page::signed_out(language);
     Ok(render(&LinkPage {
-        lead: page.say("sign_in.lead"),
+        lead: page.text("sign_in.lead"),
         action: format!("/sign-in/{}", token.expose()),
-        submit: page.say("sign_in.submit"),
+        submit: page.text("sign_in.submit"),
         page,
     }))
 }
@@ -178,12 +178,13 @@ pub(super) async fn ask_join(
     let open = finding
         .await
         .map_err(|error| Failure::new(error, language, None))?;
-    let page = Page::at_the_door(language);
-    let lead = page.say_with("sign_in.invited", "email", open.email.as_str());
+    let page = Page::signed_out(language);
+    let role = page.role(&open.role);
+    let values = [("email", open.email.as_str()), ("role", &role)];
     Ok(render(&LinkPage {
-        lead: lead.replace("%{role}", &page.role(&open.role)),
+        lead: page.text_with_values("sign_in.invited", &values),
         action: format!("/invitation/{}", token.expose()),
-        submit: page.say("sign_in.join"),
+        submit: page.text("sign_in.join"),
         page,
     }))
 }
@@ -197,9 +198,9 @@ pub(super) async fn join(
     let token = parse(&token, language)?;
     let failed = |error| Failure::new(error, language, None);
     let address = caller_address(&parts);
-    // Whoever has proven the address that is invited needs no second user.
+    // Anybody who has proven the address that is invited needs no second user.
     let joined = match signed_in(&console, &parts).await.map_err(failed)? {
-        Some(acting) => acting.accept_invitation(&token, address).await,
+        Some(member_context) => member_context.accept_invitation(&token, address).await,
         None => console.service.accept_invitation(&token, address).await,
     };
     Ok(let_in(&joined.map_err(failed)?))
@@ -232,20 +233,30 @@ fn with_cookie(redirect: Redirect, cookie: &str) -> Response {
 
 /// The form of the switch.
 #[derive(Debug, Deserialize)]
-pub(super) struct Elsewhere {
+pub(super) struct OrganizationChoice {
     membership: String,
 }
 
-/// Goes on in another organisation.
-pub(super) async fn switch(visitor: Visitor, parts: Parts, Form(wanted): Form<Elsewhere>) -> Shown {
+/// Goes on in another organization.
+pub(super) async fn switch(
+    visitor: Visitor,
+    parts: Parts,
+    Form(wanted): Form<OrganizationChoice>,
+) -> Shown {
     let membership = wanted.membership.parse();
     let membership = membership.map_err(|_not_an_id| visitor.refused(Problem::not_found()))?;
-    let switching = visitor.acting.switch_to(membership, caller_address(&parts));
+    let switching = visitor
+        .member_context
+        .switch_to(membership, caller_address(&parts));
     Ok(let_in(&switching.await.map_err(visitor.failed())?))
 }
 
 pub(super) async fn sign_out(visitor: Visitor) -> Shown {
-    visitor.acting.sign_out().await.map_err(visitor.failed())?;
+    visitor
+        .member_context
+        .sign_out()
+        .await
+        .map_err(visitor.failed())?;
     let gone = format!("{SESSION_COOKIE}=; Path=/; Max-Age=0; Secure; HttpOnly; SameSite=Lax");
     Ok(with_cookie(Redirect::to("/sign-in"), &gone))
 }

@@ -31,7 +31,7 @@ pub(super) struct KeyRow {
 impl KeyRow {
     pub(super) fn new(listed: &ListedKey, page: &Page, now: Timestamp) -> Self {
         let key = &listed.key;
-        let never = || page.say("common.never");
+        let never = || page.text("common.never");
         let scopes: Vec<_> = key.scopes.iter().map(Scope::as_str).collect();
         let state = key.state(now);
         Self {
@@ -51,9 +51,9 @@ impl KeyRow {
             note: listed.rotation.map(|rotation| {
                 let end = match rotation.overlap {
                     Overlap::Until(end) => moment(end),
-                    Overlap::UntilSilentFor(silence) => format!("{} h", silence.as_secs() / 3_600),
+                    Overlap::UntilIdleFor(silence) => format!("{} h", silence.as_secs() / 3_600),
                 };
-                page.say_with("keys.successor", "end", &end)
+                page.text_with("keys.successor", "end", &end)
             }),
         }
     }
@@ -91,7 +91,7 @@ pub(super) struct MemberRow {
     pub keys: u64,
     pub created: String,
     pub is_you: bool,
-    /// Whether whoever looks may touch them.
+    /// Whether the viewer may change them.
     pub manageable: bool,
 }
 
@@ -146,7 +146,7 @@ impl InvitationRow {
 /// A receipt.
 pub(super) struct ReceiptView {
     pub committed_at: String,
-    pub settled_at: String,
+    pub confirmed_at: String,
     pub took_ms: u64,
     pub streams_cut: u64,
     pub last_accepted: Option<String>,
@@ -176,7 +176,7 @@ impl From<Receipt> for ReceiptView {
             .collect();
         Self {
             committed_at: receipt.committed_at.with_millis(),
-            settled_at: receipt.settled_at.with_millis(),
+            confirmed_at: receipt.confirmed_at.with_millis(),
             took_ms: instances.iter().map(|one| one.after_ms).max().unwrap_or(0),
             streams_cut: receipt.streams_cut,
             last_accepted: receipt.last_accepted_at.map(Timestamp::with_millis),

@@ -13,8 +13,8 @@ use crate::manage::{caller_address, cookie, session_token};
 use crate::model::language::Language;
 use crate::model::member::Member;
 use crate::service::ServiceError;
-use crate::service::acting::Acting;
-use crate::service::sign_in::Elsewhere;
+use crate::service::member_context::MemberContext;
+use crate::service::member_context::OtherMembership;
 
 /// The chosen language. No secret: it needs no protection.
 const LANGUAGE_COOKIE: &str = crate::model::cookie::LANGUAGE;
@@ -23,15 +23,15 @@ const LANGUAGE_REMEMBERED_S: u32 = 31_536_000;
 
 /// A member who looks.
 pub(super) struct Visitor {
-    pub acting: Acting,
+    pub member_context: MemberContext,
     pub language: Language,
-    /// Where they are a member, if that is more than one organisation.
-    pub organizations: Vec<Elsewhere>,
+    /// Where they are a member, if that is more than one organization.
+    pub organizations: Vec<OtherMembership>,
 }
 
 impl Visitor {
     pub(super) fn member(&self) -> &Member {
-        self.acting.member()
+        self.member_context.member()
     }
 }
 
@@ -42,22 +42,22 @@ impl FromRequestParts<Console> for Visitor {
         let language = language_of(&parts.headers);
         let found = signed_in(console, parts).await;
         let found = found.map_err(|error| Failure::new(error, language, None).into_response())?;
-        let acting = found.ok_or_else(|| Redirect::to("/sign-in").into_response())?;
-        let organizations = acting.organizations().await;
+        let member_context = found.ok_or_else(|| Redirect::to("/sign-in").into_response())?;
+        let organizations = member_context.organizations().await;
         Ok(Self {
             organizations: organizations
                 .map_err(|error| Failure::new(error, language, None).into_response())?,
-            acting,
+            member_context,
             language,
         })
     }
 }
 
-/// Whoever has a session in this browser; none: nobody, or not any more.
+/// The member who is signed in in this browser. `None`: nobody, or not any more.
 pub(super) async fn signed_in(
     console: &Console,
     parts: &Parts,
-) -> Result<Option<Acting>, ServiceError> {
+) -> Result<Option<MemberContext>, ServiceError> {
     match session_token(&parts.headers) {
         Some(token) => {
             let finding = console.service.by_session(&token, caller_address(parts));
@@ -67,7 +67,7 @@ pub(super) async fn signed_in(
     }
 }
 
-/// In which language somebody reads, whoever it is.
+/// The language of the reader, signed in or not.
 pub(super) struct Reader(pub(super) Language);
 
 impl<S: Send + Sync> FromRequestParts<S> for Reader {

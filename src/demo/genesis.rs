@@ -1,6 +1,6 @@
 //! The part of the Genesis API that the vendor's own CI action uses: trigger a workflow, then poll
 //! its execution until it has ended. And one endpoint of ours, for people who are new to genkan:
-//! `GET /api/identity` answers with what the gateway told the upstream about the caller.
+//! `GET /api/identity` answers with the identity headers that the gateway sent.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

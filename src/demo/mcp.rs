@@ -241,7 +241,7 @@ fn is_sessionless(headers: &HeaderMap, request: &Request) -> bool {
         || version(headers) == Some(WITHOUT_SESSIONS)
 }
 
-/// The rules that let whoever stands between read the headers alone: they must be there, and say
+/// The rules that let anybody who stands between read the headers alone: they must be there, and say
 /// what the body says.
 fn check_sessionless(headers: &HeaderMap, request: &Request) -> Result<(), Failure> {
     let wanted = request.meta(META_PROTOCOL_VERSION).and_then(Value::as_str);

@@ -162,7 +162,7 @@ async fn serve_connection(stream: TcpStream, demo: Arc<Demo>) {
         let demo = Arc::clone(&demo);
         async move { Ok::<_, Infallible>(demo.respond(request).await) }
     });
-    // An error is a client that left or spoke no HTTP: there is nobody to tell.
+    // An error means that the client left or sent no HTTP: no answer is possible.
     drop(
         http1::Builder::new()
             .timer(TokioTimer::new())

@@ -2,7 +2,7 @@
 //!
 //! The order is the safety. *Write the lease, then read the log*: a revocation that committed before
 //! the lease was written is read; one that committed after it finds the row and waits for it. And
-//! *apply, cut, then extend, then acknowledge*: nobody is told that a change is known before it is.
+//! *apply, cut, then extend, then acknowledge*: a change is acknowledged only after it is in force.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,7 @@ const CHANGES_PER_READ: u32 = 1_024;
 /// After a failed call to the store: how long until the next try. Bounds the load on a store that
 /// is coming back, and the time until this instance is back after it (recovery within 1 s).
 const RETRY_AFTER: Duration = Duration::from_millis(100);
-/// Lost revocations told to a database in one transaction, which holds the log's lock.
+/// Lost revocations that are repeated to a database in one transaction, which holds the log's lock.
 const REASSERTED_PER_TRANSACTION: usize = 256;
 
 /// What the follower works with.
@@ -58,13 +58,13 @@ pub struct Follower {
 
 /// How this instance stands in the store: one registration, and how far it has followed.
 #[derive(Debug)]
-pub struct Standing {
+pub struct Registration {
     /// Its row. Every registration has an id of its own: a message that was sent under an earlier one
     /// and arrives late touches nothing.
     id: InstanceId,
-    /// Entries up to here are in force for whoever asks.
+    /// Entries up to here are in force for every reader.
     applied: Sequence,
-    /// And what was open against those up to here is cut: this is what others are told.
+    /// Open requests against entries up to here are cut. This place is acknowledged.
     swept: Sequence,
     /// The entry at `applied`, as it was read: another one there is another history.
     last: Option<Change>,
@@ -72,17 +72,17 @@ pub struct Standing {
     history: Option<String>,
 }
 
-/// Why following ended.
-enum Setback {
+/// Why the follower stopped following.
+enum FollowError {
     /// The store did not answer.
     Store(StoreError),
     /// This instance is no longer registered: begin anew.
     Lost,
     /// The log is not the one that was applied: the database was failed over or restored.
-    Rewritten(&'static str),
+    HistoryDiverged(&'static str),
 }
 
-impl From<StoreError> for Setback {
+impl From<StoreError> for FollowError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
     }
@@ -95,23 +95,23 @@ impl Follower {
     ///
     /// # Errors
     /// The store's: at start nothing is served then.
-    pub async fn register(&self) -> Result<Standing, StoreError> {
+    pub async fn register(&self) -> Result<Registration, StoreError> {
         let asked_at = self.clock.boot();
         let id = InstanceId::generate(self.clock.now(), &*self.entropy);
         let registering = self.store.register(id, self.duration);
         let head = within(REGISTER_TIMEOUT, registering).await?;
         self.target.forget_before(head);
-        let mut standing = Standing {
+        let mut registration = Registration {
             id,
             applied: head,
             swept: head,
             last: None,
             history: None,
         };
-        match self.catch_up(&mut standing).await {
+        match self.catch_up(&mut registration).await {
             Ok(()) => {}
-            Err(Setback::Store(error)) => return Err(error),
-            Err(Setback::Lost | Setback::Rewritten(_)) => {
+            Err(FollowError::Store(error)) => return Err(error),
+            Err(FollowError::Lost | FollowError::HistoryDiverged(_)) => {
                 return Err(StoreError::Unavailable(
                     "it changed under this instance's registration".to_owned(),
                 ));
@@ -121,65 +121,69 @@ impl Follower {
         self.progress.registered();
         // What froze goes on, or is looked up anew.
         drop(self.target.sweep().await);
-        Ok(standing)
+        Ok(registration)
     }
 
     /// Follows until `stop` says so, then deregisters.
-    pub async fn run(self, standing: Standing, mut stop: watch::Receiver<bool>) {
-        let mut standing = standing;
+    pub async fn run(self, registration: Registration, mut stop: watch::Receiver<bool>) {
+        let mut registration = registration;
         let mut healthy = true;
         while !*stop.borrow() {
-            let setback = tokio::select! {
-                setback = self.follow(&mut standing) => setback,
+            let follow_error = tokio::select! {
+                follow_error = self.follow(&mut registration) => follow_error,
                 _ = stop.wait_for(|stop| *stop) => break,
             };
             if healthy {
-                tell(&setback);
+                tell(&follow_error);
             }
             healthy = false;
             self.progress
-                .store_answered(!matches!(setback, Setback::Store(_)));
+                .store_answered(!matches!(follow_error, FollowError::Store(_)));
             let recovered = tokio::select! {
-                recovered = self.recover(&setback, &mut standing) => recovered,
+                recovered = self.recover(&follow_error, &mut registration) => recovered,
                 _ = stop.wait_for(|stop| *stop) => break,
             };
             if recovered.is_ok() {
                 healthy = true;
                 self.progress.store_answered(true);
-                let Standing { id, applied, .. } = standing;
+                let Registration { id, applied, .. } = registration;
                 tracing::info!(%id, %applied, "following the revocation log again");
             }
         }
         self.lease.end();
-        if let Err(error) = self.bounded(self.store.deregister(standing.id)).await {
+        if let Err(error) = self.bounded(self.store.deregister(registration.id)).await {
             tracing::warn!(%error, "could not deregister; revocations wait for the lease to end");
         }
     }
 
     /// Goes on from where it was after a store error; begins anew after a loss.
-    async fn recover(&self, setback: &Setback, standing: &mut Standing) -> Result<(), StoreError> {
-        match setback {
-            Setback::Store(_) => {
+    async fn recover(
+        &self,
+        follow_error: &FollowError,
+        registration: &mut Registration,
+    ) -> Result<(), StoreError> {
+        match follow_error {
+            FollowError::Store(_) => {
                 tokio::time::sleep(RETRY_AFTER).await;
                 // The row may be gone by now; the next renewal says so.
-                self.bounded(self.store.read_log(standing.applied, 1))
+                self.bounded(self.store.read_log(registration.applied, 1))
                     .await
                     .map(drop)
             }
-            Setback::Lost => {
+            FollowError::Lost => {
                 self.lease.end();
                 // Of a gateway that is back no receipt need say that it is fenced.
-                self.bounded(self.store.deregister(standing.id)).await?;
-                *standing = self.register().await?;
+                self.bounded(self.store.deregister(registration.id)).await?;
+                *registration = self.register().await?;
                 Ok(())
             }
-            Setback::Rewritten(_) => {
+            FollowError::HistoryDiverged(_) => {
                 self.lease.end();
                 self.progress.history_lost();
                 tokio::time::sleep(RETRY_AFTER).await;
                 self.reassert().await?;
-                self.bounded(self.store.deregister(standing.id)).await?;
-                *standing = self.register().await?;
+                self.bounded(self.store.deregister(registration.id)).await?;
+                *registration = self.register().await?;
                 Ok(())
             }
         }
@@ -200,31 +204,31 @@ impl Follower {
     }
 
     /// Renews and follows until something fails.
-    async fn follow(&self, standing: &mut Standing) -> Setback {
+    async fn follow(&self, registration: &mut Registration) -> FollowError {
         let mut peers = Observer::default();
         loop {
-            if let Err(setback) = self.renew(standing).await {
-                return setback;
+            if let Err(follow_error) = self.renew(registration).await {
+                return follow_error;
             }
             let next_renewal = Instant::now() + self.duration / RENEWALS_PER_LEASE;
-            if let Err(error) = self.evict_overdue(standing.id, &mut peers).await {
+            if let Err(error) = self.evict_overdue(registration.id, &mut peers).await {
                 return error.into();
             }
             while let Some(left) = next_renewal.checked_duration_since(Instant::now()) {
                 self.store.wait_for_change(left).await;
-                if let Err(setback) = self.catch_up(standing).await {
-                    return setback;
+                if let Err(follow_error) = self.catch_up(registration).await {
+                    return follow_error;
                 }
             }
         }
     }
 
     /// Writes the lease, then reads and applies the log, and only then counts on the lease.
-    async fn renew(&self, standing: &mut Standing) -> Result<(), Setback> {
+    async fn renew(&self, registration: &mut Registration) -> Result<(), FollowError> {
         let asked_at = self.clock.boot();
-        let renewing = self.store.renew(standing.id, standing.swept);
-        self.standing(renewing).await?;
-        self.catch_up(standing).await?;
+        let renewing = self.store.renew(registration.id, registration.swept);
+        self.registration(renewing).await?;
+        self.catch_up(registration).await?;
         let was_out = !self.lease.holds(self.clock.boot());
         self.lease.extend(asked_at, self.duration);
         self.progress.store_answered(true);
@@ -247,33 +251,33 @@ impl Follower {
     }
 
     /// Applies all that is new in the log and cuts what it ends; then acknowledges.
-    async fn catch_up(&self, standing: &mut Standing) -> Result<(), Setback> {
+    async fn catch_up(&self, registration: &mut Registration) -> Result<(), FollowError> {
         let mut reports = Vec::new();
         loop {
-            let reading = self.store.read_log(standing.applied, CHANGES_PER_READ);
+            let reading = self.store.read_log(registration.applied, CHANGES_PER_READ);
             let page = self.bounded(reading).await?;
-            standing.compare(&page)?;
+            registration.compare(&page)?;
             self.target.learn_has_imported(page.has_imported);
             for change in &page.changes {
-                if change.sequence != standing.applied.next() {
-                    return Err(Setback::Rewritten("the revocation log has a gap"));
+                if change.sequence != registration.applied.next() {
+                    return Err(FollowError::HistoryDiverged("the revocation log has a gap"));
                 }
                 self.apply(change, &page, &mut reports);
-                standing.applied = change.sequence;
-                standing.last = Some(*change);
+                registration.applied = change.sequence;
+                registration.last = Some(*change);
             }
             if page.changes.len() < CHANGES_PER_READ as usize {
                 break;
             }
         }
-        if standing.applied > standing.swept {
+        if registration.applied > registration.swept {
             merge(&mut reports, self.target.sweep().await);
-            standing.swept = standing.applied;
-            self.progress.applied_to(standing.applied);
-            let acknowledging = self
-                .store
-                .acknowledge(standing.id, standing.swept, &reports);
-            self.standing(acknowledging).await?;
+            registration.swept = registration.applied;
+            self.progress.applied_to(registration.applied);
+            let acknowledging =
+                self.store
+                    .acknowledge(registration.id, registration.swept, &reports);
+            self.registration(acknowledging).await?;
         }
         Ok(())
     }
@@ -294,13 +298,13 @@ impl Follower {
     }
 
     /// A call that says whether this instance still stands.
-    async fn standing(
+    async fn registration(
         &self,
         call: impl Future<Output = Result<StoreLease, StoreError>>,
-    ) -> Result<(), Setback> {
+    ) -> Result<(), FollowError> {
         match self.bounded(call).await? {
             StoreLease::Renewed => Ok(()),
-            StoreLease::Lost => Err(Setback::Lost),
+            StoreLease::Lost => Err(FollowError::Lost),
         }
     }
 
@@ -326,7 +330,7 @@ async fn within<T>(
     })
 }
 
-impl Standing {
+impl Registration {
     /// Its row.
     pub fn id(&self) -> InstanceId {
         self.id
@@ -334,18 +338,18 @@ impl Standing {
 
     /// Whether a page continues what was applied. A standby that was promoted without the newest
     /// entries, or a restored backup, does not.
-    fn compare(&mut self, page: &LogPage) -> Result<(), Setback> {
+    fn compare(&mut self, page: &LogPage) -> Result<(), FollowError> {
         if page.head < self.applied {
-            return Err(Setback::Rewritten(
+            return Err(FollowError::HistoryDiverged(
                 "the revocation log lost its newest entries",
             ));
         }
         let history = self.history.get_or_insert_with(|| page.history.clone());
         if *history != page.history {
-            return Err(Setback::Rewritten("a standby was promoted"));
+            return Err(FollowError::HistoryDiverged("a standby was promoted"));
         }
         match (&self.last, page.at) {
-            (Some(own), Some(theirs)) if *own != theirs => Err(Setback::Rewritten(
+            (Some(own), Some(theirs)) if *own != theirs => Err(FollowError::HistoryDiverged(
                 "the revocation log has another entry where this instance stands",
             )),
             (None, theirs) => {
@@ -370,16 +374,16 @@ fn merge(reports: &mut Vec<Report>, cut: Vec<Report>) {
     }
 }
 
-fn tell(setback: &Setback) {
-    match setback {
-        Setback::Store(error) => {
+fn tell(follow_error: &FollowError) {
+    match follow_error {
+        FollowError::Store(error) => {
             tracing::warn!(%error, "cannot follow the revocation log; cached keys work until the \
                  lease ends, then requests are answered 503");
         }
-        Setback::Lost => {
+        FollowError::Lost => {
             tracing::warn!("this instance was evicted; registering anew, with nothing remembered");
         }
-        Setback::Rewritten(why) => tracing::error!(
+        FollowError::HistoryDiverged(why) => tracing::error!(
             why,
             "the database has another history than the one this instance followed: revocations may \
              have been lost. Answering 503, telling the database what is known here, and beginning \

@@ -2,13 +2,13 @@
 //!
 //! A revocation is written with its log entry in one transaction. Each gateway process *follows* the
 //! log ([`follower`]): it writes its lease, reads the log, applies what is new to whatever remembers
-//! keys ([`Invalidate`]), cuts what is open, and only then acknowledges. Whoever revoked waits until
-//! every registered instance has acknowledged, deregistered, or was evicted ([`receipt::settle`]),
+//! keys ([`Invalidate`]), cuts what is open, and only then acknowledges. The caller who revoked waits until
+//! every registered instance has acknowledged, deregistered, or was evicted ([`receipt::wait_for_acknowledgements`]),
 //! and has then a receipt: no request that begins later is accepted with that key.
 //!
 //! An instance that cannot renew its lease answers 503 when the lease is over ([`lease::Lease`]); it
 //! measures that from *before* it asked, on a clock that goes on in suspend, less a margin for clock
-//! drift. Whoever wants to evict it counts from *after* it saw the last renewal, on a clock of its own
+//! drift. A process that wants to evict it counts from *after* it saw the last renewal, on a clock of its own
 //! ([`observer`]). So the instance's own view of its lease always ends first, and no clock of a
 //! database is asked.
 
@@ -45,7 +45,7 @@ pub trait Invalidate: Send + Sync {
     /// in time: a worker that does not answer is not waited for, as no chunk passes there anyway.
     async fn sweep(&self) -> Vec<Report>;
 
-    /// The revocations that are still remembered, oldest first: to be told to a database that lost
+    /// The revocations that are still remembered, oldest first: they are repeated to a database that lost
     /// them.
     fn revocations(&self) -> Vec<Change>;
 }

@@ -1,4 +1,4 @@
-//! What this instance's follower has to tell: for metrics, for readiness, and for look-ups, which do
+//! The state of this instance's follower: for metrics, for readiness, and for look-ups, which do
 //! not ask a store that is known not to answer.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -78,7 +78,7 @@ impl Progress {
 
     /// Whether asking the store is known to be in vain. The follower goes on asking, and knows within
     /// a tenth of a second when it is not any more.
-    pub fn store_is_silent(&self) -> bool {
+    pub fn is_store_unresponsive(&self) -> bool {
         self.store_silent.load(Ordering::Relaxed)
     }
 

@@ -22,9 +22,9 @@ const FENCE_MARGIN: Duration = Duration::from_millis(50);
 
 /// A store that does not answer is asked again for this long before the wait is given up: a moment
 /// without a connection must not cost a receipt.
-const STORE_SILENCE_MAX: Duration = Duration::from_secs(5);
+const STORE_UNRESPONSIVE_MAX: Duration = Duration::from_secs(5);
 
-/// How an instance came to obey.
+/// How an instance confirmed a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
@@ -53,20 +53,20 @@ pub struct InstanceReceipt {
     /// The process.
     #[serde(serialize_with = "text")]
     pub id: InstanceId,
-    /// How it came to obey.
+    /// How it confirmed the change.
     #[serde(rename = "result")]
     pub outcome: Outcome,
     /// Milliseconds after the wait began.
     pub after_ms: u64,
     /// How many of its open requests and streams the change ended.
     pub streams_cut: u64,
-    /// When it last accepted a request with what was revoked; none: not that it remembers.
+    /// When it last accepted a request with what was revoked. `None`: not that it remembers.
     /// RFC 3339 in UTC, with milliseconds.
     #[serde(serialize_with = "optional_millis")]
     pub last_accepted_at: Option<Timestamp>,
 }
 
-/// Which instances obey a change, and since when: no request that begins after `settled_at` is
+/// Which instances confirmed a change, and when: no request that begins after `confirmed_at` is
 /// decided without it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Receipt {
@@ -76,12 +76,12 @@ pub struct Receipt {
     /// When the wait began, which is right after the commit. RFC 3339 in UTC, with milliseconds.
     #[serde(serialize_with = "millis")]
     pub committed_at: Timestamp,
-    /// When the last instance obeyed. RFC 3339 in UTC, with milliseconds.
+    /// When the last instance confirmed it. RFC 3339 in UTC, with milliseconds.
     #[serde(serialize_with = "millis")]
-    pub settled_at: Timestamp,
-    /// The instances that were waited for, in the order in which they obeyed.
+    pub confirmed_at: Timestamp,
+    /// The instances that were waited for, in the order in which they confirmed it.
     pub instances: Vec<InstanceReceipt>,
-    /// How many open requests and streams the change ended, on all instances that told.
+    /// How many open requests and streams the change ended, on all instances that reported.
     pub streams_cut: u64,
     /// When the last request was accepted with what was revoked, on any instance that remembers.
     /// RFC 3339 in UTC, with milliseconds.
@@ -90,7 +90,7 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// Without what the instances told of the entry: who obeys, and since when.
+    /// Without the instances' reports on the entry: only who confirmed it, and when.
     #[must_use]
     pub fn without_reports(mut self) -> Self {
         self.streams_cut = 0;
@@ -105,18 +105,18 @@ impl Receipt {
 
 /// Why there is no complete receipt. The change itself is committed all the same.
 #[derive(Debug, thiserror::Error)]
-pub enum SettleError {
-    /// The time was over before every instance obeyed.
+pub enum ReceiptError {
+    /// The time was over before every instance confirmed the change.
     #[error(
         "the change is committed, but {} gateway instance(s) have not confirmed it yet: {}. Each \
          stops by itself when its lease ends; `genkan status` shows them",
         waiting.len(),
         list(waiting)
     )]
-    Unsettled {
+    Unconfirmed {
         /// What was confirmed until then.
         receipt: Receipt,
-        /// Who did not.
+        /// The instances that did not confirm it.
         waiting: Vec<InstanceId>,
     },
     /// The database no longer has the change: it was failed over to a standby that is behind, or
@@ -126,9 +126,9 @@ pub enum SettleError {
          backup. Do it again; gateways that knew of it tell the database, see their logs"
     )]
     HistoryLost,
-    /// The store could not say who obeys.
+    /// The store could not say which instances have acknowledged the change.
     #[error(
-        "the change is committed, but the store cannot say whether every gateway obeys it: {0}. \
+        "the change is committed, but the store cannot say whether every gateway has acknowledged it: {0}. \
          `genkan status` shows them when it answers again"
     )]
     Store(#[from] StoreError),
@@ -139,23 +139,23 @@ pub enum SettleError {
 ///
 /// Who registers after the commit begins at a head that holds the change: its row shows an applied
 /// position of at least `sequence` from the start, and is never waited for.
-pub async fn settle(
+pub async fn wait_for_acknowledgements(
     store: &dyn Store,
     clock: &dyn Clock,
     sequence: Sequence,
     at_most: Duration,
-) -> Result<Receipt, SettleError> {
-    settle_all(store, clock, (sequence, sequence), at_most).await
+) -> Result<Receipt, ReceiptError> {
+    wait_for_all_acknowledgements(store, clock, (sequence, sequence), at_most).await
 }
 
-/// As [`settle`], of a change with several entries of the log, from the first to the last: the receipt tells
-/// what all of them ended.
-pub async fn settle_all(
+/// As [`wait_for_acknowledgements`], of a change with several entries of the log, from the first to the last: the
+/// receipt shows what all of them ended.
+pub async fn wait_for_all_acknowledgements(
     store: &dyn Store,
     clock: &dyn Clock,
     (first, sequence): (Sequence, Sequence),
     at_most: Duration,
-) -> Result<Receipt, SettleError> {
+) -> Result<Receipt, ReceiptError> {
     let mut wait = Wait {
         first,
         begun: clock.boot(),
@@ -163,7 +163,7 @@ pub async fn settle_all(
         receipt: Receipt {
             sequence,
             committed_at: clock.now(),
-            settled_at: clock.now(),
+            confirmed_at: clock.now(),
             instances: Vec::new(),
             streams_cut: 0,
             last_accepted_at: None,
@@ -176,14 +176,14 @@ pub async fn settle_all(
     let mut pause = POLL_MIN;
     loop {
         match wait.look(store, clock).await {
-            Ok(()) if wait.waiting.is_empty() => return Ok(wait.told(store).await),
+            Ok(()) if wait.waiting.is_empty() => return Ok(wait.with_reports(store).await),
             Ok(()) => answered_at = tokio::time::Instant::now(),
-            Err(SettleError::Store(error))
-                if may_pass(&error) && answered_at.elapsed() <= STORE_SILENCE_MAX => {}
+            Err(ReceiptError::Store(error))
+                if may_pass(&error) && answered_at.elapsed() <= STORE_UNRESPONSIVE_MAX => {}
             Err(error) => return Err(error),
         }
         if tokio::time::Instant::now() >= deadline {
-            return Err(SettleError::Unsettled {
+            return Err(ReceiptError::Unconfirmed {
                 receipt: wait.receipt,
                 waiting: wait.waiting.into_iter().collect(),
             });
@@ -199,7 +199,7 @@ const fn may_pass(error: &StoreError) -> bool {
     matches!(error, StoreError::Unavailable(_) | StoreError::Locked(_))
 }
 
-/// Who was seen behind the change and has not obeyed yet, and what is known of the others.
+/// The instances that have not confirmed the change yet, and what is known of the others.
 struct Wait {
     /// The first entry of the change; its last is the receipt's.
     first: Sequence,
@@ -213,13 +213,13 @@ struct Wait {
 
 impl Wait {
     /// One look at every row.
-    async fn look(&mut self, store: &dyn Store, clock: &dyn Clock) -> Result<(), SettleError> {
+    async fn look(&mut self, store: &dyn Store, clock: &dyn Clock) -> Result<(), ReceiptError> {
         let seen = store.instances().await?;
         let now = clock.boot();
         let history = self.history.get_or_insert_with(|| seen.history.clone());
         // Rows of another history say nothing about who knows this change.
         if seen.head < self.receipt.sequence || *history != seen.history {
-            return Err(SettleError::HistoryLost);
+            return Err(ReceiptError::HistoryLost);
         }
         let mut evicted = Vec::new();
         for (id, renewals) in self.observer.overdue(&seen.rows, now) {
@@ -232,7 +232,7 @@ impl Wait {
                 None => {
                     self.waiting.insert(row.id);
                 }
-                Some(outcome) => self.obeyed(row.id, outcome, clock),
+                Some(outcome) => self.confirmed(row.id, outcome, clock),
             }
         }
         let gone: Vec<_> = self
@@ -242,12 +242,12 @@ impl Wait {
             .copied()
             .collect();
         for id in gone {
-            self.obeyed(id, Outcome::Deregistered, clock);
+            self.confirmed(id, Outcome::Deregistered, clock);
         }
         Ok(())
     }
 
-    /// Whether an instance that has a row obeys; none: not yet.
+    /// How an instance that has a row confirmed the change; `None`: not yet.
     ///
     /// After its lease, counted from the commit, it does in any case: an instance reads the log after each
     /// renewal and before it counts on it, so a lease that was granted after the commit is one of an
@@ -265,9 +265,9 @@ impl Wait {
         }
     }
 
-    /// The receipt, with what the instances told. It stands without that too: what they told is for
+    /// The receipt with the instances' reports. It is valid without them: the reports are for
     /// people, not for safety.
-    async fn told(self, store: &dyn Store) -> Receipt {
+    async fn with_reports(self, store: &dyn Store) -> Receipt {
         let mut receipt = self.receipt;
         let reports = store.reports(self.first, receipt.sequence).await;
         let reports = reports.unwrap_or_default();
@@ -282,13 +282,13 @@ impl Wait {
         receipt
     }
 
-    fn obeyed(&mut self, id: InstanceId, outcome: Outcome, clock: &dyn Clock) {
+    fn confirmed(&mut self, id: InstanceId, outcome: Outcome, clock: &dyn Clock) {
         self.waiting.remove(&id);
         if self.receipt.instances.iter().any(|known| known.id == id) {
             return;
         }
         let elapsed = clock.boot().since(self.begun);
-        self.receipt.settled_at = clock.now();
+        self.receipt.confirmed_at = clock.now();
         self.receipt.instances.push(InstanceReceipt {
             id,
             outcome,

@@ -14,7 +14,7 @@ use super::per_address::{ConnectionsPerAddress, Counted};
 
 /// Connections that wait for a worker to take them up. A worker that is this far behind is not given
 /// more; the kernel's queue holds the rest.
-pub const HANDOVER_MAX: usize = 128;
+pub const WORKER_QUEUE_MAX: usize = 128;
 /// After running out of descriptors: how long until accepting is tried again. It neither spins nor
 /// sleeps through the recovery.
 const BACK_OFF: Duration = Duration::from_millis(50);
@@ -46,15 +46,15 @@ impl Drop for Place {
 
 /// The way to one worker.
 #[derive(Clone)]
-pub struct Handover {
+pub struct WorkerQueue {
     queue: mpsc::Sender<Accepted>,
     connections: Arc<AtomicUsize>,
 }
 
-impl Handover {
+impl WorkerQueue {
     /// The way, and its end at the worker.
     pub fn new() -> (Self, mpsc::Receiver<Accepted>) {
-        let (queue, worker) = mpsc::channel(HANDOVER_MAX);
+        let (queue, worker) = mpsc::channel(WORKER_QUEUE_MAX);
         (
             Self {
                 queue,
@@ -68,7 +68,7 @@ impl Handover {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// The worker's number of connections, for whoever counts. It does not keep the way open.
+    /// The worker's number of connections, for metrics. It does not keep the queue open.
     pub fn counter(&self) -> ConnectionCount {
         ConnectionCount(Arc::clone(&self.connections))
     }
@@ -101,7 +101,7 @@ pub struct Acceptor {
     /// The bound on those of one client network.
     pub per_address: Arc<ConnectionsPerAddress>,
     /// The workers; at least one.
-    pub workers: Vec<Handover>,
+    pub workers: Vec<WorkerQueue>,
 }
 
 impl Acceptor {
@@ -137,7 +137,7 @@ impl Acceptor {
         }
     }
 
-    /// None: one that was closed at once.
+    /// `None`: one that was closed at once.
     async fn next(&self) -> io::Result<Option<(Connection, Places)>> {
         let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
             return std::future::pending().await;
@@ -177,7 +177,7 @@ impl Acceptor {
 }
 
 async fn hand_over(
-    workers: &[Handover],
+    workers: &[WorkerQueue],
     listener: usize,
     (socket, peer): Connection,
     (of_all, of_address): Places,

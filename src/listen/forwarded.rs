@@ -21,7 +21,7 @@ const HOPS_MAX: usize = 32;
 pub struct ClientAddress {
     /// IPv4 addresses as such, never mapped into IPv6.
     pub ip: IpAddr,
-    /// The port of the connection; none: a proxy told the address.
+    /// The port of the connection. `None`: a proxy named the address.
     port: Option<u16>,
 }
 

@@ -42,7 +42,7 @@ impl ConnectionsPerAddress {
         })
     }
 
-    /// Counts a connection for as long as it is held. None: its network has as many as it may.
+    /// Counts a connection for as long as it is held. `None`: its network has as many as it may.
     pub fn enter(self: &Arc<Self>, peer: IpAddr) -> Option<Counted> {
         if is_trusted(peer, &self.trusted_proxies) {
             return Some(Counted(None));
@@ -87,7 +87,7 @@ impl ConnectionsPerAddress {
     }
 }
 
-/// A connection that is counted until this is dropped; none: a trusted proxy's.
+/// A connection that is counted until this is dropped. `None`: a trusted proxy's.
 pub struct Counted(Option<(Arc<ConnectionsPerAddress>, ClientNetwork)>);
 
 impl Drop for Counted {

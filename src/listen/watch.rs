@@ -3,7 +3,7 @@
 //!
 //! A worker sweeps over its connections a few times a second and closes those that are over their time.
 //! That costs a request two relaxed stores, where a timer would cost an allocation and two turns of
-//! the timer wheel. A deadline is therefore met up to [`SWEEP_EVERY`] late.
+//! the timer wheel. A deadline is therefore met up to [`TICK_EVERY`] late.
 //!
 //! Every reason to end goes through one set of bits and one waker: a connection's task is polled several
 //! times for each request, and every source that it waits for costs each of those polls.
@@ -19,7 +19,7 @@ use futures_util::task::AtomicWaker;
 use crate::config::limits::Limits;
 
 /// How often a worker looks at its connections.
-pub const SWEEP_EVERY: Duration = Duration::from_millis(250);
+pub const TICK_EVERY: Duration = Duration::from_millis(250);
 
 /// Time of one worker in sweeps; shared by all its connections.
 #[derive(Debug, Clone, Default)]
@@ -61,7 +61,7 @@ impl Phase {
         }
     }
 
-    /// How long a connection may stay in it; none: the requests have limits of their own.
+    /// How long a connection may stay in it. `None`: the requests have limits of their own.
     const fn limit_ms(self, limits: &Limits) -> Option<u64> {
         match self {
             Self::Handshake => Some(limits.handshake_timeout_ms),
@@ -74,7 +74,7 @@ impl Phase {
 
 /// Why a connection is to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Call {
+pub enum CloseReason {
     /// At once, whatever it is doing; by a reset, where [`Watch::reset_at_end`] says so.
     Reset,
     /// It is over its time.
@@ -83,7 +83,7 @@ pub enum Call {
     Drain,
 }
 
-impl Call {
+impl CloseReason {
     /// The most urgent first.
     const ALL: [Self; 3] = [Self::Reset, Self::Expired, Self::Drain];
 
@@ -109,7 +109,7 @@ pub struct Watch {
     is_reset_at_end: AtomicBool,
     /// The server ends: what is answered now is answered last.
     is_draining: AtomicBool,
-    /// Bits of [`Call`] that the connection's task has not taken yet.
+    /// Bits of [`CloseReason`] that the connection's task has not taken yet.
     calls: AtomicU8,
     task: AtomicWaker,
 }
@@ -178,21 +178,21 @@ impl Watch {
             .unwrap_or(Phase::Busy)
     }
 
-    /// Returns when the connection is to end. Each call is told once, the most urgent first.
-    pub async fn called(&self) -> Call {
-        poll_fn(|cx| self.poll_called(cx)).await
+    /// Returns when the connection has to end. Each reason is returned once, the most urgent first.
+    pub async fn close_requested(&self) -> CloseReason {
+        poll_fn(|cx| self.poll_close_requested(cx)).await
     }
 
     /// Returns when a connection that is being opened is to end. That the server ends is no reason: what
     /// was accepted before is still served, and [`Self::is_draining`] says so then.
-    pub async fn called_off(&self) {
-        while self.called().await == Call::Drain {}
+    pub async fn close_requested_while_opening(&self) {
+        while self.close_requested().await == CloseReason::Drain {}
     }
 
     /// The server ends.
     pub fn drain(&self) {
         self.is_draining.store(true, Ordering::Relaxed);
-        self.call(Call::Drain);
+        self.call(CloseReason::Drain);
     }
 
     /// Whether the server ends.
@@ -208,12 +208,12 @@ impl Watch {
     /// The connection ends now, by a reset, whatever it is doing.
     pub fn reset_now(&self) {
         self.reset_at_end();
-        self.call(Call::Reset);
+        self.call(CloseReason::Reset);
     }
 
     /// The connection ends now, whatever it is doing. What was sent before is still delivered.
     pub fn end_now(&self) {
-        self.call(Call::Reset);
+        self.call(CloseReason::Reset);
     }
 
     /// Whether its end is to be a reset.
@@ -236,7 +236,7 @@ impl Watch {
             .now()
             .wrapping_sub(self.since.load(Ordering::Relaxed));
         let is_over = |sweeps: u32, limit_ms: u64| {
-            SWEEP_EVERY.saturating_mul(sweeps) > Duration::from_millis(limit_ms)
+            TICK_EVERY.saturating_mul(sweeps) > Duration::from_millis(limit_ms)
         };
         // One part of a frame after the other makes an idle HTTP/2 connection no younger.
         let idle = self
@@ -248,20 +248,22 @@ impl Watch {
             .saturating_add(limits.head_timeout_ms);
         let is_idle = self.phase() == Phase::Head && is_over(idle, idle_ms);
         if is_over(elapsed, limit_ms) || is_idle {
-            self.call(Call::Expired);
+            self.call(CloseReason::Expired);
         }
     }
 
-    fn call(&self, call: Call) {
+    fn call(&self, call: CloseReason) {
         self.calls.fetch_or(call.bit(), Ordering::Release);
         self.task.wake();
     }
 
     /// The waker first: a call that comes in between is seen by one of the two.
-    fn poll_called(&self, cx: &Context<'_>) -> Poll<Call> {
+    fn poll_close_requested(&self, cx: &Context<'_>) -> Poll<CloseReason> {
         self.task.register(cx.waker());
         let calls = self.calls.load(Ordering::Acquire);
-        let urgent = Call::ALL.into_iter().find(|it| calls & it.bit() != 0);
+        let urgent = CloseReason::ALL
+            .into_iter()
+            .find(|it| calls & it.bit() != 0);
         let Some(call) = urgent else {
             return Poll::Pending;
         };
@@ -271,9 +273,9 @@ impl Watch {
 
     fn enter(&self, phase: Phase) {
         // It moved on: a call for what it did before is no longer true. All of this is on one thread.
-        if self.calls.load(Ordering::Relaxed) & Call::Expired.bit() != 0 {
+        if self.calls.load(Ordering::Relaxed) & CloseReason::Expired.bit() != 0 {
             self.calls
-                .fetch_and(!Call::Expired.bit(), Ordering::Relaxed);
+                .fetch_and(!CloseReason::Expired.bit(), Ordering::Relaxed);
         }
         self.since.store(self.ticks.now(), Ordering::Relaxed);
         self.phase.store(phase.number(), Ordering::Relaxed);
@@ -300,7 +302,7 @@ mod tests {
     fn after(watch: &Watch, ticks: &Ticks, seconds: u32) -> bool {
         (0..seconds * 4).for_each(|_| ticks.advance());
         watch.sweep(&Limits::default());
-        watch.called().now_or_never() == Some(Call::Expired)
+        watch.close_requested().now_or_never() == Some(CloseReason::Expired)
     }
 
     #[test]
@@ -340,7 +342,7 @@ mod tests {
         watch.sweep(&Limits::default());
         // In the same turn of the worker, before the connection's task was told.
         watch.bytes_came();
-        assert_eq!(watch.called().now_or_never(), None);
+        assert_eq!(watch.close_requested().now_or_never(), None);
     }
 
     #[test]
@@ -375,12 +377,18 @@ mod tests {
     #[test]
     fn every_call_is_told_once_and_the_most_urgent_first() {
         let watch = Watch::new(Ticks::default());
-        assert_eq!(watch.called().now_or_never(), None);
+        assert_eq!(watch.close_requested().now_or_never(), None);
         watch.drain();
         watch.reset_now();
-        assert_eq!(watch.called().now_or_never(), Some(Call::Reset));
-        assert_eq!(watch.called().now_or_never(), Some(Call::Drain));
-        assert_eq!(watch.called().now_or_never(), None);
+        assert_eq!(
+            watch.close_requested().now_or_never(),
+            Some(CloseReason::Reset)
+        );
+        assert_eq!(
+            watch.close_requested().now_or_never(),
+            Some(CloseReason::Drain)
+        );
+        assert_eq!(watch.close_requested().now_or_never(), None);
         assert!(watch.is_draining() && watch.is_reset_at_end());
     }
 }

@@ -13,7 +13,7 @@ use crate::model::clock::Timestamp;
 /// Something that was done.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct AuditEntry {
-    /// Its place in the log of all organisations.
+    /// Its place in the log of all organizations.
     sequence: i64,
     /// When.
     at: String,
@@ -22,7 +22,7 @@ pub(super) struct AuditEntry {
     /// A member's address.
     actor_email: Option<String>,
     /// By which means: a key's or a session's id, `command line`, `sign-in`.
-    means: String,
+    auth_method: String,
     /// From where.
     address: Option<String>,
     /// What.
@@ -41,7 +41,7 @@ impl From<Entry> for AuditEntry {
             at: Timestamp::from_millis(entry.at_ms).with_millis(),
             actor: entry.actor,
             actor_email: entry.actor_email,
-            means: entry.means,
+            auth_method: entry.auth_method,
             address: entry.address,
             action: entry.action,
             subject: entry.subject,
@@ -50,19 +50,19 @@ impl From<Entry> for AuditEntry {
     }
 }
 
-/// What was done in the organisation, newest first. For admins and owners.
+/// What was done in the organization, newest first. For admins and owners.
 #[utoipa::path(
-    get, path = "/api/v1/audit", operation_id = "listAudit", tag = "organisation", params(PageQuery),
+    get, path = "/api/v1/audit", operation_id = "listAudit", tag = "organization", params(PageQuery),
     responses(
         (status = 200, body = Page<AuditEntry>),
         (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn list(
-    Caller(acting): Caller,
+    Caller(member_context): Caller,
     Paged(page): Paged<i64>,
 ) -> Result<Json<Page<AuditEntry>>, Problem> {
-    let found = acting.audit(page).await?;
+    let found = member_context.audit(page).await?;
     let cursor = |entry: &Entry| entry.sequence.to_string();
     Ok(Json(Page::of(found, cursor, Into::into)))
 }

@@ -1,4 +1,4 @@
-//! What a request wants: JSON whose every field is checked, all mistakes told at once.
+//! Bodies of requests: JSON of which every field is checked. All mistakes are reported together.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -77,7 +77,7 @@ impl Fields {
         self.keep(field, text.parse().map_err(|_not_an_id| "id"))
     }
 
-    /// Words; none: what a key may be used for when nobody says otherwise.
+    /// Words. `None`: what a key may be used for when nobody says otherwise.
     pub(super) fn scopes(
         &mut self,
         field: &'static str,

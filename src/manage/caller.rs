@@ -13,13 +13,13 @@ use crate::auth::credential::{self, NoKey};
 use crate::listen::forwarded::ClientAddress;
 use crate::model::key::PresentedKey;
 use crate::model::token::Token;
-use crate::service::acting::Acting;
+use crate::service::member_context::MemberContext;
 
 /// The console's cookie.
 pub use crate::model::cookie::SESSION as SESSION_COOKIE;
 
 /// A member who calls.
-pub(super) struct Caller(pub(super) Acting);
+pub(super) struct Caller(pub(super) MemberContext);
 
 impl FromRequestParts<Manage> for Caller {
     type Rejection = Problem;

@@ -34,15 +34,15 @@ const TURN_TIMEOUT: Duration = Duration::from_millis(250);
 /// Requests that are worked on at a time, of the API and of the console each: pages, lists, and small changes that wait
 /// for nobody. Above, 503.
 const PROMPT_MAX: usize = 64;
-/// Changes at a time that may wait until every gateway obeys.
-const SETTLING_MAX: usize = 64;
+/// Changes at a time that may wait until every gateway has acknowledged them.
+const WAITING_MAX: usize = 64;
 /// Steps of a sign-in at a time that may wait for the identity provider, each with one connection to it.
 pub const SIGN_INS_MAX: usize = 16;
 
 /// What asks the store a few times is answered long before.
 const PROMPT_TIMEOUT: Duration = Duration::from_secs(15);
 /// A revocation's wait and a little.
-const SETTLING_TIMEOUT: Duration = Duration::from_secs(70);
+const WAITING_TIMEOUT: Duration = Duration::from_secs(70);
 /// Two calls of the provider at their longest, and a little.
 const SIGN_IN_TIMEOUT: Duration = Duration::from_secs(25);
 
@@ -75,13 +75,13 @@ impl Gate {
 struct Places {
     sign_ins: SignIns,
     prompt: Semaphore,
-    settling: Semaphore,
+    waiting: Semaphore,
     sign_in: Semaphore,
 }
 
 impl Places {
     fn within(connections_max: usize) -> Self {
-        const ALL_MAX: usize = PROMPT_MAX + SETTLING_MAX + SIGN_INS_MAX;
+        const ALL_MAX: usize = PROMPT_MAX + WAITING_MAX + SIGN_INS_MAX;
         let all = connections_max.saturating_mul(SHARE_OF_EIGHT) / 8;
         let part =
             |most: usize| Semaphore::new((most.saturating_mul(all) / ALL_MAX).clamp(1, most));
@@ -89,7 +89,7 @@ impl Places {
         Self {
             sign_ins: SignIns::within(sign_in.available_permits()),
             prompt: part(PROMPT_MAX),
-            settling: part(SETTLING_MAX),
+            waiting: part(WAITING_MAX),
             sign_in,
         }
     }
@@ -151,7 +151,7 @@ enum Kind {
     /// The store alone.
     Prompt,
     /// Other gateways too.
-    Settling,
+    Waiting,
     /// The identity provider.
     SignIn,
 }
@@ -167,15 +167,15 @@ impl Kind {
         if method.is_safe() || is_prompt_form {
             Self::Prompt
         } else {
-            Self::Settling
+            Self::Waiting
         }
     }
 
     /// The longest that an answer takes, whatever happens, and what is said then.
-    const fn patience(self) -> (Duration, Code) {
+    const fn time_limit(self) -> (Duration, Code) {
         match self {
             Self::Prompt => (PROMPT_TIMEOUT, Code::StoreUnavailable),
-            Self::Settling => (SETTLING_TIMEOUT, Code::StoreUnavailable),
+            Self::Waiting => (WAITING_TIMEOUT, Code::StoreUnavailable),
             Self::SignIn => (SIGN_IN_TIMEOUT, Code::ProviderUnavailable),
         }
     }
@@ -185,14 +185,14 @@ impl Places {
     fn of(&self, kind: Kind) -> &Semaphore {
         match kind {
             Kind::Prompt => &self.prompt,
-            Kind::Settling => &self.settling,
+            Kind::Waiting => &self.waiting,
             Kind::SignIn => &self.sign_in,
         }
     }
 }
 
 /// Takes a body in, then lets few work at a time, and none for ever.
-pub async fn one_of_few(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+pub async fn limit_concurrency(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     let request = match with_whole_body(request).await {
         Ok(request) => request,
         Err(code) => return Problem::from(code).into_response(),
@@ -205,7 +205,7 @@ pub async fn one_of_few(State(gate): State<Gate>, request: Request, next: Next) 
             Some(share) => Some(share),
             None => return Problem::from(Code::Busy).into_response(),
         },
-        (Kind::Prompt | Kind::Settling | Kind::SignIn, _) => None,
+        (Kind::Prompt | Kind::Waiting | Kind::SignIn, _) => None,
     };
     let Ok(Ok(_turn)) = timeout(TURN_TIMEOUT, gate.0.of(kind).acquire()).await else {
         return Problem::from(Code::Busy).into_response();
@@ -213,8 +213,8 @@ pub async fn one_of_few(State(gate): State<Gate>, request: Request, next: Next) 
     // From here on its connection is not ended to make room for others: what begins is not broken off.
     let watch = request.extensions().get::<Arc<Watch>>();
     let _working = watch.map(Watch::begin);
-    let (patience, code) = kind.patience();
-    match timeout(patience, next.run(request)).await {
+    let (time_limit, code) = kind.time_limit();
+    match timeout(time_limit, next.run(request)).await {
         Ok(response) => response,
         Err(_elapsed) => Problem::from(code).into_response(),
     }
@@ -257,7 +257,7 @@ mod tests {
             usize::MAX,
         ] {
             let places = Places::within(connections_max);
-            let each = [&places.prompt, &places.settling, &places.sign_in];
+            let each = [&places.prompt, &places.waiting, &places.sign_in];
             let each = each.map(Semaphore::available_permits);
             assert!(each.iter().all(|it| *it >= 1), "{connections_max}");
             let of_both = 2 * each.iter().sum::<usize>();
@@ -268,10 +268,10 @@ mod tests {
             );
         }
         let usual = Places::within(512);
-        let usual = [&usual.prompt, &usual.settling, &usual.sign_in];
+        let usual = [&usual.prompt, &usual.waiting, &usual.sign_in];
         assert_eq!(
             usual.map(Semaphore::available_permits),
-            [PROMPT_MAX, SETTLING_MAX, SIGN_INS_MAX]
+            [PROMPT_MAX, WAITING_MAX, SIGN_INS_MAX]
         );
     }
 
@@ -307,10 +307,10 @@ mod tests {
             (Method::GET, "/sign-in", Kind::Prompt),
             (Method::GET, "/sign-in/provider", Kind::SignIn),
             (Method::GET, "/sign-in/callback", Kind::SignIn),
-            (Method::POST, "/organization/keys/a/revoke", Kind::Settling),
-            (Method::POST, "/keys", Kind::Settling),
-            (Method::DELETE, "/api/v1/keys/a", Kind::Settling),
-            (Method::PATCH, "/api/v1/members/a", Kind::Settling),
+            (Method::POST, "/organization/keys/a/revoke", Kind::Waiting),
+            (Method::POST, "/keys", Kind::Waiting),
+            (Method::DELETE, "/api/v1/keys/a", Kind::Waiting),
+            (Method::PATCH, "/api/v1/members/a", Kind::Waiting),
         ] {
             assert_eq!(Kind::of(&method, path), kind, "{method} {path}");
         }

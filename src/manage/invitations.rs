@@ -10,14 +10,14 @@ use super::Manage;
 use super::body::{self, Fields, Json as Body};
 use super::caller::Caller;
 use super::problem::{Problem, ProblemBody};
-use super::shapes::{InvitationShape, NewInvitation as Shape};
-use crate::service::acting::NewInvitation;
+use super::responses::{InvitationResponse, NewInvitation as Shape};
+use crate::service::member_context::NewInvitation;
 
 /// Invitations that are open.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Invitations {
     /// Newest first.
-    items: Vec<InvitationShape>,
+    items: Vec<InvitationResponse>,
 }
 
 /// Invitations that are open, newest first. For admins and owners.
@@ -28,8 +28,8 @@ pub(super) struct Invitations {
         (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn list(Caller(acting): Caller) -> Result<Json<Invitations>, Problem> {
-    let open = acting.invitations().await?;
+pub(super) async fn list(Caller(member_context): Caller) -> Result<Json<Invitations>, Problem> {
+    let open = member_context.invitations().await?;
     let items = open.into_iter().map(Into::into).collect();
     Ok(Json(Invitations { items }))
 }
@@ -57,7 +57,7 @@ pub(super) struct Invite {
 )]
 pub(super) async fn invite(
     State(manage): State<Manage>,
-    Caller(acting): Caller,
+    Caller(member_context): Caller,
     Body(wanted, _bytes): Body<Invite>,
 ) -> Result<Response, Problem> {
     let mut fields = Fields::default();
@@ -66,7 +66,7 @@ pub(super) async fn invite(
     let role = fields.role("role", &wanted.role);
     let all = email.zip(name).zip(role);
     let new = fields.all(all.map(|((email, name), role)| NewInvitation { email, name, role }))?;
-    let (invitation, token) = acting.invite(new).await?;
+    let (invitation, token) = member_context.invite(new).await?;
     let body = Shape {
         invitation: invitation.into(),
         link: format!("{}/invitation/{}", manage.base, token.expose()),
@@ -84,9 +84,9 @@ pub(super) async fn invite(
     )
 )]
 pub(super) async fn withdraw(
-    Caller(acting): Caller,
+    Caller(member_context): Caller,
     path: Path<String>,
 ) -> Result<StatusCode, Problem> {
-    acting.withdraw_invitation(body::id(path)?).await?;
+    member_context.withdraw_invitation(body::id(path)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }

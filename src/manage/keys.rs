@@ -13,10 +13,10 @@ use super::etag::{IfMatch, tagged};
 use super::idempotency;
 use super::page::{Page, PageQuery, Paged};
 use super::problem::{Code, Problem, ProblemBody};
-use super::shapes::{Key, NewKey, Usage};
+use super::responses::{Key, NewKey, Usage};
 use crate::model::id::KeyId;
 use crate::model::member::Name;
-use crate::service::acting::{CreatedKey, NewOwnKey};
+use crate::service::member_context::{CreatedKey, NewOwnKey};
 
 /// Which keys.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -61,13 +61,15 @@ fn which(uri: &axum::http::Uri) -> Result<Which, Problem> {
 )]
 pub(super) async fn list(
     State(manage): State<Manage>,
-    Caller(acting): Caller,
+    Caller(member_context): Caller,
     Paged(page): Paged<KeyId>,
     uri: axum::http::Uri,
 ) -> Result<Json<Page<Key>>, Problem> {
     let which = which(&uri)?;
     let parent = Which::id(which.parent.as_deref())?;
-    let found = acting.keys_made_with(parent, page, which.revoked).await?;
+    let found = member_context
+        .keys_made_with(parent, page, which.revoked)
+        .await?;
     let now = manage.service.now();
     let cursor = |listed: &crate::store::ListedKey| listed.key.id.to_string();
     Ok(Json(Page::of(found, cursor, |listed| {
@@ -75,7 +77,7 @@ pub(super) async fn list(
     })))
 }
 
-/// Every key of the organisation, newest first. For admins and owners.
+/// Every key of the organization, newest first. For admins and owners.
 #[utoipa::path(
     get, path = "/api/v1/organization/keys", operation_id = "listOrganizationKeys", tag = "keys",
     params(PageQuery, Which),
@@ -86,14 +88,14 @@ pub(super) async fn list(
 )]
 pub(super) async fn list_all(
     State(manage): State<Manage>,
-    Caller(acting): Caller,
+    Caller(member_context): Caller,
     Paged(page): Paged<KeyId>,
     uri: axum::http::Uri,
 ) -> Result<Json<Page<Key>>, Problem> {
     let which = which(&uri)?;
     let owner = Which::id(which.owner.as_deref())?;
     let parent = Which::id(which.parent.as_deref())?;
-    let found = acting.organization_keys_made_with((owner, parent), page, which.revoked);
+    let found = member_context.organization_keys_made_with((owner, parent), page, which.revoked);
     let found = found.await?;
     let now = manage.service.now();
     let cursor = |listed: &crate::store::ListedKey| listed.key.id.to_string();
@@ -102,7 +104,7 @@ pub(super) async fn list_all(
     })))
 }
 
-/// What a key shall be.
+/// The properties of a new key.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateKey {
@@ -148,12 +150,12 @@ impl CreateKey {
 )]
 pub(super) async fn create(
     State(manage): State<Manage>,
-    Caller(acting): Caller,
+    Caller(member_context): Caller,
     headers: HeaderMap,
     Body(wanted, bytes): Body<CreateKey>,
 ) -> Result<Response, Problem> {
     let idempotency = idempotency::of(&headers, "POST /api/v1/keys", &bytes)?;
-    let created = acting
+    let created = member_context
         .create_key(wanted.read()?, idempotency.as_ref())
         .await?;
     made(&manage, created).await
@@ -165,7 +167,7 @@ pub(super) async fn made(manage: &Manage, created: CreatedKey) -> Result<Respons
         Some(_) => StatusCode::CREATED,
         None => StatusCode::OK,
     };
-    manage.service.settle_creation(created.sequence).await;
+    manage.service.wait_for_creation(created.sequence).await;
     let body = NewKey {
         key: Key::new(created.key, manage.service.now()),
         secret: created.plain.map(|plain| plain.expose().to_owned()),
@@ -173,7 +175,7 @@ pub(super) async fn made(manage: &Manage, created: CreatedKey) -> Result<Respons
     Ok((status, Json(body)).into_response())
 }
 
-/// One key: one's own, or, for admins and owners, anybody's in the organisation.
+/// One key: one's own, or, for admins and owners, anybody's in the organization.
 #[utoipa::path(
     get, path = "/api/v1/keys/{id}", operation_id = "getKey", tag = "keys",
     params(("id" = String, Path, description = "`key_…`")),
@@ -184,10 +186,10 @@ pub(super) async fn made(manage: &Manage, created: CreatedKey) -> Result<Respons
 )]
 pub(super) async fn get(
     State(manage): State<Manage>,
-    Caller(acting): Caller,
+    Caller(member_context): Caller,
     path: Path<String>,
 ) -> Result<Response, Problem> {
-    let listed = acting.key(body::id(path)?).await?;
+    let listed = member_context.key(body::id(path)?).await?;
     Ok(tagged(Key::new(listed, manage.service.now())))
 }
 
@@ -201,10 +203,10 @@ pub(super) async fn get(
     )
 )]
 pub(super) async fn usage(
-    Caller(acting): Caller,
+    Caller(member_context): Caller,
     path: Path<String>,
 ) -> Result<Json<Usage>, Problem> {
-    let traffic = acting.traffic(body::id(path)?).await?;
+    let traffic = member_context.traffic(body::id(path)?).await?;
     Ok(Json(traffic.into()))
 }
 
@@ -230,7 +232,7 @@ pub(super) struct RenameKey {
 )]
 pub(super) async fn rename(
     State(manage): State<Manage>,
-    Caller(acting): Caller,
+    Caller(member_context): Caller,
     path: Path<String>,
     if_match: IfMatch,
     Body(wanted, _bytes): Body<RenameKey>,
@@ -239,9 +241,9 @@ pub(super) async fn rename(
     let mut fields = Fields::default();
     let name = fields.name("name", &wanted.name);
     let to: Name = fields.all(name)?;
-    let listed = acting.key(id).await?;
+    let listed = member_context.key(id).await?;
     let from = listed.key.name.clone();
     if_match.holds(&Key::new(listed, manage.service.now()))?;
-    let renamed = acting.rename_key(id, &from, &to).await?;
+    let renamed = member_context.rename_key(id, &from, &to).await?;
     Ok(tagged(Key::new(renamed, manage.service.now())))
 }

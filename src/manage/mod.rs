@@ -2,7 +2,7 @@
 //!
 //! One list of endpoints (`endpoints`), from which the router, the OpenAPI document and the tests of who
 //! may what are made. Handlers are short: who calls (`caller`), what they want (`body`), one call of the
-//! service, and its answer (`shapes`) or its refusal (`problem`).
+//! service, and its answer (`responses`) or its refusal (`problem`).
 
 mod audit;
 mod body;
@@ -17,11 +17,11 @@ mod members;
 mod page;
 mod parameters;
 mod problem;
+mod receipt;
+mod responses;
 mod revocations;
 mod rotations;
 mod service_accounts;
-mod settled;
-mod shapes;
 mod speak;
 mod status;
 
@@ -38,9 +38,9 @@ use crate::service::Service;
 pub use body::Fields;
 pub use caller::{SESSION_COOKIE, caller_address, cookie, cookies, session_token};
 use documents::Security;
-pub use gate::{Gate, SIGN_INS_MAX, one_of_few};
+pub use gate::{Gate, SIGN_INS_MAX, limit_concurrency};
 use parameters::{Parameters, known_once};
-pub use problem::{Problem, Told};
+pub use problem::{LocalizedProblem, Problem};
 pub use speak::problem_of;
 
 /// What every handler is given.
@@ -55,9 +55,9 @@ struct Manage {
 #[openapi(
     info(
         title = "genkan management API",
-        description = "API keys, members, service accounts and the audit log of an organisation. Send a key \
+        description = "API keys, members, service accounts and the audit log of an organization. Send a key \
             with the scope `manage` as `Authorization: Bearer` or `x-api-key`, or the console's session \
-            cookie. Everything happens in the caller's own organisation; what is not in it answers 404. \
+            cookie. Everything happens in the caller's own organization; what is not in it answers 404. \
             Errors are problem details (RFC 9457), in the language of `Accept-Language` (en, ja, ko).",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
@@ -66,8 +66,8 @@ struct Manage {
     tags(
         (name = "keys", description = "One's own keys; and, for admins and owners, everybody's."),
         (name = "members", description = "People, their roles, and invitations."),
-        (name = "service accounts", description = "Keys that belong to the organisation."),
-        (name = "organisation", description = "The audit log, the gateways, the red button."),
+        (name = "service accounts", description = "Keys that belong to the organization."),
+        (name = "organization", description = "The audit log, the gateways, and revoking all keys."),
     )
 )]
 struct Api;
@@ -108,7 +108,7 @@ pub fn router(service: Service, base: &str, gate: Gate) -> Router {
     // In this order: a method that is not there takes no parameters, and says so itself.
     api.route_layer(middleware::from_fn_with_state(parameters, known_once))
         .method_not_allowed_fallback(speak::method_not_allowed)
-        .layer(middleware::from_fn_with_state(gate, one_of_few))
+        .layer(middleware::from_fn_with_state(gate, limit_concurrency))
         // A browser sends its cookie from any page: only from ours it counts.
         .layer(CsrfLayer::new())
         .layer(middleware::from_fn(speak::speak))

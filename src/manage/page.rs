@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::problem::{Code, Problem};
-use crate::service::acting;
+use crate::service::member_context;
 use crate::store::PageRequest;
 
 /// Items of a page when nobody says otherwise.
@@ -56,7 +56,7 @@ pub(super) struct Page<T> {
 impl<T> Page<T> {
     /// From what the service found; `cursor`: of an item.
     pub(super) fn of<U>(
-        page: acting::Page<U>,
+        page: member_context::Page<U>,
         cursor: impl Fn(&U) -> String,
         shape: impl Fn(U) -> T,
     ) -> Self {

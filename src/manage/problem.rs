@@ -1,17 +1,27 @@
 //! Refusals: problem details (RFC 9457), in the caller's language. The only place where an error of the
 //! rules becomes a status.
 
+use std::sync::LazyLock;
+
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use rust_i18n::t;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::invalidation::receipt::SettleError;
+use crate::invalidation::receipt::ReceiptError;
 use crate::model::language::Language;
+use crate::model::translation::Translations;
 use crate::oidc::OidcError;
 use crate::service::ServiceError;
-use crate::store::{Beyond, Clash, StoreError};
+use crate::store::{Beyond, Conflict, StoreError};
+
+static TEXTS: LazyLock<Translations> = LazyLock::new(|| {
+    Translations::parse(
+        include_str!("locales/ja.toml"),
+        include_str!("locales/en.toml"),
+        include_str!("locales/ko.toml"),
+    )
+});
 
 /// Characters of what a problem is about, where a caller chose it: a parameter's name says enough by then.
 const ABOUT_CHARS_MAX: usize = 100;
@@ -82,7 +92,7 @@ codes! {
     ServiceAccountOwns = "service_account_owns" UNPROCESSABLE_ENTITY,
     StoreUnavailable = "store_unavailable" SERVICE_UNAVAILABLE,
     Busy = "busy" SERVICE_UNAVAILABLE,
-    Unsettled = "unsettled" SERVICE_UNAVAILABLE,
+    Unconfirmed = "unsettled" SERVICE_UNAVAILABLE,
     Internal = "internal" INTERNAL_SERVER_ERROR,
 }
 
@@ -119,7 +129,7 @@ pub struct Problem {
 
 /// A refusal in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
+pub struct LocalizedProblem {
     /// What happened.
     pub title: String,
     /// What to do.
@@ -185,9 +195,9 @@ impl Problem {
     }
 
     /// The refusal in a language, for a page.
-    pub fn told(&self, language: Language) -> (StatusCode, Told) {
+    pub fn localized(&self, language: Language) -> (StatusCode, LocalizedProblem) {
         let body = self.body(language);
-        let told = Told {
+        let told = LocalizedProblem {
             title: body.title,
             detail: body.detail,
             errors: body.errors.into_iter().map(|error| error.detail).collect(),
@@ -204,7 +214,7 @@ impl Problem {
         }
     }
 
-    /// With what it is about, as far as that can be told.
+    /// With the value that it is about, if it can be shown.
     pub(super) fn about(code: Code, what: &str) -> Self {
         let what = what.chars().take(ABOUT_CHARS_MAX).collect();
         Self {
@@ -218,7 +228,7 @@ impl Problem {
         Self::of_fields(vec![FieldError::new(field, rule)])
     }
 
-    /// Of a field that is beyond a bound, which is told.
+    /// Of a field that exceeds a limit; the limit is named.
     fn of_bound(field: &'static str, rule: &'static str, bound: String) -> Self {
         Self::of_fields(vec![FieldError {
             about: Some(bound),
@@ -226,17 +236,15 @@ impl Problem {
         }])
     }
 
-    /// The status by which it is told.
+    /// The HTTP status of the answer.
     pub(super) const fn status(&self) -> StatusCode {
         self.code.status()
     }
 
     /// The refusal in a language, as it is sent.
     pub(super) fn body(&self, language: Language) -> ProblemBody {
-        let locale = language.as_str();
         let say = |key: String, about: Option<&str>| {
-            let text = t!(key, locale = locale);
-            text.replace("%{about}", about.unwrap_or_default())
+            TEXTS.text(language, &key, &[("about", about.unwrap_or_default())])
         };
         let code = self.code.as_str();
         let errors = self.fields.iter().map(|error| FieldBody {
@@ -261,13 +269,13 @@ impl From<ServiceError> for Problem {
     fn from(error: ServiceError) -> Self {
         match error {
             ServiceError::Store(error) => error.into(),
-            ServiceError::Unsettled(SettleError::Store(error)) => {
+            ServiceError::Unconfirmed(ReceiptError::Store(error)) => {
                 tracing::error!(%error, "a revocation is committed and not confirmed");
-                Code::Unsettled.into()
+                Code::Unconfirmed.into()
             }
-            ServiceError::Unsettled(error) => {
+            ServiceError::Unconfirmed(error) => {
                 tracing::error!(%error, "a revocation is committed and not confirmed");
-                Code::Unsettled.into()
+                Code::Unconfirmed.into()
             }
             ServiceError::NotAllowed(_) => Code::NotAllowed.into(),
             ServiceError::NotYourKey(_) => Code::NotYourKey.into(),
@@ -290,7 +298,7 @@ impl From<ServiceError> for Problem {
             ServiceError::NotConfirmed => Self::of_field("confirm", "confirm"),
             ServiceError::NoScope => Self::of_field("scopes", "no_scope"),
             ServiceError::OverlapTooLong => Self::of_field("overlap_s", "overlap"),
-            ServiceError::SilenceOutOfBounds => Self::of_field("silent_s", "silence"),
+            ServiceError::IdleTimeOutOfBounds => Self::of_field("silent_s", "silence"),
             ServiceError::ScopeBeyondRole { .. } => Code::ScopeBeyondRole.into(),
             ServiceError::ServiceAccountOwns
             | ServiceError::ServiceAccountSignsIn
@@ -327,18 +335,22 @@ impl From<StoreError> for Problem {
             StoreError::Exists(_) => Code::Exists.into(),
             StoreError::LastOwner(_) => Code::LastOwner.into(),
             StoreError::RoleLost | StoreError::OthersKeys => Code::NotAllowed.into(),
-            StoreError::MeansEnded => Code::Unauthenticated.into(),
+            StoreError::AuthMethodEnded => Code::Unauthenticated.into(),
             StoreError::BeyondKey(Beyond::Scopes(scopes)) => {
                 Self::of_bound("scopes", "scope_beyond_key", scopes.to_string())
             }
             StoreError::BeyondKey(Beyond::Expiry(end)) => {
                 Self::of_bound("expires_in_s", "expiry_beyond_key", end.with_millis())
             }
-            StoreError::Conflict(Clash::KeyExpired) => Code::KeyExpired.into(),
-            StoreError::Conflict(Clash::KeyRevoked) => Code::KeyRevoked.into(),
-            StoreError::Conflict(Clash::KeyBeingReplaced) => Code::KeyBeingReplaced.into(),
-            StoreError::Conflict(Clash::KeyRenamed | Clash::RoleChanged(_)) => Code::Changed.into(),
-            StoreError::Conflict(Clash::IdempotencyKeyReused) => Code::IdempotencyKeyReused.into(),
+            StoreError::Conflict(Conflict::KeyExpired) => Code::KeyExpired.into(),
+            StoreError::Conflict(Conflict::KeyRevoked) => Code::KeyRevoked.into(),
+            StoreError::Conflict(Conflict::KeyBeingReplaced) => Code::KeyBeingReplaced.into(),
+            StoreError::Conflict(Conflict::KeyRenamed | Conflict::RoleChanged(_)) => {
+                Code::Changed.into()
+            }
+            StoreError::Conflict(Conflict::IdempotencyKeyReused) => {
+                Code::IdempotencyKeyReused.into()
+            }
             StoreError::Forbidden(_) | StoreError::Unguarded(_) | StoreError::Corrupt(_) => {
                 tracing::error!(%error, "a management request failed");
                 Code::Internal.into()
@@ -378,6 +390,15 @@ mod tests {
         "silence",
         "id",
     ];
+
+    #[test]
+    fn every_language_has_every_text_with_the_same_values() {
+        let english = TEXTS.keys(Language::En);
+        assert!(english.len() > 80);
+        for language in Language::ALL {
+            assert_eq!(TEXTS.keys(language), english, "{language:?}");
+        }
+    }
 
     #[test]
     fn every_problem_has_its_words_in_every_language() {

@@ -10,7 +10,7 @@ use super::body::{self, Json as Body};
 use super::caller::Caller;
 use super::keys::made;
 use super::problem::{Code, Problem, ProblemBody};
-use super::shapes::NewKey;
+use super::responses::NewKey;
 use crate::service::{OVERLAP_DEFAULT, RotationOverlap, ServiceError};
 use crate::store::{Beyond, StoreError};
 
@@ -28,7 +28,7 @@ impl RotateKey {
     fn overlap(&self) -> Result<RotationOverlap, Problem> {
         match (body::seconds(self.overlap_s), body::seconds(self.silent_s)) {
             (Some(_), Some(_)) => Err(Problem::of_field("silent_s", "silence")),
-            (None, Some(silence)) => Ok(RotationOverlap::UntilSilentFor(silence)),
+            (None, Some(silence)) => Ok(RotationOverlap::UntilIdleFor(silence)),
             (Some(overlap), None) => Ok(RotationOverlap::For(overlap)),
             (None, None) => Ok(RotationOverlap::For(OVERLAP_DEFAULT)),
         }
@@ -48,11 +48,11 @@ impl RotateKey {
 )]
 pub(super) async fn rotate(
     State(manage): State<Manage>,
-    Caller(acting): Caller,
+    Caller(member_context): Caller,
     path: Path<String>,
     Body(wanted, _bytes): Body<RotateKey>,
 ) -> Result<Response, Problem> {
-    let rotating = acting.rotate_key(body::id(path)?, wanted.overlap()?);
+    let rotating = member_context.rotate_key(body::id(path)?, wanted.overlap()?);
     let rotated = rotating.await.map_err(|error| {
         // There is no field to name: it is the key that is rotated which has more scopes.
         if let ServiceError::Store(StoreError::BeyondKey(Beyond::Scopes(scopes))) = error {

@@ -10,12 +10,12 @@ use super::caller::Caller;
 use super::idempotency;
 use super::page::{Page, PageQuery, Paged};
 use super::problem::{Problem, ProblemBody};
-use super::shapes::{MemberShape, MemberWithKeys};
+use super::responses::{MemberResponse, MemberWithKeys};
 use crate::model::id::MembershipId;
 use crate::model::member::Role;
-use crate::service::acting::NewServiceAccount;
+use crate::service::member_context::NewServiceAccount;
 
-/// The organisation's service accounts, newest first. For admins and owners.
+/// The organization's service accounts, newest first. For admins and owners.
 #[utoipa::path(
     get, path = "/api/v1/service-accounts", operation_id = "listServiceAccounts",
     tag = "service accounts", params(PageQuery),
@@ -25,37 +25,37 @@ use crate::service::acting::NewServiceAccount;
     )
 )]
 pub(super) async fn list(
-    Caller(acting): Caller,
+    Caller(member_context): Caller,
     Paged(page): Paged<MembershipId>,
 ) -> Result<Json<Page<MemberWithKeys>>, Problem> {
-    let found = acting.service_accounts(page).await?;
+    let found = member_context.service_accounts(page).await?;
     let cursor = |listed: &crate::store::ListedMember| listed.member.membership_id.to_string();
     Ok(Json(Page::of(found, cursor, Into::into)))
 }
 
-/// What a service account shall be.
+/// The properties of a new service account.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateServiceAccount {
-    /// Unique among the organisation's service accounts.
+    /// Unique among the organization's service accounts.
     name: String,
     /// `admin` or `member`: what its keys may manage. Absent: `member`.
     role: Option<String>,
 }
 
-/// Makes a service account: its keys belong to the organisation, and outlive whoever made them.
+/// Makes a service account: its keys belong to the organization, and outlive their creators.
 #[utoipa::path(
     post, path = "/api/v1/service-accounts", operation_id = "createServiceAccount",
     tag = "service accounts", request_body = CreateServiceAccount,
     params(("Idempotency-Key" = Option<String>, Header, description = "A request that is sent again \
         under the same word is done once.")),
     responses(
-        (status = 201, body = MemberShape),
+        (status = 201, body = MemberResponse),
         (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn create(
-    Caller(acting): Caller,
+    Caller(member_context): Caller,
     headers: HeaderMap,
     Body(wanted, bytes): Body<CreateServiceAccount>,
 ) -> Result<Response, Problem> {
@@ -68,6 +68,6 @@ pub(super) async fn create(
     };
     let all = name.zip(role);
     let new = fields.all(all.map(|(name, role)| NewServiceAccount { name, role }))?;
-    let made = acting.create_service_account(new, idempotency.as_ref());
-    Ok((StatusCode::CREATED, Json(MemberShape::from(made.await?))).into_response())
+    let made = member_context.create_service_account(new, idempotency.as_ref());
+    Ok((StatusCode::CREATED, Json(MemberResponse::from(made.await?))).into_response())
 }

@@ -35,14 +35,14 @@ struct Instance {
 
 /// The gateways, their leases, and how far they follow. For admins and owners.
 #[utoipa::path(
-    get, path = "/api/v1/status", operation_id = "getStatus", tag = "organisation",
+    get, path = "/api/v1/status", operation_id = "getStatus", tag = "organization",
     responses(
         (status = 200, body = Status),
         (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn get(Caller(acting): Caller) -> Result<Json<Status>, Problem> {
-    let seen = acting.instances().await?;
+pub(super) async fn get(Caller(member_context): Caller) -> Result<Json<Status>, Problem> {
+    let seen = member_context.instances().await?;
     let head = seen.head.get();
     let instances = seen.rows.into_iter().map(|row| Instance {
         id: row.id.to_string(),

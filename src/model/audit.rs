@@ -21,7 +21,7 @@ pub enum Actor {
     Operator,
     /// A gateway, by itself: the end of a rotation, say.
     System,
-    /// A member of the organisation, or one of its service accounts.
+    /// A member of the organization, or one of its service accounts.
     Member {
         /// The stay.
         id: MembershipId,
@@ -45,7 +45,7 @@ impl Actor {
 
 /// By which means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Means {
+pub enum AuthMethod {
     /// `genkan` as a command.
     CommandLine,
     /// A running gateway.
@@ -58,7 +58,7 @@ pub enum Means {
     SignIn,
 }
 
-impl fmt::Display for Means {
+impl fmt::Display for AuthMethod {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CommandLine => f.write_str("command line"),
@@ -72,24 +72,24 @@ impl fmt::Display for Means {
 
 /// Somebody about to do something: what is the same for every row that comes of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Act {
-    /// When, on the wall clock of whoever writes.
+pub struct AuditContext {
+    /// When, on the wall clock of the process that writes.
     pub at: Timestamp,
     /// Who.
     pub actor: Actor,
     /// By which means.
-    pub means: Means,
+    pub auth_method: AuthMethod,
     /// From where, if over a network.
     pub address: Option<IpAddr>,
 }
 
-impl Act {
+impl AuditContext {
     /// What the operator does on the command line.
     pub const fn of_operator(at: Timestamp) -> Self {
         Self {
             at,
             actor: Actor::Operator,
-            means: Means::CommandLine,
+            auth_method: AuthMethod::CommandLine,
             address: None,
         }
     }
@@ -119,13 +119,13 @@ macro_rules! actions {
 }
 
 actions! {
-    /// An organisation was made.
+    /// An organization was made.
     OrganizationCreated = "organization.created",
     /// A member was added on the command line, or came by an invitation.
     MemberAdded = "member.added",
     /// A role was given or taken.
     MemberRoleChanged = "member.role_changed",
-    /// Whoever has a member's address proved it: an unverified user was joined to the verified one.
+    /// Anybody who has a member's address proved it: an unverified user was joined to the verified one.
     AddressProven = "member.address_proven",
     /// A stay ended, and its keys with it.
     MemberRemoved = "member.removed",
@@ -137,7 +137,7 @@ actions! {
     ServiceAccountCreated = "service_account.created",
     /// A service account ended, and its keys with it.
     ServiceAccountRemoved = "service_account.removed",
-    /// A key was made, and its text shown to whoever made it, once.
+    /// A key was made, and its text shown once to its creator.
     KeyCreated = "key.created",
     /// A key of another system was taken over by its hash.
     KeyImported = "key.imported",
@@ -147,10 +147,10 @@ actions! {
     KeyRotated = "key.rotated",
     /// A key was ended.
     KeyRevoked = "key.revoked",
-    /// Every key was ended, of one organisation or of all.
+    /// Every key was ended, of one organization or of all.
     EverythingRevoked = "everything.revoked",
-    /// Every gateway obeys a revocation: its receipt.
-    RevocationSettled = "revocation.settled",
+    /// Every gateway has acknowledged a revocation: the receipt.
+    RevocationConfirmed = "revocation.settled",
     /// A link to sign in with was made.
     SignInLinkCreated = "sign_in_link.created",
     /// Somebody signed in.
@@ -170,8 +170,8 @@ impl fmt::Display for Action {
 
 /// What is to be written of an act.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Deed {
-    /// In which organisation; none: in none, or in all.
+pub struct AuditEvent {
+    /// In which organization. `None`: in none, or in all.
     pub organization: Option<OrganizationId>,
     /// What was done.
     pub action: Action,
@@ -194,14 +194,14 @@ pub struct Entry {
     pub sequence: i64,
     /// When, in milliseconds since 1970.
     pub at_ms: i64,
-    /// The organisation's id.
+    /// The organization's id.
     pub organization: Option<String>,
     /// `operator`, `system`, or a membership's id.
     pub actor: String,
     /// A member's address.
     pub actor_email: Option<String>,
     /// A session's or a key's id, or what else it was.
-    pub means: String,
+    pub auth_method: String,
     /// An IP address.
     pub address: Option<String>,
     /// What was done.
@@ -216,23 +216,28 @@ pub struct Entry {
 
 impl Entry {
     /// The row that follows `previous` at `sequence`.
-    pub fn following(previous: &[u8], sequence: i64, act: &Act, deed: &Deed) -> Self {
-        let (actor, actor_email) = match &act.actor {
+    pub fn following(
+        previous: &[u8],
+        sequence: i64,
+        audit_context: &AuditContext,
+        audit_event: &AuditEvent,
+    ) -> Self {
+        let (actor, actor_email) = match &audit_context.actor {
             Actor::Operator => ("operator".to_owned(), None),
             Actor::System => ("system".to_owned(), None),
             Actor::Member { id, email, .. } => (id.to_string(), Some(email.to_string())),
         };
         let mut entry = Self {
             sequence,
-            at_ms: act.at.as_millis(),
-            organization: deed.organization.map(|id| id.to_string()),
+            at_ms: audit_context.at.as_millis(),
+            organization: audit_event.organization.map(|id| id.to_string()),
             actor,
             actor_email,
-            means: act.means.to_string(),
-            address: act.address.map(|address| address.to_string()),
-            action: deed.action.to_string(),
-            subject: deed.subject.clone(),
-            details: deed.details.to_string(),
+            auth_method: audit_context.auth_method.to_string(),
+            address: audit_context.address.map(|address| address.to_string()),
+            action: audit_event.action.to_string(),
+            subject: audit_event.subject.clone(),
+            details: audit_event.details.to_string(),
             hash: Vec::new(),
         };
         entry.hash = entry.chained_to(previous).to_vec();
@@ -253,7 +258,7 @@ impl Entry {
             self.organization.as_deref(),
             Some(&self.actor),
             self.actor_email.as_deref(),
-            Some(&self.means),
+            Some(&self.auth_method),
             self.address.as_deref(),
             Some(&self.action),
             Some(&self.subject),
@@ -385,14 +390,14 @@ mod tests {
         };
         let mut entries = Vec::new();
         for sequence in 1..=length {
-            let act = Act::of_operator(Timestamp::from_millis(sequence));
-            let deed = Deed {
+            let audit_context = AuditContext::of_operator(Timestamp::from_millis(sequence));
+            let audit_event = AuditEvent {
                 organization: None,
                 action: Action::KeyCreated,
                 subject: format!("key {sequence}"),
                 details: serde_json::json!({ "name": "鍵" }),
             };
-            let entry = Entry::following(&head.hash, sequence, &act, &deed);
+            let entry = Entry::following(&head.hash, sequence, &audit_context, &audit_event);
             head = Head {
                 sequence,
                 hash: entry.hash.clone(),
@@ -423,7 +428,7 @@ mod tests {
         let mut changed = entries.clone();
         changed[2].subject = "key 9".to_owned();
         assert_eq!(flaws(&changed, &head), [Flaw::Changed(3)]);
-        // Whoever knows how the hash is made changes it too: the next row tells.
+        // An attacker who knows the algorithm changes the hash too: then the next row does not match.
         changed[2].hash = changed[2].chained_to(&entries[1].hash).to_vec();
         assert_eq!(flaws(&changed, &head), [Flaw::Changed(4)]);
 

@@ -42,9 +42,9 @@ pub enum ChangeKind {
     KeyRevoked(KeyHash),
     /// This stay ended, and with it every key made in it: one entry, however many keys.
     MemberRemoved(MembershipId),
-    /// Every key that existed was revoked: of one organisation, or of all. One entry, however many keys.
+    /// Every key that existed was revoked: of one organization, or of all. One entry, however many keys.
     EverythingRevoked(Option<OrganizationId>),
-    /// This key was created: whoever remembers it as unknown must forget that.
+    /// This key was created: a cache that remembers it as unknown must forget that.
     KeyCreated(KeyHash),
     /// Something about this member changed (address, role): look their keys up anew.
     MemberChanged(MembershipId),

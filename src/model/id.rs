@@ -65,15 +65,15 @@ macro_rules! id {
 }
 
 id!(
-    /// Names an organisation: `org_` and 32 hexadecimal digits.
-    OrganizationId, "org_", "an organisation"
+    /// Names an organization: `org_` and 32 hexadecimal digits.
+    OrganizationId, "org_", "an organization"
 );
 id!(
-    /// Names a person, in whatever organisations: `usr_` and 32 hexadecimal digits.
+    /// Names a person, in whatever organizations: `usr_` and 32 hexadecimal digits.
     UserId, "usr_", "a user"
 );
 id!(
-    /// Names one stay of a user in an organisation. A member who was removed and invited again
+    /// Names one membership of a user in an organization. A member who was removed and invited again
     /// gets a new one: keys of the former stay remain dead. `mbr_` and 32 hexadecimal digits.
     MembershipId, "mbr_", "a membership"
 );

@@ -134,7 +134,7 @@ impl PlainKey {
         KeyHash::of(self.0.as_bytes())
     }
 
-    /// Prefix and last four characters, by which people tell keys apart.
+    /// Prefix and last four characters, by which people distinguish keys.
     pub fn hint(&self) -> String {
         let tail = self.0.get(LENGTH - 4..).unwrap_or_default();
         format!("{PREFIX}…{tail}")
@@ -270,15 +270,15 @@ pub struct Key {
     pub hint: String,
     /// What its owner calls it.
     pub name: Name,
-    /// The organisation in which it acts.
+    /// The organization in which it acts.
     pub organization_id: OrganizationId,
-    /// The stay of its owner in that organisation; when it ends, the key ends.
+    /// The stay of its owner in that organization; when it ends, the key ends.
     pub membership_id: MembershipId,
     /// Its owner.
     pub user_id: UserId,
-    /// Its owner's address, as told to upstream.
+    /// Its owner's e-mail address, as upstreams see it.
     pub email: EmailAddress,
-    /// Whether whoever made it had proven that address.
+    /// Whether its creator had proven that address.
     pub email_verified: bool,
     /// The first key of its rotations; its own id where it succeeds none.
     pub chain_id: KeyId,
@@ -288,7 +288,7 @@ pub struct Key {
     pub scopes: Scopes,
     /// When it was made.
     pub created_at: Timestamp,
-    /// From when on it is refused, its own end or that of its rotation; none: it does not expire.
+    /// From when on it is refused, its own end or that of its rotation. `None`: it does not expire.
     pub expires_at: Option<Timestamp>,
     /// Whether that end is its rotation's.
     pub is_replaced: bool,

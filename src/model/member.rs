@@ -1,4 +1,4 @@
-//! People: their addresses, the names they give to things, and their roles in an organisation.
+//! People: their addresses, the names they give to things, and their roles in an organization.
 
 use std::fmt;
 use std::str::FromStr;
@@ -72,7 +72,7 @@ impl FromStr for EmailAddress {
 pub enum MemberKind {
     /// A person, who signs in.
     Person,
-    /// Nobody: keys of the organisation itself, which no departure ends. It signs in nowhere.
+    /// Nobody: keys of the organization itself, which no departure ends. It signs in nowhere.
     ServiceAccount,
 }
 
@@ -145,14 +145,14 @@ impl fmt::Display for Proof {
     }
 }
 
-/// What a member may do in an organisation, from least to most.
+/// What a member may do in an organization, from least to most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Role {
     /// Makes and deletes their own keys.
     Member,
-    /// Sees and revokes every key of the organisation, manages members.
+    /// Sees and revokes every key of the organization, manages members.
     Admin,
-    /// As an admin, and manages owners. An organisation always has one.
+    /// As an admin, and manages owners. An organization always has one.
     Owner,
 }
 
@@ -201,7 +201,7 @@ impl FromStr for Role {
     }
 }
 
-/// An organisation: the customer whose keys, members and traffic belong together.
+/// An organization: the customer whose keys, members and traffic belong together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Organization {
     /// Its name in headers and commands.
@@ -212,12 +212,12 @@ pub struct Organization {
     pub created_at: Timestamp,
 }
 
-/// A user's present stay in an organisation.
+/// A user's present membership in an organization.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// This stay; a later one has another id.
     pub membership_id: MembershipId,
-    /// The organisation.
+    /// The organization.
     pub organization_id: OrganizationId,
     /// The person.
     pub user_id: UserId,
@@ -231,7 +231,7 @@ pub struct Member {
     pub kind: MemberKind,
     /// What the person may do here.
     pub role: Role,
-    /// When the stay began.
+    /// When the membership began.
     pub created_at: Timestamp,
 }
 
@@ -240,7 +240,7 @@ pub struct Member {
 pub struct Invitation {
     /// Its name in lists and commands; it lets nobody in.
     pub id: InvitationId,
-    /// Where to.
+    /// The upstreams.
     pub organization_id: OrganizationId,
     /// Whom.
     pub email: EmailAddress,
@@ -250,7 +250,7 @@ pub struct Invitation {
     pub role: Role,
     /// Who invited them: an address, or `operator`.
     pub invited_by: String,
-    /// The key with which they did; none: a session or the command line.
+    /// The key with which they did. `None`: a session or the command line.
     pub made_with: Option<KeyId>,
     /// Whether that key has been ended, or may manage no more: nobody joins by what it made.
     pub is_void: bool,

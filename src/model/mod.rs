@@ -19,4 +19,5 @@ pub mod random;
 pub mod refusal;
 pub mod scope;
 pub mod token;
+pub mod translation;
 pub mod usage;

@@ -13,7 +13,7 @@ use unicode_properties::{
 };
 use unicode_security::skeleton;
 
-/// The longest name of a key, a person or an organisation, in characters.
+/// The longest name of a key, a person or an organization, in characters.
 pub const NAME_CHARS_MAX: usize = 100;
 /// Accents on one letter at most, more than any language has (UTS #39 §5.4): beyond, they cover their
 /// neighbours in a list.

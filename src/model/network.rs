@@ -26,15 +26,15 @@ impl From<IpAddr> for ClientNetwork {
 
 /// Who asks for a look-up, as far as look-ups are shared out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Asker {
+pub struct LookupOrigin {
     /// Where the request comes from.
     pub address: IpAddr,
-    /// Whether the connection has presented an unknown key before: whoever guesses shares places with others who guess
-    /// from the same network, and not with those beside them who have a new key.
+    /// Whether the connection has presented an unknown key before: anybody who guesses shares places with others who
+    /// guess from the same network, and not with those beside them who have a new key.
     pub has_guessed: bool,
 }
 
-impl From<IpAddr> for Asker {
+impl From<IpAddr> for LookupOrigin {
     fn from(address: IpAddr) -> Self {
         Self {
             address,
@@ -58,11 +58,11 @@ impl LookupGroup {
     };
 }
 
-impl From<Asker> for LookupGroup {
-    fn from(asker: Asker) -> Self {
+impl From<LookupOrigin> for LookupGroup {
+    fn from(origin: LookupOrigin) -> Self {
         Self {
-            network: asker.address.into(),
-            has_guessed: asker.has_guessed,
+            network: origin.address.into(),
+            has_guessed: origin.has_guessed,
         }
     }
 }

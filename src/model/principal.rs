@@ -12,7 +12,7 @@ use super::scope::Scopes;
 pub struct Principal {
     /// The key that was presented.
     pub key_id: KeyId,
-    /// The organisation in which it acts.
+    /// The organization in which it acts.
     pub organization_id: OrganizationId,
     /// The membership by which it lives.
     pub membership_id: MembershipId,
@@ -20,7 +20,7 @@ pub struct Principal {
     pub user_id: UserId,
     /// That person's address.
     pub email: EmailAddress,
-    /// Whether whoever made the key had proven that address.
+    /// Whether the key's creator had proven that address.
     pub email_verified: bool,
     /// The first key of the key's rotations: what a session that outlives a rotation is bound to.
     pub chain_id: KeyId,
@@ -33,7 +33,7 @@ pub struct Principal {
 }
 
 impl Principal {
-    /// Why the key is refused at `now` by its date; none: it is not.
+    /// Why the key is refused at `now` by its date. `None`: it is not.
     pub fn expiry(&self, now: Timestamp) -> Option<Refusal> {
         let end = self.expires_at?;
         (end <= now).then_some(if self.is_replaced {

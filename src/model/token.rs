@@ -29,7 +29,7 @@ impl Token {
         Self(text)
     }
 
-    /// One that somebody sent back; none: it cannot be one.
+    /// One that somebody sent back. `None`: it cannot be one.
     pub fn parse(text: &str) -> Option<Self> {
         // As it was given: nobody writes it by hand, and in capitals it would have another hash.
         let digit = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');

@@ -5,14 +5,14 @@ use std::net::IpAddr;
 use super::clock::Timestamp;
 use super::id::KeyId;
 
-/// What became of a key since it was last told.
+/// The use of a key since the last report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyUse {
     /// Which key.
     pub key: KeyId,
     /// Requests accepted since.
     pub requests: u64,
-    /// When it was told: the last use was at most one telling before.
+    /// The time of the report. The last use was at most one reporting interval before.
     pub at: Timestamp,
     /// From where it was used last.
     pub address: IpAddr,

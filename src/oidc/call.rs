@@ -14,7 +14,7 @@ const IDLE_MAX: usize = 2;
 /// Bytes of an answer. The largest is a set of keys.
 const ANSWER_BYTES_MAX: usize = 256 * 1_024;
 
-/// Who calls.
+/// The client of the provider's endpoints.
 #[derive(Clone)]
 pub(super) struct Calls(Client);
 

@@ -23,7 +23,7 @@ const ALGORITHMS: [Algorithm; 9] = [
 /// How far the provider's clock may be from ours, in seconds.
 const CLOCK_SKEW_S: i64 = 60;
 
-/// Who somebody is.
+/// The identity that the provider vouches for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// An address that the provider has verified, or that counts as such.
@@ -50,16 +50,17 @@ enum Audience {
 /// Some providers write booleans as words.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-enum Truth {
+enum BooleanClaim {
     Plain(bool),
     Word(String),
 }
 
-/// An address and whether it is vouched for: in the token, or told apart (OpenID Connect Core 1.0 §5.3).
+/// An address and whether it is vouched for: in the token, or from the userinfo endpoint (OpenID Connect Core 1.0
+/// §5.3).
 #[derive(Debug, Deserialize)]
 pub(super) struct Address {
     email: Option<String>,
-    email_verified: Option<Truth>,
+    email_verified: Option<BooleanClaim>,
 }
 
 impl Address {
@@ -72,8 +73,8 @@ impl Address {
         let email = self.email.and_then(|email| email.parse().ok());
         let email = email.ok_or(OidcError::EmailAbsent)?;
         let is_verified = match &self.email_verified {
-            Some(Truth::Plain(verified)) => *verified,
-            Some(Truth::Word(word)) => word == "true",
+            Some(BooleanClaim::Plain(verified)) => *verified,
+            Some(BooleanClaim::Word(word)) => word == "true",
             None if assume_verified => {
                 tracing::info!(
                     claim = "email_verified",
@@ -113,7 +114,7 @@ struct Claims {
     address: Address,
 }
 
-/// The key that a token says it was signed with; none: the provider has no such key, by what is known.
+/// The key that a token says it was signed with. `None`: the provider has no such key, by what is known.
 pub(super) fn key_of<'a>(token: &str, keys: &'a JwkSet) -> Result<Option<&'a Jwk>, OidcError> {
     let header =
         decode_header(token).map_err(|_malformed| OidcError::NotBelieved("it is no token"))?;

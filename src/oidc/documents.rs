@@ -22,7 +22,7 @@ const KEYS_READ_EVERY: Duration = Duration::from_secs(5);
 const FAILURE_REMEMBERED_FOR: Duration = Duration::from_secs(3);
 /// Both documents together.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
-/// Sign-ins that wait for one fetch. The gate before them lets fewer in; above, they are told to come again.
+/// Sign-ins that wait for one fetch. The gate before them admits fewer. Above the bound they get 503.
 const WAITING_MAX: usize = 64;
 
 /// OpenID Connect Discovery 1.0 §3.

@@ -47,7 +47,7 @@ impl Flow {
         parts.join(".")
     }
 
-    /// From a cookie; none: it is not one.
+    /// From a cookie. `None`: it is not one.
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('.').map(Token::parse);
         let flow = Self {

@@ -21,7 +21,7 @@ struct Tokens {
     access_token: Option<Zeroizing<String>>,
 }
 
-/// Claims that are told apart from the token.
+/// Claims that the userinfo endpoint returns.
 #[derive(Deserialize)]
 struct UserInfo {
     sub: String,
@@ -91,7 +91,7 @@ impl Provider {
         Ok(url.into())
     }
 
-    /// Who came back.
+    /// The identity, checked.
     ///
     /// # Errors
     /// Every reason not to believe it.

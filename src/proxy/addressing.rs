@@ -15,7 +15,7 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const TE_OPTION: HeaderValue = HeaderValue::from_static("te");
 
-/// See the module.
+/// See the module documentation.
 #[derive(Debug)]
 pub(super) struct Addressing {
     /// Host and port as the client named them.

@@ -1,4 +1,4 @@
-//! Whom a connection comes from, and what upstreams are told about it.
+//! The client of a connection, and the headers that describe it to upstreams.
 
 use std::cell::Cell;
 use std::fmt::Write as _;
@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use crate::listen::forwarded::{ClientAddress, is_trusted};
 use crate::listen::watch::Watch;
-use crate::model::network::Asker;
+use crate::model::network::LookupOrigin;
 use crate::model::refusal::Refusal;
 
 /// One client connection. The headers that say where a request came from are the same for all of its
@@ -69,8 +69,8 @@ impl Client {
 
     /// Who asks for a look-up, of a request that comes from `address`. A trusted proxy's connection is of many clients:
     /// what one of them did says nothing of the next.
-    pub fn asker(&self, address: ClientAddress) -> Asker {
-        Asker {
+    pub fn origin(&self, address: ClientAddress) -> LookupOrigin {
+        LookupOrigin {
             address: address.ip,
             has_guessed: self.has_guessed.get() && !self.trusted,
         }

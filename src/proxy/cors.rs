@@ -12,7 +12,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 
-use super::Trail;
+use super::RequestContext;
 use crate::auth::credential::API_KEY;
 use crate::model::refusal::Refusal;
 use crate::route::Route;
@@ -83,7 +83,7 @@ pub(super) fn accepted_origin(route: &Route, headers: &HeaderMap) -> Option<Head
 /// Whether a request to an MCP route comes from a page that may speak to it, or from no page at all. A
 /// page elsewhere could otherwise reach a local server by rebinding its own name (MCP, Transports,
 /// Security Warning); then its `Origin` and the request's `Host` are equal, which says nothing.
-pub(super) fn origin_is_welcome(route: &Route, headers: &HeaderMap) -> bool {
+pub(super) fn is_origin_allowed(route: &Route, headers: &HeaderMap) -> bool {
     let mut origins = headers.get_all(ORIGIN).iter();
     match (origins.next(), origins.next()) {
         (None, _) => true,
@@ -96,19 +96,23 @@ pub(super) fn origin_is_welcome(route: &Route, headers: &HeaderMap) -> bool {
 }
 
 /// Lets a page of an accepted origin read an answer, and which of its headers; what an upstream says of
-/// this itself stays. A cache is told that answers differ, where they can.
-pub(super) fn let_pages_read(headers: &mut HeaderMap, trail: &Trail<'_>, readable: HeaderValue) {
+/// this itself stays. Answers that can differ have `Vary`.
+pub(super) fn let_pages_read(
+    headers: &mut HeaderMap,
+    context: &RequestContext<'_>,
+    readable: HeaderValue,
+) {
     let names_origins = |route: &Route| !route.config.cors_origins.is_empty();
-    if !trail.route.is_some_and(names_origins) {
+    if !context.route.is_some_and(names_origins) {
         return;
     }
     if !varies_by_origin(headers) {
         headers.append(VARY, VARY_OF_ANSWER);
     }
-    if let Some(origin) = &trail.cors_origin {
+    if let Some(origin) = &context.cors_origin {
         // Of every origin, never one by name: beside an upstream's Allow-Credentials that would let each of them read
         // what is a user's (Fetch §3.3.5).
-        let every = trail.route.is_some_and(Route::accepts_every_origin);
+        let every = context.route.is_some_and(Route::accepts_every_origin);
         headers
             .entry(ACCESS_CONTROL_ALLOW_ORIGIN)
             .or_insert_with(|| if every { EVERY_ORIGIN } else { origin.clone() });

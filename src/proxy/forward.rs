@@ -14,14 +14,14 @@ use super::addressing::Addressing;
 use super::body::Upload;
 use super::jsonrpc::PendingCalls;
 use super::tunnel::Upgrade;
-use super::upstream::{Returning, Sent};
+use super::upstream::{PooledConnection, Sent};
 use super::{BoxedRequest, Proxy, headers, location, mcp};
 use crate::auth::{Direction, OpenRequest};
 use crate::model::refusal::Refusal;
 use crate::route::Permit;
 
 /// A request's leave to be forwarded, and what is to become of it. Lent, so that nobody on the way holds it twice.
-pub(super) struct Errand<'a> {
+pub(super) struct Forwarding<'a> {
     /// The route, and who may take it.
     pub permit: Permit<'a>,
     /// How it was addressed.
@@ -36,8 +36,8 @@ pub(super) struct Errand<'a> {
 pub(super) struct Answer {
     /// Head and body, the head cleaned of what belongs to the hop behind us.
     pub response: Response<Incoming>,
-    /// Its connection, to be given back when the body was read; none: not to be used again.
-    pub connection: Option<Returning>,
+    /// Its connection, to be given back when the body was read. `None`: not to be used again.
+    pub connection: Option<PooledConnection>,
     /// The client's side of a tunnel, if the upstream agreed to one.
     pub upgrade: Option<Upgrade>,
     /// The JSON-RPC requests that it answers, of an MCP request with a body.
@@ -48,44 +48,44 @@ impl Proxy {
     /// Sends a request to the upstream of the permit's route and waits for the head of the answer.
     pub(super) async fn forward(
         &self,
-        errand: &mut Errand<'_>,
+        forwarding: &mut Forwarding<'_>,
         mut request: BoxedRequest,
     ) -> Result<Answer, Refusal> {
         let limits = &self.shared.limits;
         if request.body().size_hint().lower() > limits.body_bytes_max {
             return Err(Refusal::BodyTooLarge);
         }
-        let route = errand.permit.route();
+        let route = forwarding.permit.route();
         let upstream = self
             .upstreams
             .get(route.config.upstream)
             .ok_or(Refusal::NoRoute)?;
         let own = route.config.upstream_credential.as_ref();
-        request.body_mut().gate_by(errand.open.clone());
+        request.body_mut().gate_by(forwarding.open.clone());
         request
             .body_mut()
             .reserve(own.map(|own| own.header.clone()));
-        if let Some(upgrade) = &errand.upgrade {
+        if let Some(upgrade) = &forwarding.upgrade {
             headers::set_upgrade(request.headers_mut(), upgrade.protocol.clone());
         }
         let is_call = route.config.mcp && request.method() == Method::POST;
         let calls = is_call.then(Rc::<PendingCalls>::default);
         request.body_mut().note_calls(calls.clone());
-        let open = errand.open.as_deref();
-        let is_upgrade = errand.upgrade.is_some();
-        let sending = pin!(upstream.send(request, &errand.addressing, is_upgrade, open));
+        let open = forwarding.open.as_deref();
+        let is_upgrade = forwarding.upgrade.is_some();
+        let sending = pin!(upstream.send(request, &forwarding.addressing, is_upgrade, open));
         let store_wait = Duration::from_millis(limits.lookup_timeout_ms);
         let sent = until_ended(open, store_wait, sending).await?;
-        let mut answer = accept(sent, errand.upgrade.take())?;
+        let mut answer = accept(sent, forwarding.upgrade.take())?;
         answer.calls = calls;
         let headers = answer.response.headers_mut();
         if location::is_there_any(headers)
-            && let Some(client) = errand.addressing.client_address()
+            && let Some(client) = forwarding.addressing.client_address()
         {
             location::rewrite(headers, &self.shared.addresses, client);
         }
         if route.config.mcp {
-            self.shared.sessions.seal(&errand.permit, headers)?;
+            self.shared.sessions.seal(&forwarding.permit, headers)?;
             mcp::remove_foreign_metadata(headers);
         }
         Ok(answer)
@@ -159,9 +159,9 @@ fn accept(sent: Sent, upgrade: Option<Upgrade>) -> Result<Answer, Refusal> {
     }
 }
 
-/// Waits for the head of an answer, at most `limit`: counted from now, or from when a part of the client's body was last
-/// passed on, so that a long upload is no late answer. While the client owes a part of its body, that is waited for
-/// instead. Zero: for as long as it takes.
+/// Waits for the head of an answer, at most `limit`: counted from now, or from when a part of the client's body was
+/// last passed on, so that a long upload is no late answer. While the client owes a part of its body, that is waited
+/// for instead. Zero: for as long as it takes.
 pub(super) async fn await_head<T>(
     mut head: Pin<&mut impl Future<Output = T>>,
     upload: &Upload,

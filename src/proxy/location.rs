@@ -108,7 +108,7 @@ fn rewrite_lines(
     }
 }
 
-/// An absolute address, or one without its scheme, that names an upstream; none: it does not.
+/// An absolute address, or one without its scheme, that names an upstream. `None`: it does not.
 fn reference(text: &str, upstream: &[Address], client: ClientAddress<'_>) -> Option<String> {
     // Readers of URLs pass over these (WHATWG URL, "basic URL parser").
     let is_passed_over = |c: char| matches!(c, '\t' | '\r' | '\n');
@@ -246,7 +246,7 @@ fn links(text: &str, change: impl Fn(&str) -> Option<String>) -> Option<String> 
     Some(changed)
 }
 
-/// Where the string ends that a quote opens; none: it opens none, for it is not a parameter's value, or for no
+/// Where the string ends that a quote opens. `None`: it opens none, for it is not a parameter's value, or for no
 /// other follows.
 fn string_end(text: &str, quote: usize) -> Option<usize> {
     if !text.get(..quote)?.trim_ascii_end().ends_with('=') {
@@ -328,7 +328,7 @@ mod tests {
         ]
     }
 
-    /// What becomes of one line; none: it passes as it came.
+    /// What becomes of one line. `None`: it passes as it came.
     fn changed(name: &HeaderName, line: &str) -> Option<String> {
         let mut headers = HeaderMap::new();
         headers.insert(name, HeaderValue::from_bytes(line.as_bytes()).unwrap());

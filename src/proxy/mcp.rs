@@ -30,8 +30,8 @@ pub(super) fn is_jsonrpc(method: &Method, headers: &HeaderMap) -> bool {
         && media_type.is_some_and(|it| it.trim_ascii().eq_ignore_ascii_case(b"application/json"))
 }
 
-/// Removes challenges of an upstream that name its own OAuth metadata (RFC 9728 §5.1): clients would ask there, past the
-/// gateway, with the headers that hold their key, and an authorization server's token is no key here.
+/// Removes challenges of an upstream that name its own OAuth metadata (RFC 9728 §5.1): clients would ask there, past
+/// the gateway, with the headers that hold their key, and an authorization server's token is no key here.
 pub(super) fn remove_foreign_metadata(headers: &mut HeaderMap) {
     const PARAMETER: &[u8] = b"resource_metadata";
     let names_metadata = |value: &HeaderValue| {

@@ -3,8 +3,8 @@
 //!
 //! A client holds `MAC.ID`: the upstream's id, and in front of it a code that only the gateways of this
 //! database can make, over the route, the key's rotation chain and the id. So whose a session is needs no
-//! memory: every gateway can tell, after a restart too, and nobody can fill it. It outlives the rotation of its key,
-//! and two keys of one member share none. The upstream sees its own id.
+//! memory: every gateway can check it, after a restart too, and nobody can fill it. It outlives the rotation of its
+//! key, and two keys of one member share none. The upstream sees its own id.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -28,7 +28,7 @@ const MAC_CHARS: usize = 22;
 /// one has 16 KiB by default; ids that are tokens have up to 2 KiB.
 const ID_BYTES_MAX: usize = 4_096;
 
-/// See the module. It has no `Debug`: it holds a secret.
+/// See the module documentation. It has no `Debug`: it holds a secret.
 pub struct Sessions {
     mac: Hmac<Sha256>,
 }
@@ -47,7 +47,7 @@ impl Sessions {
     }
 
     /// Puts the upstream's own id in the place of the client's. A public path, where nobody calls, keeps the one
-    /// that came: it has the upstream's ids, and whoever knows one may use it there.
+    /// that came: it has the upstream's ids, and anybody who knows one may use it there.
     ///
     /// # Errors
     /// [`Refusal::SessionOfAnother`] for one that this caller did not open here: answered 404, so that the
@@ -77,7 +77,7 @@ impl Sessions {
         Ok(())
     }
 
-    /// Puts what the caller shall hold in the place of every session that an answer names.
+    /// Replaces every session id in an answer by the authenticated id for the caller.
     ///
     /// # Errors
     /// [`Refusal::UpstreamFailed`]: an id that is none.

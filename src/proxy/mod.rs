@@ -13,12 +13,12 @@ mod cors;
 mod forward;
 mod headers;
 mod jsonrpc;
-mod last_words;
 mod location;
 mod mcp;
 mod mcp_sessions;
 mod problem;
 mod respond;
+mod sse_error;
 mod target;
 mod tunnel;
 pub mod upstream;
@@ -52,22 +52,22 @@ use crate::record::request_id::{RequestId, RequestIds};
 use crate::record::usage::UsageNotes;
 use crate::route::{Found, Permit, Route, Routes};
 use addressing::Addressing;
-use forward::{Answer, Errand};
+use forward::{Answer, Forwarding};
 use target::Target;
 use upstream::Upstream;
 
 /// What the workers have in common.
 #[derive(Clone)]
 pub struct Shared {
-    /// Who is let in.
+    /// Authenticates keys.
     pub authenticator: Arc<Authenticator>,
-    /// Where to.
+    /// The routes.
     pub routes: Arc<Routes>,
-    /// By which answers are kept from naming upstreams.
+    /// The upstreams' addresses, which are replaced in answers.
     pub addresses: Arc<KnownAddresses>,
-    /// By which MCP sessions are told to be whose.
+    /// Binds MCP sessions to keys.
     pub sessions: Arc<Sessions>,
-    /// The bounds.
+    /// The limits.
     pub limits: Arc<Limits>,
     /// Which requests are logged.
     pub log: LogRequests,
@@ -101,8 +101,8 @@ enum Passed {
     Preflight(Box<HeaderMap>),
 }
 
-/// What is known of a request so far, for whoever has to answer it.
-struct Trail<'a> {
+/// What is known of a request so far, for the code that answers it.
+struct RequestContext<'a> {
     record: Record,
     uri: Uri,
     method: Method,
@@ -171,14 +171,14 @@ impl Proxy {
         request: Request<Incoming>,
     ) -> impl Future<Output = Response<ResponseBody>> {
         // Before the future, which would hold the request twice.
-        let request = self.take_in(request);
+        let request = self.wrap_body(request);
         async move {
             let in_flight = client.watch.begin();
-            let mut trail = self.begin(&client, &request);
-            match self.walk(&client, request, &mut trail).await {
-                Ok(Passed::Forwarded(answer)) => self.relay(answer, trail, in_flight),
-                Ok(Passed::Preflight(headers)) => respond::allow(*headers, trail, in_flight),
-                Err(refusal) => respond::refuse(refusal, trail, in_flight),
+            let mut context = self.begin(&client, &request);
+            match self.walk(&client, request, &mut context).await {
+                Ok(Passed::Forwarded(answer)) => self.relay(answer, context, in_flight),
+                Ok(Passed::Preflight(headers)) => respond::allow(*headers, context, in_flight),
+                Err(refusal) => respond::refuse(refusal, context, in_flight),
             }
         }
     }
@@ -188,32 +188,32 @@ impl Proxy {
         &'a self,
         client: &Client,
         mut request: BoxedRequest,
-        trail: &mut Trail<'a>,
+        context: &mut RequestContext<'a>,
     ) -> Result<Passed, Refusal> {
         let target = Target::read(&request, &self.shared.limits)?;
         let found = self.shared.routes.find(target.host, &target.path);
         if let Some(route) = found.map(|found| found.route()) {
-            trail.takes(route, request.headers(), &target.path);
+            context.takes(route, request.headers(), &target.path);
             if !route.config.cors_origins.is_empty() && cors::is_preflight(&request) {
                 let headers = cors::answer_preflight(route, request.headers())?;
                 return Ok(Passed::Preflight(Box::new(headers)));
             }
         }
-        if mcp::is_discovery(&target, trail.route, &self.shared.routes) {
+        if mcp::is_discovery(&target, context.route, &self.shared.routes) {
             return Err(Refusal::OAuthAbsent);
         }
         let found = found.ok_or(Refusal::NoRoute)?;
         let route = found.route();
-        if route.config.mcp && !cors::origin_is_welcome(route, request.headers()) {
+        if route.config.mcp && !cors::is_origin_allowed(route, request.headers()) {
             return Err(Refusal::OriginRefused);
         }
         let permit = self
-            .permit(client, (found, &target), &request, trail)
+            .permit(client, (found, &target), &request, context)
             .await?;
         if let Some(caller) = permit.admitted() {
             let is_alone = request.version() != Version::HTTP_2;
             let watch = Arc::clone(&client.watch);
-            trail.open = Some(self.open.open(caller, watch, is_alone));
+            context.open = Some(self.open.open(caller, watch, is_alone));
         }
         let credential = permit.upstream_credential(&target.path);
         let changed_path = target.into_changed_path();
@@ -223,18 +223,18 @@ impl Proxy {
         } else if route.is_beside_mcp {
             mcp_sessions::remove(request.headers_mut());
         }
-        let upgrade = tunnel::wanted(&mut request)?;
+        let upgrade = tunnel::requested_upgrade(&mut request)?;
         // First the headers: of an HTTP/2 request only the URI still knows the host.
-        let id = trail.record.id();
+        let id = context.record.id();
         headers::prepare(&mut request, client, &permit, credential, id);
-        target::settle(request.uri_mut(), changed_path);
-        let mut errand = Errand {
+        target::rewrite_uri(request.uri_mut(), changed_path);
+        let mut forwarding = Forwarding {
             permit,
             addressing: Addressing::of(&request),
             upgrade,
-            open: trail.open.clone(),
+            open: context.open.clone(),
         };
-        self.forward(&mut errand, request)
+        self.forward(&mut forwarding, request)
             .await
             .map(Passed::Forwarded)
     }
@@ -245,7 +245,7 @@ impl Proxy {
         client: &Client,
         (found, target): (Found<'a>, &Target<'_>),
         request: &Request<RequestBody>,
-        trail: &mut Trail<'a>,
+        context: &mut RequestContext<'a>,
     ) -> Result<Permit<'a>, Refusal> {
         if let Some(permit) = found.authorize_public(&target.path)? {
             return Ok(permit);
@@ -255,19 +255,19 @@ impl Proxy {
         match self
             .shared
             .authenticator
-            .authenticate(key, client.asker(trail.record.client()))
+            .authenticate(key, client.origin(context.record.client()))
             .await
         {
             Ok(caller) => {
-                trail.record.set_key(caller.principal().key_id);
+                context.record.set_key(caller.principal().key_id);
                 let agent = request.headers().get(USER_AGENT).map(HeaderValue::as_bytes);
-                let address = trail.record.client().ip;
+                let address = context.record.client().ip;
                 self.usage.used(caller.principal().key_id, address, agent);
                 found.authorize(caller)
             }
             Err(refused) => {
                 if let Some(id) = refused.key_id {
-                    trail.record.set_key(id);
+                    context.record.set_key(id);
                 }
                 client.note(refused.refusal);
                 Err(refused.refusal)
@@ -276,13 +276,13 @@ impl Proxy {
     }
 
     /// Puts a request where nobody has to move it.
-    fn take_in(&self, request: Request<Incoming>) -> BoxedRequest {
+    fn wrap_body(&self, request: Request<Incoming>) -> BoxedRequest {
         let limits = &self.shared.limits;
         let idle = Duration::from_millis(limits.body_idle_timeout_ms);
         Box::new(request.map(|body| RequestBody::new(body, limits.body_bytes_max, idle)))
     }
 
-    fn begin(&self, client: &Client, request: &Request<RequestBody>) -> Trail<'static> {
+    fn begin(&self, client: &Client, request: &Request<RequestBody>) -> RequestContext<'static> {
         let kept = client
             .trusted
             .then(|| RequestId::of_proxy(request.headers()));
@@ -290,7 +290,7 @@ impl Proxy {
             .flatten()
             .unwrap_or_else(|| self.ids.borrow_mut().issue());
         let method = request.method().clone();
-        Trail {
+        RequestContext {
             record: Record::begin(
                 &self.metrics,
                 self.shared.log,
@@ -309,7 +309,7 @@ impl Proxy {
     }
 }
 
-impl<'a> Trail<'a> {
+impl<'a> RequestContext<'a> {
     fn takes(&mut self, route: &'a Route, headers: &HeaderMap, path: &str) {
         self.route = Some(route);
         self.record.set_route(route.index, path);

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde::Serialize;
 
-use super::Trail;
-use super::last_words::ERROR_CODE;
+use super::RequestContext;
+use super::sse_error::ERROR_CODE;
 use crate::model::key;
 use crate::model::refusal::{BadRequest, PathFault, Refusal};
 use crate::model::scope::Scope;
@@ -23,20 +23,21 @@ const MCP_CREDENTIAL_DETAIL: &str = "This server takes API keys, not OAuth. Send
     `x-api-key: KEY`. If you sent one, it is unknown, expired or revoked: create a new one, or ask the administrator of \
     your organization.";
 
-/// The body of an answer that refuses: RFC 9457 problem details; or, where the client asked in JSON-RPC, a JSON-RPC error.
-pub(super) fn body(refusal: Refusal, trail: &Trail<'_>) -> Bytes {
-    let detail = detail(refusal, trail);
+/// The body of an answer that refuses: RFC 9457 problem details; or, where the client asked in JSON-RPC, a JSON-RPC
+/// error.
+pub(super) fn body(refusal: Refusal, context: &RequestContext<'_>) -> Bytes {
+    let detail = detail(refusal, context);
     let is_discovery = refusal == Refusal::OAuthAbsent;
     let problem = Problem {
         r#type: "about:blank",
         title: title(refusal),
         status: status(refusal).as_u16(),
         detail: &detail,
-        request_id: trail.record.id().as_str(),
+        request_id: context.record.id().as_str(),
         error: is_discovery.then_some("not_supported"),
         error_description: is_discovery.then_some(MCP_CREDENTIAL_DETAIL),
     };
-    let text = if is_jsonrpc(refusal, trail) {
+    let text = if is_jsonrpc(refusal, context) {
         serde_json::to_string(&ErrorResponse {
             jsonrpc: "2.0",
             id: None,
@@ -56,8 +57,8 @@ pub(super) fn body(refusal: Refusal, trail: &Trail<'_>) -> Bytes {
 }
 
 /// The media type of [`body`].
-pub(super) fn media_type(refusal: Refusal, trail: &Trail<'_>) -> &'static str {
-    if is_jsonrpc(refusal, trail) {
+pub(super) fn media_type(refusal: Refusal, context: &RequestContext<'_>) -> &'static str {
+    if is_jsonrpc(refusal, context) {
         "application/json"
     } else {
         "application/problem+json"
@@ -65,8 +66,8 @@ pub(super) fn media_type(refusal: Refusal, trail: &Trail<'_>) -> &'static str {
 }
 
 /// A client that looks for OAuth sends JSON too, but none of JSON-RPC.
-fn is_jsonrpc(refusal: Refusal, trail: &Trail<'_>) -> bool {
-    trail.is_jsonrpc && refusal != Refusal::OAuthAbsent
+fn is_jsonrpc(refusal: Refusal, context: &RequestContext<'_>) -> bool {
+    context.is_jsonrpc && refusal != Refusal::OAuthAbsent
 }
 
 /// The status of a refusal.
@@ -143,14 +144,14 @@ pub(super) const fn title(refusal: Refusal) -> &'static str {
 
 /// What the caller can do about it; as silent about keys that do not open as [`title`]. It says by itself what headers
 /// say too: agents and log files have no headers.
-fn detail(refusal: Refusal, trail: &Trail<'_>) -> Cow<'static, str> {
+fn detail(refusal: Refusal, context: &RequestContext<'_>) -> Cow<'static, str> {
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "the others say the same of every request"
     )]
     match refusal {
-        Refusal::BadRequest(BadRequest::Path(fault)) => path_detail(fault, trail.uri.path()),
-        refusal if refusal.is_about_the_credential() && trail.speaks_mcp() => {
+        Refusal::BadRequest(BadRequest::Path(fault)) => path_detail(fault, context.uri.path()),
+        refusal if refusal.is_about_the_credential() && context.speaks_mcp() => {
             MCP_CREDENTIAL_DETAIL.into()
         }
         Refusal::OAuthAbsent => MCP_CREDENTIAL_DETAIL.into(),
@@ -241,7 +242,7 @@ const fn scope_detail(scope: Scope) -> &'static str {
     }
 }
 
-/// How long a client should wait before it tries again, in seconds; none: waiting mends nothing.
+/// How long a client should wait before it tries again, in seconds. `None`: waiting mends nothing.
 pub(super) const fn retry_after_s(refusal: Refusal) -> Option<u32> {
     #[expect(
         clippy::wildcard_enum_match_arm,

@@ -17,7 +17,7 @@ use super::forward::Answer;
 use super::headers::REQUEST_ID;
 use super::problem;
 use super::tunnel::Tunnel;
-use super::{Proxy, Trail};
+use super::{Proxy, RequestContext};
 use crate::listen::watch::InFlight;
 use crate::model::key;
 use crate::model::refusal::Refusal;
@@ -28,7 +28,7 @@ impl Proxy {
     pub(super) fn relay(
         &self,
         answer: Answer,
-        trail: Trail<'_>,
+        context: RequestContext<'_>,
         in_flight: InFlight,
     ) -> Response<ResponseBody> {
         let Answer {
@@ -37,8 +37,8 @@ impl Proxy {
             upgrade,
             calls,
         } = answer;
-        cors::let_pages_read(response.headers_mut(), &trail, cors::READABLE_IN_ANSWERS);
-        let mut record = trail.record;
+        cors::let_pages_read(response.headers_mut(), &context, cors::READABLE_IN_ANSWERS);
+        let mut record = context.record;
         record.set_status(response.status().as_u16());
         *response.version_mut() = http::Version::HTTP_11;
         if let Some(upgrade) = upgrade {
@@ -47,7 +47,7 @@ impl Proxy {
             let cut = self.cut.clone();
             let tunnel = Tunnel::new(
                 &upgrade.protocol,
-                trail.open,
+                context.open,
                 (idle, cut),
                 (record, in_flight),
             );
@@ -63,7 +63,7 @@ impl Proxy {
             idle: (!is_event_stream)
                 .then(|| Duration::from_millis(self.shared.limits.body_idle_timeout_ms)),
             connection,
-            open: trail.open,
+            open: context.open,
             calls: calls.filter(|_calls| is_event_stream && is_plain),
         };
         response.map(|body| ResponseBody::relay(body, passing, record, in_flight))
@@ -83,8 +83,8 @@ fn is_event_stream<B>(response: &Response<B>) -> bool {
 
 /// The challenge that belongs to a refusal (RFC 6750 §3): bare for a request without a credential,
 /// `invalid_token` for a key that does not open, `insufficient_scope` for one that may not.
-fn challenge(refusal: Refusal, trail: &Trail<'_>) -> Option<HeaderValue> {
-    let bare = trail.route?.challenge.clone();
+fn challenge(refusal: Refusal, context: &RequestContext<'_>) -> Option<HeaderValue> {
+    let bare = context.route?.challenge.clone();
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "only these have to do with credentials"
@@ -98,7 +98,7 @@ fn challenge(refusal: Refusal, trail: &Trail<'_>) -> Option<HeaderValue> {
         | Refusal::KeyReplaced => "error=\"invalid_token\"".to_owned(),
         Refusal::CredentialConflict => "error=\"invalid_request\"".to_owned(),
         // An MCP client would ask for the scope by OAuth, which is not offered, and hide what is the matter.
-        Refusal::ScopeMissing(_) if trail.speaks_mcp() => return None,
+        Refusal::ScopeMissing(_) if context.speaks_mcp() => return None,
         Refusal::ScopeMissing(scope) => format!("error=\"insufficient_scope\", scope=\"{scope}\""),
         _ => return None,
     };
@@ -109,18 +109,18 @@ fn challenge(refusal: Refusal, trail: &Trail<'_>) -> Option<HeaderValue> {
 /// Answers a preflight request (Fetch §3.3.2). A body of it is not read.
 pub(super) fn allow(
     headers: HeaderMap,
-    trail: Trail<'_>,
+    context: RequestContext<'_>,
     in_flight: InFlight,
 ) -> Response<ResponseBody> {
     let mut response = Response::new(());
     *response.status_mut() = StatusCode::NO_CONTENT;
     *response.headers_mut() = headers;
     let headers = response.headers_mut();
-    headers.insert(REQUEST_ID, trail.record.id().to_header());
-    if trail.body_expected {
+    headers.insert(REQUEST_ID, context.record.id().to_header());
+    if context.body_expected {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    let mut record = trail.record;
+    let mut record = context.record;
     record.set_status(StatusCode::NO_CONTENT.as_u16());
     response.map(|()| ResponseBody::own(Bytes::new(), record, in_flight))
 }
@@ -128,26 +128,26 @@ pub(super) fn allow(
 /// Answers a refused request: RFC 9457 problem details; or a JSON-RPC error, where the client asked in JSON-RPC.
 pub(super) fn refuse(
     refusal: Refusal,
-    trail: Trail<'_>,
+    context: RequestContext<'_>,
     in_flight: InFlight,
 ) -> Response<ResponseBody> {
     let status = problem::status(refusal);
     let mut response = Response::new(());
     *response.status_mut() = status;
-    set_headers(response.headers_mut(), refusal, &trail);
-    if trail.speaks_mcp() {
+    set_headers(response.headers_mut(), refusal, &context);
+    if context.speaks_mcp() {
         // Some MCP clients show the status line alone (RFC 9112 §4).
         let reason = ReasonPhrase::from_static(problem::title(refusal).as_bytes());
         response.extensions_mut().insert(reason);
     }
-    let text = if trail.method == Method::HEAD {
+    let text = if context.method == Method::HEAD {
         Bytes::new()
     } else {
-        problem::body(refusal, &trail)
+        problem::body(refusal, &context)
     };
-    let mut record = trail.record;
+    let mut record = context.record;
     record.set_status(status.as_u16());
-    record.refuse(refusal, &shown(trail.uri.path()));
+    record.refuse(refusal, &shown(context.uri.path()));
     response.map(|()| ResponseBody::own(text, record, in_flight))
 }
 
@@ -162,12 +162,12 @@ fn shown(path: &str) -> Cow<'_, str> {
     }
 }
 
-fn set_headers(headers: &mut http::HeaderMap, refusal: Refusal, trail: &Trail<'_>) {
-    let media_type = problem::media_type(refusal, trail);
+fn set_headers(headers: &mut http::HeaderMap, refusal: Refusal, context: &RequestContext<'_>) {
+    let media_type = problem::media_type(refusal, context);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(REQUEST_ID, trail.record.id().to_header());
-    if let Some(challenge) = challenge(refusal, trail) {
+    headers.insert(REQUEST_ID, context.record.id().to_header());
+    if let Some(challenge) = challenge(refusal, context) {
         headers.insert(WWW_AUTHENTICATE, challenge);
     }
     if let Some(seconds) = problem::retry_after_s(refusal) {
@@ -177,16 +177,16 @@ fn set_headers(headers: &mut http::HeaderMap, refusal: Refusal, trail: &Trail<'_
         let allowed = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
         headers.insert(ALLOW, HeaderValue::from_static(allowed));
     }
-    cors::let_pages_read(headers, trail, cors::READABLE_IN_REFUSALS);
-    if closes(refusal, trail) {
+    cors::let_pages_read(headers, context, cors::READABLE_IN_REFUSALS);
+    if closes(refusal, context) {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }
 
 /// A request that two readers could understand differently, or whose body nobody reads, is the last on
 /// its connection: what follows it there could be part of it.
-const fn closes(refusal: Refusal, trail: &Trail<'_>) -> bool {
-    trail.body_expected
+const fn closes(refusal: Refusal, context: &RequestContext<'_>) -> bool {
+    context.body_expected
         || matches!(refusal, Refusal::BadRequest(_) | Refusal::MethodNotAllowed)
         || matches!(refusal, Refusal::ExpectationFailed | Refusal::HeadTooLarge)
 }

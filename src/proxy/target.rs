@@ -177,7 +177,7 @@ pub(super) fn host_of(authority: &str) -> &str {
 }
 
 /// Leaves in the URI what an upstream is asked for: the canonical path, and the query as it came.
-pub(super) fn settle(uri: &mut Uri, changed_path: Option<String>) {
+pub(super) fn rewrite_uri(uri: &mut Uri, changed_path: Option<String>) {
     if changed_path.is_none() && uri.authority().is_none() {
         return;
     }

@@ -19,7 +19,7 @@ use tungstenite::protocol::CloseFrame;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::frame::{Frame, FrameHeader};
 
-use super::last_words::message;
+use super::sse_error::message;
 use crate::auth::{Direction, OpenRequest};
 use crate::listen::watch::InFlight;
 use crate::model::key;
@@ -47,7 +47,7 @@ pub(super) struct Upgrade {
 /// the upstream (RFC 9113 §3.1 dropped it). Ignoring an upgrade is always right (RFC 9110 §7.8), so
 /// what is not asked for properly is left out rather than refused, except with a body: then an
 /// upstream that switches and one that does not would read it differently.
-pub(super) fn wanted<B>(request: &mut Request<B>) -> Result<Option<Upgrade>, Refusal> {
+pub(super) fn requested_upgrade<B>(request: &mut Request<B>) -> Result<Option<Upgrade>, Refusal> {
     let client = request.extensions_mut().remove::<OnUpgrade>();
     let headers = request.headers();
     let Some(protocol) = protocol(headers) else {
@@ -142,17 +142,17 @@ impl Tunnel {
         let (mut from_client, mut to_client) = split(client);
         let (from_upstream, to_upstream) = split(upstream);
         let open = self.open.clone();
-        let passage = Passage {
+        let tunnel_context = TunnelContext {
             open: open.as_deref(),
             moved: Cell::new(Instant::now()),
         };
         let frames = self.frames.as_mut();
-        let down = passage.carry(from_upstream, &mut to_client, frames);
-        let up = passage.carry(&mut from_client, to_upstream, None);
+        let down = tunnel_context.carry(from_upstream, &mut to_client, frames);
+        let up = tunnel_context.carry(&mut from_client, to_upstream, None);
         let both = async { tokio::try_join!(down, up).map(drop) };
         let ended = tokio::select! {
             ended = both => ended,
-            () = passage.idle(self.idle) => Err(Broken::Cut(Refusal::TunnelIdle)),
+            () = tunnel_context.idle(self.idle) => Err(Broken::Cut(Refusal::TunnelIdle)),
             () = self.cut.cancelled() => Err(Broken::Cut(Refusal::ShuttingDown)),
         };
         match ended {
@@ -201,13 +201,13 @@ impl Tunnel {
 }
 
 /// What both directions of a tunnel have in common.
-struct Passage<'a> {
+struct TunnelContext<'a> {
     open: Option<&'a OpenRequest>,
     /// When something last passed, either way.
     moved: Cell<Instant>,
 }
 
-impl Passage<'_> {
+impl TunnelContext<'_> {
     /// Carries one direction to its end.
     async fn carry(
         &self,

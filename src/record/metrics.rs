@@ -29,7 +29,7 @@ const BUCKETS_S: [f64; 14] = [
 /// One series of `http.server.request.duration`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct SeriesKey {
-    /// Index into the routes' names; none: no route was found.
+    /// Index into the routes' names. `None`: no route was found.
     route: Option<usize>,
     method: &'static str,
     status: u16,
@@ -75,7 +75,8 @@ pub struct WorkerMetrics {
     series: RefCell<HashMap<SeriesKey, Arc<Series>, RandomState>>,
     refusals: RefCell<HashMap<&'static str, Arc<AtomicU64>, RandomState>>,
     refusal_log: RefusalLog,
-    /// Of keys that are known: revoked, expired, or without the scope. Whoever invents keys drives none of these out.
+    /// Of keys that are known: revoked, expired, or without the scope. Anybody who invents keys drives none of these
+    /// out.
     known_key_log: RefusalLog,
 }
 
@@ -179,7 +180,7 @@ fn known(method: &Method) -> &'static str {
     }
 }
 
-/// What every worker counted, for whoever asks.
+/// What every worker counted, for metrics.
 #[derive(Debug)]
 pub struct Metrics {
     routes: Arc<[String]>,

@@ -1,4 +1,5 @@
-//! Which refusals get a line in the log: a client that is refused again and again, or many of them, would fill the disk.
+//! Which refusals get a line in the log: a client that is refused again and again, or many of them, would fill the
+//! disk.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -40,7 +41,7 @@ struct Tally {
 /// Refusals that got no line.
 #[derive(Debug, PartialEq, Eq)]
 pub struct LeftOut {
-    /// Of whom; none: of the others together.
+    /// Of whom. `None`: of the others together.
     pub client: Option<ClientNetwork>,
     /// How many.
     pub count: u64,

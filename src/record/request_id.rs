@@ -30,7 +30,7 @@ enum Text {
 
 impl RequestId {
     /// What a trusted proxy calls the request in its one `X-Request-Id`: 1 to 64 letters, digits and `-_.:/+=@`.
-    /// None: nothing that can be kept. It is logged, so it must not look like a key.
+    /// `None`: nothing that can be kept. It is logged, so it must not look like a key.
     pub fn of_proxy(headers: &HeaderMap) -> Option<Self> {
         let mut values = headers.get_all(REQUEST_ID).iter();
         let (Some(value), None) = (values.next(), values.next()) else {

@@ -1,4 +1,4 @@
-//! When and by whom each key was last used: noted on the worker's own thread, told to the store a few
+//! The last use of each key: recorded on the worker's own thread, reported to the store a few
 //! times a minute, never on a request's way.
 //!
 //! Everything is bounded, and what does not fit is dropped and counted: knowing who used a key last is
@@ -15,8 +15,8 @@ use crate::model::clock::Timestamp;
 use crate::model::id::KeyId;
 use crate::model::usage::KeyUse;
 
-/// How often workers tell, and the store is told. What a console shows is at most twice as old.
-pub const TOLD_EVERY: Duration = Duration::from_secs(5);
+/// How often workers report, and the reports are written. What the console shows is at most twice as old.
+pub const USAGE_REPORTED_EVERY: Duration = Duration::from_secs(5);
 /// Keys noted between two tellings, for each worker and for the whole process. Some 200 bytes each.
 pub const KEYS_MAX: usize = 20_000;
 /// Bytes kept of what a client calls itself (`User-Agent`).
@@ -113,16 +113,16 @@ fn printable(client: &[u8]) -> String {
     shown.collect()
 }
 
-/// What all workers of a process have told, and the store has not been told yet.
+/// What all workers of a process have reported, and the store has not taken yet.
 #[derive(Default)]
-pub struct Untold {
+pub struct PendingUsage {
     keys: HashMap<KeyId, KeyUse, RandomState>,
     /// Open requests of each worker.
     open: HashMap<(KeyId, usize), u64, RandomState>,
 }
 
-impl Untold {
-    /// Adds what a worker told. Returns how many keys found no place.
+impl PendingUsage {
+    /// Adds a worker's report. Returns the number of keys for which there is no room.
     pub fn add(&mut self, worker: usize, uses: Vec<KeyUse>, at: Timestamp) -> u64 {
         let mut dropped = 0;
         // A telling names every key with open requests: what it does not name is closed.
@@ -156,7 +156,7 @@ impl Untold {
         dropped
     }
 
-    /// What the store did not take: told again the next time, in the shadow of what came meanwhile.
+    /// What the store did not take. It is reported again the next time, merged with what came meanwhile.
     pub fn give_back(&mut self, uses: Vec<KeyUse>) {
         for one in uses {
             let has_room = self.keys.len() < KEYS_MAX;
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn workers_add_up_and_a_failed_telling_loses_nothing() {
-        let (mut untold, key) = (Untold::default(), key());
+        let (mut untold, key) = (PendingUsage::default(), key());
         let used = |requests, open| KeyUse {
             key,
             requests,

@@ -57,7 +57,7 @@ impl Route {
             elsewhere,
         };
         admission.check()?;
-        admission.caller.take_turn()?;
+        admission.caller.check_rate_limit()?;
         Ok(Permit {
             route: self,
             admission: Some(admission),

@@ -3,15 +3,15 @@
 //! Servers behind a gateway do with a path what it does not say: they ignore case, cut `;parameters`
 //! and `:streams` off, trim blanks and dots at a segment's end, decode every escape, take a full-width
 //! letter for a plain one, skip what is empty or a session's, add the last slash, take `.json` off the end,
-//! or begin with the program (`/index.php/…`). Each of these can lead to what belongs to another route. So a path has a second form in which all of that is
-//! done, as have the prefixes of the routes; it is compared, and never forwarded.
+//! or begin with the program (`/index.php/…`). Each of these can lead to what belongs to another route. So a path has a
+//! second form in which all of that is done, as have the prefixes of the routes; it is compared, and never forwarded.
 
 use std::borrow::Cow;
 
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_combining_mark;
 
-/// What the names of programs end in that servers put before the path that the program shall see.
+/// File extensions of programs (front controllers) that servers put in front of the path of a request.
 const PROGRAMS: [&str; 6] = [".php", ".aspx", ".ashx", ".cgi", ".pl", ".jsp"];
 
 /// A canonical path as the most lenient reader takes it. Borrowed, and without cost, where nothing of the path

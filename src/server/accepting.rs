@@ -1,4 +1,4 @@
-//! The tasks that accept connections of the data plane, and the bounds that they share.
+//! Starts the tasks that accept connections of the data plane, with the limits that they share.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use tokio::task::JoinSet;
 
 use super::worker::Stages;
 use crate::config::Config;
-use crate::listen::accept::{Acceptor, Handover};
+use crate::listen::accept::{Acceptor, WorkerQueue};
 use crate::listen::per_address::ConnectionsPerAddress;
 
-/// No client network has more than half of the connections of all.
+/// The limit for each client network: as configured, and at most half of all connections.
 pub(super) fn per_address(config: &Config) -> Arc<ConnectionsPerAddress> {
     let limits = &config.limits;
     let half = (limits.connections_max / 2).max(1);
@@ -19,12 +19,12 @@ pub(super) fn per_address(config: &Config) -> Arc<ConnectionsPerAddress> {
     ConnectionsPerAddress::new(most, config.trusted_proxies.as_slice().into())
 }
 
-/// One task for each listener, until the stage in which no more are accepted.
+/// Starts one task for each listener. It runs until the stage `accept_no_more`.
 pub(super) fn accept(
     sockets: Vec<TcpListener>,
     config: &Config,
     per_address: &Arc<ConnectionsPerAddress>,
-    workers: &[Handover],
+    workers: &[WorkerQueue],
     stages: &Stages,
 ) -> JoinSet<()> {
     let places = Arc::new(Semaphore::new(config.limits.connections_max));

@@ -1,8 +1,8 @@
-//! File descriptors: the system gives a process only so many, and who takes the last ones must not be a client.
+//! Divides the file descriptors of the process, so that clients cannot use up the last ones.
 //!
-//! At the start they are divided: first what the store, the follower, logs, listeners and sign-ins need, then the
-//! admin listener, then clients with their upstream connections. Where the configured bounds do not fit, they
-//! are lowered, with a warning.
+//! At the start the descriptors are assigned in this order: the store, the follower, logs, listeners and sign-ins;
+//! the admin listener; clients with their upstream connections. If the configured limits do not fit, they are
+//! lowered, with a warning.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -10,33 +10,33 @@ use crate::config::limits::Limits;
 use crate::config::{Config, Store};
 use crate::manage::SIGN_INS_MAX;
 
-/// Standard streams, signals, name look-up, certificates that are read, and some to spare.
+/// Standard streams, signals, name look-up, certificates that are being read, and a reserve.
 const PROCESS: u64 = 24;
-/// An event queue, its waker, and the timer of one runtime.
+/// The event queue, the waker and the timer of one runtime.
 const PER_RUNTIME: u64 = 4;
-/// Twelve connections to the database and two to the file of leases, each with its file and its log; the shared memory of
-/// both files; and the two files in which room is reserved: 32. A checkpoint needs a few more for a moment.
+/// Twelve connections to the database and two to the file of leases, each with its file and its log; the shared
+/// memory of both files; and the two files that reserve disk space: 32. A checkpoint needs a few more for a short time.
 const SQLITE: u64 = 40;
-/// The connection that listens, the follower's, and one that a migration or a command opens.
+/// The connection for LISTEN, the follower's, and one for a migration or a command.
 const POSTGRES_BESIDE_POOL: u64 = 3;
-/// Connections that were accepted beyond the bounds for a moment: one in hand for each listener, and those of the
-/// admin listener that are just leaving.
-const IN_HAND: u64 = 18;
-/// A client's connection, and the one to the upstream. An HTTP/2 client's further streams take those of others: with
-/// `http2_streams_max` for each, few clients would be left.
+/// Connections that exceed the limits for a short time: one just accepted for each listener, and those of the admin
+/// listener that are closing.
+const TRANSIENT: u64 = 18;
+/// A client's connection and its upstream connection. Further streams of an HTTP/2 client use those of other clients:
+/// if each client had `http2_streams_max`, few clients would fit.
 const PER_CLIENT: u64 = 2;
-/// The admin listener gets at most one of so many descriptors that are left.
+/// The admin listener gets at most one in this many of the remaining descriptors.
 const ADMIN_SHARE: u64 = 4;
-/// But no fewer than these: its gates leave none of fewer for `/healthz` and its like.
-const ADMIN_LEAST: u64 = 8;
-/// Upstream connections that are kept idle, at most one of so many.
+/// The admin listener gets at least this many: with fewer, its gates would leave none for `/healthz` and the like.
+const ADMIN_MIN: u64 = 8;
+/// Idle upstream connections get at most one in this many of the remaining descriptors.
 const IDLE_SHARE: u64 = 8;
-/// What is asked for where the system sets no bound.
-const ENOUGH: u64 = 1_048_576;
+/// The number that is assumed where the system sets no limit.
+const UNLIMITED_DEFAULT: u64 = 1_048_576;
 
-/// Raises the process's soft limit as far as it may, and makes the configuration's bounds fit.
+/// Raises the process's soft limit to the hard limit, and lowers the configured limits that do not fit.
 pub(super) fn fit(config: &mut Config) {
-    let available = raise();
+    let available = raise_soft_limit();
     let share = divide(config, available);
     let limits = &mut config.limits;
     if share.is_less_than(limits) {
@@ -51,7 +51,7 @@ pub(super) fn fit(config: &mut Config) {
             upstream_connections_max_configured = limits.upstream_connections_max,
             upstream_idle_connections_max = share.idle_per_pool,
             upstream_idle_connections_max_configured = limits.upstream_idle_connections_max,
-            "the system gives too few file descriptors for the configured connections; their bounds are lowered. \
+            "the system gives too few file descriptors for the configured connections; their limits are lowered. \
              Raise the limit (`ulimit -n`, LimitNOFILE=)"
         );
     }
@@ -61,11 +61,11 @@ pub(super) fn fit(config: &mut Config) {
     limits.admin_connections_max = share.admin;
 }
 
-/// The number of descriptors that this process may have.
-fn raise() -> u64 {
+/// Raises the soft limit, and returns the number of descriptors that this process may open.
+fn raise_soft_limit() -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let soft = current.unwrap_or(ENOUGH);
-    let hard = maximum.unwrap_or(ENOUGH);
+    let soft = current.unwrap_or(UNLIMITED_DEFAULT);
+    let hard = maximum.unwrap_or(UNLIMITED_DEFAULT);
     if soft >= hard {
         return soft;
     }
@@ -76,29 +76,29 @@ fn raise() -> u64 {
     match setrlimit(Resource::Nofile, raised) {
         Ok(()) => hard,
         Err(error) => {
-            tracing::debug!(%error, "the limit of file descriptors stays as it is");
+            tracing::debug!(%error, "cannot raise the limit of file descriptors");
             soft
         }
     }
 }
 
-/// Who gets how many.
+/// How the descriptors are divided.
 #[derive(Debug, PartialEq, Eq)]
 struct Share {
-    /// Descriptors for everything but connections that come in, and theirs to upstreams.
+    /// Descriptors for everything other than incoming connections and upstream connections.
     reserved: u64,
     /// Connections of clients.
     clients: usize,
     /// Connections of the admin listener.
     admin: usize,
-    /// Connections to upstreams, idle ones included.
+    /// Upstream connections, including idle ones.
     upstream: usize,
-    /// Idle connections to one upstream address, for each worker.
+    /// Idle connections of each worker to one upstream address.
     idle_per_pool: usize,
 }
 
 impl Share {
-    /// Whether a configured bound is lowered.
+    /// Whether a configured limit is lowered.
     fn is_less_than(&self, limits: &Limits) -> bool {
         self.clients < limits.connections_max
             || self.admin < limits.admin_connections_max
@@ -124,11 +124,11 @@ fn divide(config: &Config, available: u64) -> Share {
         listeners.saturating_add(1),
         store,
         sign_ins,
-        IN_HAND,
+        TRANSIENT,
     ];
     let reserved = reserved.into_iter().fold(0, u64::saturating_add);
     let left = available.saturating_sub(reserved);
-    let admin = (left / ADMIN_SHARE).max(ADMIN_LEAST);
+    let admin = (left / ADMIN_SHARE).max(ADMIN_MIN);
     let admin = count(limits.admin_connections_max).min(admin);
     let addresses = config.upstreams.iter().map(|it| it.addresses.len()).sum();
     let pools = count(config.workers)
@@ -140,7 +140,7 @@ fn divide(config: &Config, available: u64) -> Share {
     let clients = count(limits.connections_max).min(clients);
     let upstream = left.saturating_sub(admin).saturating_sub(clients);
     let upstream = count(limits.upstream_connections_max).min(upstream);
-    // With none at all, nothing would be served, and nobody told why.
+    // At least 1: with 0, nothing could be served, and no response would say why.
     let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX).max(1);
     Share {
         reserved,
@@ -174,14 +174,23 @@ mod tests {
         let postgres = config("postgres = \"postgres://a@b/c\"", "");
         for config in [&sqlite, &postgres] {
             let mut last = 0;
-            for available in [64, 128, 256, 1_024, 4_096, 20_000, 65_536, ENOUGH] {
+            for available in [
+                64,
+                128,
+                256,
+                1_024,
+                4_096,
+                20_000,
+                65_536,
+                UNLIMITED_DEFAULT,
+            ] {
                 let share = divide(config, available);
-                let taken = share.reserved
+                let total = share.reserved
                     + count(share.clients)
                     + count(share.upstream)
                     + count(share.admin);
                 assert!(
-                    taken <= available.max(share.reserved + PER_CLIENT + ADMIN_LEAST),
+                    total <= available.max(share.reserved + PER_CLIENT + ADMIN_MIN),
                     "{share:?}"
                 );
                 assert!(
@@ -191,10 +200,10 @@ mod tests {
                 last = share.clients;
             }
             assert_eq!(
-                divide(config, ENOUGH).clients,
+                divide(config, UNLIMITED_DEFAULT).clients,
                 config.limits.connections_max
             );
-            let most = divide(config, ENOUGH);
+            let most = divide(config, UNLIMITED_DEFAULT);
             assert_eq!((most.admin, most.idle_per_pool), (512, 256));
         }
         let small = divide(&sqlite, 256);
@@ -214,13 +223,13 @@ mod tests {
     }
 
     #[test]
-    fn each_bound_that_is_lowered_is_told() {
+    fn each_limit_that_is_lowered_is_reported() {
         let limits = "[limits]\nconnections_max = 10\nadmin_connections_max = 9\n";
         for (more, available) in [("", 256), ("upstream_idle_connections_max = 0\n", 96)] {
             let config = config("sqlite = \"a.db\"", &format!("{limits}{more}"));
             assert!(divide(&config, available).is_less_than(&config.limits));
         }
-        // Upstream connections that are kept are the only ones of which there are fewer.
+        // Only the limit of idle upstream connections is lowered.
         let config = config("sqlite = \"a.db\"", limits);
         let share = divide(&config, 256);
         assert_eq!((share.clients, share.admin), (10, 9));

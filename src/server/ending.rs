@@ -1,4 +1,4 @@
-//! The end of a server, step by step, each within its time.
+//! Shuts a server down in steps, each with a time limit.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,29 +13,29 @@ use crate::config::limits::Limits;
 use crate::record::metrics::Metrics;
 use crate::store::Management;
 
-/// A server whose end has come.
+/// The parts of a running server that a shutdown needs.
 pub(super) struct Running {
-    /// False from the beginning of the end.
+    /// False as soon as the shutdown begins.
     pub ready: Arc<AtomicBool>,
     pub metrics: Arc<Metrics>,
     pub acceptors: JoinSet<()>,
     pub workers: Vec<Worker>,
     pub stages: Stages,
-    /// What is waited for when the last request has ended, each with its name.
+    /// Tasks to wait for after the last request has ended, each with the name of its step.
     pub steps: [(&'static str, JoinHandle<()>); 3],
     pub store: Arc<dyn Management>,
 }
 
 impl Running {
-    /// No more connections; requests in flight are finished within their time, and what is left is cut; then the last
-    /// steps.
+    /// Stops accepting connections, lets requests in flight finish within their time limit, cuts the others, then
+    /// runs the last steps.
     pub(super) async fn end(self, limits: &Limits) -> Ended {
         self.ready.store(false, Ordering::Release);
         sleep(Duration::from_millis(limits.shutdown_delay_ms)).await;
         let in_flight = u64::try_from(self.metrics.active()).unwrap_or(0);
         tracing::info!(
             in_flight,
-            "no more connections; finishing what is in flight"
+            "no more connections are accepted; finishing requests in flight"
         );
         let cut = drain(self.acceptors, self.workers, &self.stages).await;
         self.stages.end.send_replace(true);
@@ -48,10 +48,10 @@ impl Running {
     }
 }
 
-/// Ends the data plane in its order; returns how many requests were cut.
+/// Shuts down the data plane in order, and returns how many requests were cut.
 async fn drain(mut acceptors: JoinSet<()>, workers: Vec<Worker>, stages: &Stages) -> u64 {
     stages.accept_no_more.send_replace(true);
-    // The queues of the kernel are empty when these have ended; the workers' ends see no more senders.
+    // When these tasks have ended, the kernel's accept queues are empty, and the workers' queues have no senders.
     while acceptors.join_next().await.is_some() {}
     stages.drain.send_replace(true);
     let mut cut = 0;
@@ -61,7 +61,7 @@ async fn drain(mut acceptors: JoinSet<()>, workers: Vec<Worker>, stages: &Stages
     cut
 }
 
-/// Waits for the last steps, and closes the store after them, all within `limit`.
+/// Waits for the last steps, then closes the store, all within `limit`.
 async fn finish(steps: [(&str, JoinHandle<()>); 3], store: Arc<dyn Management>, limit: Duration) {
     let deadline = Instant::now() + limit;
     for (step, task) in steps {
@@ -71,14 +71,17 @@ async fn finish(steps: [(&str, JoinHandle<()>); 3], store: Arc<dyn Management>, 
     finish_step("closing the connections to the database", closing, deadline).await;
 }
 
-/// Waits for one of the last steps. What is not done by the deadline is left.
+/// Waits for one of the last steps. A step that is not done at the deadline is aborted.
 async fn finish_step(step: &str, mut task: JoinHandle<()>, deadline: Instant) {
     match timeout_at(deadline, &mut task).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::error!(step, %error, "a step of the end failed"),
+        Ok(Err(error)) => tracing::error!(step, %error, "a step of the shutdown failed"),
         Err(_elapsed) => {
             task.abort();
-            tracing::warn!(step, "a step of the end was not done in time, and is left");
+            tracing::warn!(
+                step,
+                "a step of the shutdown was not done in time and is aborted"
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Writes the rows of keys that a mark revokes, where the command that made the mark did not end its work.
+//! Writes the rows of keys that a mark revokes, if the command that made the mark was interrupted.
 
 use std::time::Duration;
 
@@ -7,23 +7,24 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::service::Service;
 
-/// How often it is looked for. The keys are refused in any case: their rows can wait.
-const LOOKED_FOR_EVERY: Duration = Duration::from_secs(10);
+/// Interval between two checks for such rows. The keys are refused already, so their rows are not urgent.
+const CHECK_EVERY: Duration = Duration::from_secs(10);
 
-/// Until `end`.
+/// Runs until `end` is true.
 pub(super) async fn write_marked_rows(service: Service, mut end: watch::Receiver<bool>) {
-    let mut looking = interval(LOOKED_FOR_EVERY);
-    looking.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut checks = interval(CHECK_EVERY);
+    checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let work = async {
         loop {
-            looking.tick().await;
+            checks.tick().await;
             match service.write_marked_rows(|_written| {}).await {
                 Ok(0) => {}
-                Ok(keys) => tracing::info!(
-                    keys,
-                    "wrote the rows of keys that were revoked all together"
-                ),
-                Err(error) => tracing::debug!(%error, "rows of revoked keys are written later"),
+                Ok(keys) => {
+                    tracing::info!(keys, "wrote the rows of keys that were revoked together");
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "cannot write the rows of revoked keys now; trying again later");
+                }
             }
         }
     };

@@ -1,10 +1,9 @@
-//! The whole gateway, built from its configuration in floor order: bind everything, then serve, then
-//! drain.
+//! Builds the gateway from its configuration and runs it: bind every socket, serve, drain.
 //!
-//! Two planes. The *control plane* is the runtime that [`Server::serve`] is called on: it accepts,
-//! follows the revocation log, speaks to the database and answers operators. The *data plane* is one
-//! thread for each worker with a runtime of its own (`worker`); nothing that waits for the database
-//! runs there.
+//! Two planes. The *control plane* is the runtime that calls [`Server::serve`]: it accepts connections,
+//! follows the revocation log, uses the database and serves the admin listener. The *data plane* is one
+//! thread for each worker, with its own runtime (`worker`); no task that waits for the database runs
+//! there.
 
 mod accepting;
 mod admin;
@@ -31,10 +30,10 @@ use crate::auth::Authenticator;
 use crate::config::Config;
 use crate::console::{self, Public};
 use crate::invalidation::Invalidate;
-use crate::invalidation::follower::{Follower, Standing};
+use crate::invalidation::follower::{Follower, Registration};
 use crate::invalidation::lease::Lease;
 use crate::invalidation::progress::Progress;
-use crate::listen::accept::{Accepted, Handover};
+use crate::listen::accept::{Accepted, WorkerQueue};
 use crate::listen::socket::{BindError, bind};
 use crate::listen::tls::{TlsError, server_config};
 use crate::manage::{self, Gate};
@@ -48,7 +47,7 @@ use crate::record::metrics::{Metrics, WorkerMetrics};
 use crate::route::Routes;
 use crate::service::Service;
 use crate::store::{Management, SharedSecret, Store, StoreError};
-use usage::{Bookkeeper, Telling};
+use usage::{UsageFlusher, UsageSender};
 pub use waiting::open_when_reachable;
 use worker::{Plan, Stages, Worker};
 
@@ -64,15 +63,15 @@ pub enum StartError {
     /// The store did not register this instance.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The identity provider cannot be spoken to at all.
+    /// The client of the identity provider could not be set up.
     #[error(transparent)]
     Oidc(#[from] OidcError),
-    /// The system refused something else.
+    /// Another system call failed.
     #[error("cannot start: {0}")]
     System(#[from] std::io::Error),
 }
 
-/// Where a server listens, with the ports that the system chose.
+/// The addresses that a server listens on, with the ports that the system chose.
 #[derive(Debug, Clone)]
 pub struct Addresses {
     /// Name and address of each listener for clients.
@@ -81,23 +80,23 @@ pub struct Addresses {
     pub admin: SocketAddr,
 }
 
-/// How the end went.
+/// The result of a shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ended {
-    /// Requests that were in flight when the end began, and were answered.
+    /// Requests that were in flight when the shutdown began, and were answered.
     pub finished: u64,
-    /// Requests that were still in flight when the time was over, and were cut.
+    /// Requests that were still in flight when the time limit passed, and were cut.
     pub cut: u64,
 }
 
-/// A gateway that is bound and registered, and serves nobody yet.
+/// A gateway that is bound and registered, and does not serve yet.
 pub struct Server {
     config: Config,
     store: Arc<dyn Management>,
     clock: Arc<dyn Clock>,
     provider: Option<Provider>,
     follower: Follower,
-    standing: Standing,
+    registration: Registration,
     authenticator: Arc<Authenticator>,
     sessions: Arc<Sessions>,
     sockets: Vec<TcpListener>,
@@ -108,11 +107,11 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds every socket, reads every certificate, registers with the store. Call it on the runtime
+    /// Binds every socket, reads every certificate and registers with the store. Call it on the runtime
     /// that will serve.
     ///
     /// # Errors
-    /// The first thing that does not work, with what to do about it.
+    /// The first step that failed, with what to do about it.
     pub async fn bind(
         mut config: Config,
         store: Arc<dyn Management>,
@@ -139,11 +138,12 @@ impl Server {
         let provider = config.oidc.clone();
         let provider = provider.map(|oidc| Provider::new(oidc, Arc::clone(&clock)));
         let provider = provider.transpose()?;
-        let (follower, authenticator) = identify_with(&config, &plain, Arc::clone(&clock));
+        let (follower, authenticator) =
+            follower_with_authenticator(&config, &plain, Arc::clone(&clock));
         store.check_gateway().await?;
         let sessions = Arc::new(mcp_sessions(&*store).await?);
-        let standing = follower.register().await?;
-        // Last: what keeps a gateway from starting is said alone.
+        let registration = follower.register().await?;
+        // Last, so that a gateway that does not start logs only the reason, without this warning.
         descriptors::fit(&mut config);
         Ok(Self {
             config,
@@ -151,7 +151,7 @@ impl Server {
             clock,
             provider,
             follower,
-            standing,
+            registration,
             authenticator,
             sessions,
             sockets,
@@ -162,13 +162,13 @@ impl Server {
         })
     }
 
-    /// Where it listens.
+    /// The addresses that the server listens on.
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
     }
 
-    /// Serves until `shutdown` is ready, then drains: no more connections, requests in flight are
-    /// finished within the configured time, and what is left is cut.
+    /// Serves until `shutdown` is ready, then drains: it accepts no more connections, lets requests in flight finish
+    /// within the configured time, and cuts the others.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Ended {
         let bound = self.addresses.listeners.iter();
         let bound: Vec<_> = bound.map(|(_name, address)| *address).collect();
@@ -181,23 +181,23 @@ impl Server {
         let service = self.service();
         let marks = marks::write_marked_rows(service.clone(), stages.end.subscribe());
         drop(tokio::spawn(marks));
-        let (telling, bookkeeper) = Bookkeeper::new(
+        let (usage_sender, usage_flusher) = UsageFlusher::new(
             Arc::clone(&self.store),
             service.clone(),
             Arc::clone(&self.clock),
             &SystemEntropy,
         );
-        let (workers, handovers) = self.start_workers(routes, handles, telling, &stages);
+        let (workers, queues) = self.start_workers(routes, handles, usage_sender, &stages);
         let public = self.public();
-        let seats = self.config.limits.admin_connections_max;
+        let connections_max = self.config.limits.admin_connections_max;
         let ready = Arc::new(AtomicBool::new(true));
-        let crowd = Arc::default();
+        let admin_counts = Arc::default();
         let per_address = accepting::per_address(&self.config);
-        let counted = metrics::Counted {
+        let collector = metrics::ProcessCollector {
             authenticator: Arc::clone(&self.authenticator),
-            workers: handovers.iter().map(Handover::counter).collect(),
+            workers: queues.iter().map(WorkerQueue::counter).collect(),
             per_address: Arc::clone(&per_address),
-            admin: Arc::clone(&crowd),
+            admin: Arc::clone(&admin_counts),
         };
         let readiness = admin::Readiness {
             serving: Arc::clone(&ready),
@@ -205,30 +205,25 @@ impl Server {
             store: Arc::clone(&self.store) as _,
         };
         let admin = admin::Admin {
-            registry: counted.registry(&metrics),
+            registry: collector.registry(&metrics),
             readiness,
-            management: pages(service, public, self.provider, seats),
-            crowd,
+            management: management_router(service, public, self.provider, connections_max),
+            counts: admin_counts,
         };
         let end = stages.end.subscribe();
         let admin = tokio::spawn(admin.serve(self.admin, self.config.clone(), end));
-        let bookkeeper = tokio::spawn(bookkeeper.run(stages.end.subscribe()));
-        let follower = tokio::spawn(self.follower.run(self.standing, stages.end.subscribe()));
-        let acceptors = accepting::accept(
-            self.sockets,
-            &self.config,
-            &per_address,
-            &handovers,
-            &stages,
-        );
-        // The acceptors alone keep the ways to the workers open: when they end, the workers' queues do.
-        drop(handovers);
+        let usage_flusher = tokio::spawn(usage_flusher.run(stages.end.subscribe()));
+        let follower = tokio::spawn(self.follower.run(self.registration, stages.end.subscribe()));
+        let acceptors =
+            accepting::accept(self.sockets, &self.config, &per_address, &queues, &stages);
+        // Only the acceptors keep senders: when they end, the workers' queues are closed.
+        drop(queues);
 
         shutdown.await;
         let steps = [
             ("closing the admin listener", admin),
-            ("writing the last uses of keys", bookkeeper),
-            ("leaving the database's list of gateways", follower),
+            ("writing the last key usage", usage_flusher),
+            ("removing this instance from the database", follower),
         ];
         let running = ending::Running {
             ready,
@@ -242,16 +237,16 @@ impl Server {
         running.end(&self.config.limits).await
     }
 
-    /// The management rules over its store.
+    /// The service layer on this server's store.
     fn service(&self) -> Service {
         let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
         Service::new(store, clock, Arc::new(SystemEntropy))
     }
 
-    /// Where people and clients reach this process.
+    /// The public URLs of the console and of the gateway.
     fn public(&self) -> Public {
         let admin = &self.config.admin;
-        let of = |url: &Option<String>, address: String| url.clone().unwrap_or(address);
+        let url_or = |url: &Option<String>, default: String| url.clone().unwrap_or(default);
         let first = self
             .config
             .listeners
@@ -267,8 +262,8 @@ impl Server {
         });
         let mcp = self.config.routes.iter().find(|route| route.mcp);
         Public {
-            url: of(&admin.url, format!("http://{}", self.addresses.admin)),
-            gateway_url: of(&admin.gateway_url, gateway),
+            url: url_or(&admin.url, format!("http://{}", self.addresses.admin)),
+            gateway_url: url_or(&admin.gateway_url, gateway),
             mcp_path: mcp.map(|route| route.path_prefix.clone()),
         }
     }
@@ -277,9 +272,9 @@ impl Server {
         &self,
         routes: Arc<Routes>,
         handles: Vec<WorkerMetrics>,
-        usage: Telling,
+        usage: UsageSender,
         stages: &Stages,
-    ) -> (Vec<Worker>, Vec<Handover>) {
+    ) -> (Vec<Worker>, Vec<WorkerQueue>) {
         let limits = Arc::new(self.config.limits.clone());
         let plan = Arc::new(Plan {
             shared: Shared {
@@ -299,18 +294,18 @@ impl Server {
             clock: Arc::clone(&self.clock),
         });
         let start = |(number, metrics)| {
-            let (handover, queue): (Handover, mpsc::Receiver<Accepted>) = Handover::new();
+            let (sender, queue): (WorkerQueue, mpsc::Receiver<Accepted>) = WorkerQueue::new();
             (
                 Worker::start(number, Arc::clone(&plan), metrics, queue, stages),
-                handover,
+                sender,
             )
         };
         handles.into_iter().enumerate().map(start).unzip()
     }
 }
 
-/// The management API and the console.
-fn pages(
+/// The routes of the management API and of the console.
+fn management_router(
     service: Service,
     public: Public,
     provider: Option<Provider>,
@@ -337,7 +332,7 @@ fn bind_all(config: &Config) -> Result<(Vec<TcpListener>, Addresses, TcpListener
     Ok((sockets, addresses, admin))
 }
 
-/// What tells whose an MCP session is: the same in every gateway of the database, and after a restart.
+/// Binds MCP sessions to their callers with a secret that all instances of the database share, also after a restart.
 async fn mcp_sessions(store: &dyn Management) -> Result<Sessions, StoreError> {
     let mut fresh = SharedSecret::default();
     SystemEntropy.fill(&mut *fresh);
@@ -345,8 +340,8 @@ async fn mcp_sessions(store: &dyn Management) -> Result<Sessions, StoreError> {
     Ok(Sessions::new(&secret))
 }
 
-/// Ties the follower to what it makes forget.
-fn identify_with(
+/// Builds the authenticator, and the follower that invalidates its cache.
+fn follower_with_authenticator(
     config: &Config,
     store: &Arc<dyn Store>,
     clock: Arc<dyn Clock>,
@@ -372,7 +367,7 @@ fn identify_with(
     (follower, authenticator)
 }
 
-/// A watch that nobody has turned yet.
+/// A new stage of the shutdown, not reached yet.
 fn stage() -> watch::Sender<bool> {
     watch::Sender::new(false)
 }

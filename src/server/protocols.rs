@@ -1,4 +1,4 @@
-//! How HTTP/1.1 and HTTP/2 are spoken to clients.
+//! Configures hyper's HTTP/1.1 and HTTP/2 servers for client connections.
 
 use std::time::Duration;
 
@@ -8,20 +8,20 @@ use hyper_util::rt::TokioTimer;
 use crate::config::limits::Limits;
 use crate::proxy::upstream::LocalExecutor;
 
-/// What hyper may buffer of one HTTP/1 connection, in bytes: room for the largest head, and for a body
-/// in chunks that are worth a system call.
+/// Largest read buffer of one HTTP/1 connection, in bytes. It holds the largest head, and body chunks that are
+/// large enough to be worth a system call.
 const HTTP1_BUFFER_BYTES_MAX: usize = 64 * 1024;
-/// A silent HTTP/2 client is asked whether it is still there this often, and has as long to say so.
+/// Interval between PING frames to an idle HTTP/2 client, and the time limit for its answer.
 const HTTP2_PING_EVERY: Duration = Duration::from_secs(20);
 
 pub(super) fn http1_builder(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
-        // The watch has the deadlines; see listen::watch for why.
+        // The watch enforces the deadlines; `listen::watch` explains why.
         .header_read_timeout(None)
         .max_buf_size(HTTP1_BUFFER_BYTES_MAX)
         .max_header_size(limits.head_bytes_max + limits.target_bytes_max)
-        // Some MCP clients look for `WWW-Authenticate` in this very case.
+        // Some MCP clients look for `WWW-Authenticate` in exactly this case.
         .title_case_headers(true)
         .writev(false);
     builder

@@ -1,4 +1,4 @@
-//! A database that cannot be reached when the gateway starts is waited for.
+//! Waits for the database at the start, if it cannot be reached.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -12,19 +12,19 @@ use crate::config::Config;
 use crate::listen::socket::bind;
 use crate::store::{self, Management, StoreError, WhenAbsent};
 
-/// Between two tries.
+/// Interval between two attempts.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
-/// Between two lines in the log that say so.
-const SAID_EVERY: Duration = Duration::from_mins(1);
+/// Interval between two log lines while waiting.
+const LOG_EVERY: Duration = Duration::from_mins(1);
 
 /// Opens the store. While PostgreSQL cannot be reached, the admin listener answers that the gateway is not ready.
 ///
 /// # Errors
-/// What waiting does not mend: a refused login, a database that does not exist, a schema that is not this binary's, an
-/// address that cannot be bound.
+/// Every error that waiting does not resolve: a refused login, a database that does not exist, a schema of another
+/// version of genkan, an address that cannot be bound.
 pub async fn open_when_reachable(config: &Config) -> Result<Arc<dyn Management>, StartError> {
     match store::open(&config.store, WhenAbsent::Create).await {
-        Err(StoreError::Unreachable(why)) => say(&why),
+        Err(StoreError::Unreachable(why)) => log_waiting(&why),
         opened => return Ok(opened?),
     }
     let listener = TcpListener::from_std(bind(config.admin.address)?)?;
@@ -38,14 +38,14 @@ pub async fn open_when_reachable(config: &Config) -> Result<Arc<dyn Management>,
 }
 
 async fn open(config: &Config) -> Result<Arc<dyn Management>, StoreError> {
-    let mut said = Instant::now();
+    let mut logged_at = Instant::now();
     loop {
         sleep(RETRY_EVERY).await;
         match store::open(&config.store, WhenAbsent::Create).await {
             Err(StoreError::Unreachable(why)) => {
-                if said.elapsed() >= SAID_EVERY {
-                    said = Instant::now();
-                    say(&why);
+                if logged_at.elapsed() >= LOG_EVERY {
+                    logged_at = Instant::now();
+                    log_waiting(&why);
                 }
             }
             opened => return opened,
@@ -53,10 +53,10 @@ async fn open(config: &Config) -> Result<Arc<dyn Management>, StoreError> {
     }
 }
 
-fn say(why: &str) {
+fn log_waiting(why: &str) {
     tracing::warn!(
         why,
-        "waiting for the database; the gateway is not ready, and takes no connection"
+        "waiting for the database; the gateway is not ready and accepts no connections"
     );
 }
 

@@ -34,7 +34,7 @@ permissions! {
     //                      member admin owner
     /// See, make, rename, rotate and end one's own keys.
     OwnKeys:                true   true  true,
-    /// See and end every key of the organisation.
+    /// See and end every key of the organization.
     OrganizationKeys:       false  true  true,
     /// See who is there, and who is invited.
     SeeMembers:             false  true  true,
@@ -48,12 +48,12 @@ permissions! {
     ReadAudit:              false  true  true,
     /// See gateways, their leases, and how far they follow.
     SeeStatus:              false  true  true,
-    /// End every key of the organisation at once.
+    /// End every key of the organization at once.
     RevokeEverything:       false  false true,
 }
 
 impl Permission {
-    /// What it takes to touch somebody who has, or shall have, one of these roles: only owners touch
+    /// The permission that a change of a member with the old or the new role needs: only owners change
     /// owners.
     pub fn to_manage(roles: &[Role]) -> Self {
         if roles.contains(&Role::Owner) {

@@ -18,7 +18,7 @@ pub struct AuditVerdict {
 }
 
 impl Service {
-    /// Walks the whole chain; tells `progress` after each read how far it has come.
+    /// Reads the whole chain, and calls `progress` with the place after each read.
     pub async fn verify_audit(
         &self,
         mut progress: impl FnMut(i64),

@@ -1,7 +1,7 @@
 //! Why a management rule said no: what happened, and what to do.
 
 use super::access::Permission;
-use crate::invalidation::receipt::SettleError;
+use crate::invalidation::receipt::ReceiptError;
 use crate::model::id::{InvitationId, KeyId, MembershipId, OrganizationId, SessionId};
 use crate::model::member::{EmailAddress, Name, Organization, Role};
 use crate::model::scope::Scopes;
@@ -15,7 +15,7 @@ pub enum ServiceError {
     Store(#[from] StoreError),
     /// Done, and not confirmed by every gateway.
     #[error(transparent)]
-    Unsettled(#[from] SettleError),
+    Unconfirmed(#[from] ReceiptError),
     /// Nobody has this address.
     #[error("no member has the address {0}: `genkan members add` adds one")]
     UnknownMember(EmailAddress),
@@ -27,14 +27,14 @@ pub enum ServiceError {
         /// Where they were looked for.
         organization: Name,
     },
-    /// Neither a name nor an id of an organisation.
-    #[error("no organisation is called `{0}`: `genkan organizations list` shows them")]
+    /// Neither a name nor an id of an organization.
+    #[error("no organization is called `{0}`: `genkan organizations list` shows them")]
     UnknownOrganization(String),
     /// There is none at all.
-    #[error("there is no organisation yet: `genkan organizations create NAME` makes the first")]
+    #[error("there is no organization yet: `genkan organizations create NAME` makes the first")]
     NoOrganization,
     /// Several would fit.
-    #[error("there are several organisations; say which with --organization: {}", names(.0))]
+    #[error("there are several organizations; say which with --organization: {}", names(.0))]
     WhichOrganization(Vec<Organization>),
     /// An id that the store does not know.
     #[error("no key has the id {0}: `genkan keys list --all` shows every key")]
@@ -42,8 +42,8 @@ pub enum ServiceError {
     /// No session, open or ended, has this id; those that are long over are forgotten.
     #[error("no session has the id {0}: `genkan sessions list` shows those that are open")]
     UnknownSession(SessionId),
-    /// Everything is revoked only for who names the organisation.
-    #[error("to revoke everything, name the organisation exactly as it is called")]
+    /// Everything is revoked only for who names the organization.
+    #[error("to revoke everything, name the organization exactly as it is called")]
     NotConfirmed,
     /// A key that would be dead from the start.
     #[error("the expiry lies in the past: give a time to live from now, such as 90d")]
@@ -73,11 +73,11 @@ pub enum ServiceError {
         "{0} belongs to another person: you can end it, but only they can hold its successor or name it"
     )]
     NotYourKey(KeyId),
-    /// No present member or service account of the organisation.
+    /// No present member or service account of the organization.
     #[error("there is no member {0}")]
     NoSuchMember(MembershipId),
-    /// Whoever came by an invitation link has shown nothing but that link. Whether there is anything else to
-    /// reach is not told.
+    /// Anybody who came by an invitation link has shown nothing but that link. Whether there is anything else to
+    /// reach is not revealed.
     #[error(
         "this session has not proven its e-mail address: sign in by the identity provider, or ask the operator \
          for a link (`genkan sign-in-link`)"
@@ -88,14 +88,14 @@ pub enum ServiceError {
         "this key may not be used for management: it needs the scope `manage`, and an owner whose role allows that"
     )]
     KeyManagesNothing,
-    /// Whoever made the key came by an invitation link, and may have been somebody else than who has proven the
+    /// Anybody who made the key came by an invitation link, and may have been somebody else than who has proven the
     /// address since.
     #[error(
         "this key was made before its owner's e-mail address was proven, and manages nothing since: create \
          another"
     )]
     KeyBeforeProof,
-    /// Not open, or not of the organisation.
+    /// Not open, or not of the organization.
     #[error("there is no open invitation {0}")]
     NoSuchInvitation(InvitationId),
     /// An owner is a person.
@@ -112,18 +112,18 @@ pub enum ServiceError {
         "this link does not work any more: links work once, and not for long. Ask for a new one"
     )]
     LinkUsed,
-    /// Known to an identity provider, and to no organisation.
+    /// Known to an identity provider, and to no organization.
     #[error("{0} is no member, and nobody has invited them")]
     NotInvited(EmailAddress),
     /// See [`OVERLAP_MAX`](super::OVERLAP_MAX).
     #[error("an old key goes on for at most 90 days beside its successor")]
     OverlapTooLong,
-    /// See [`SILENCE_MIN`](super::SILENCE_MIN).
+    /// See [`IDLE_TIME_MIN`](super::IDLE_TIME_MIN).
     #[error("an old key ends after a silence of at least one hour and at most 90 days")]
-    SilenceOutOfBounds,
+    IdleTimeOutOfBounds,
     /// The first member must be able to manage the others.
     #[error(
-        "the first member of {0} must be an owner: an organisation always has one. Use --role owner"
+        "the first member of {0} must be an owner: an organization always has one. Use --role owner"
     )]
     FirstMustOwn(OrganizationId),
 }

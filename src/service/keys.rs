@@ -14,7 +14,7 @@ use crate::model::member::{EmailAddress, Name, Role};
 use crate::model::scope::Scopes;
 use crate::service::Revocation;
 use crate::store::{
-    Clash, Created, KeyFilter, Marked, PageRequest, Reach, Revoked, RevokedEverything,
+    Conflict, Created, KeyFilter, MarkProgress, PageRequest, Reach, Revoked, RevokedEverything,
     RevokedFamily, StoreError,
 };
 
@@ -22,25 +22,25 @@ use crate::store::{
 /// wants more wants a key that does not expire, and says so by naming no time.
 pub const KEY_LIFETIME_MAX: Duration = Duration::from_hours(10 * 365 * 24);
 
-/// What a key shall be.
+/// The properties of a new key.
 #[derive(Debug, Clone)]
 pub struct NewKey {
     /// What its owner calls it.
     pub name: Name,
     /// Its owner's address.
     pub member: EmailAddress,
-    /// Name or id of the organisation; needed where the owner is in several.
+    /// Name or id of the organization; needed where the owner is in several.
     pub organization: Option<String>,
     /// What it may be used for.
     pub scopes: Scopes,
-    /// How long it is good for; none: until it is revoked.
+    /// How long it is good for. `None`: until it is revoked.
     pub expires_in: Option<Duration>,
 }
 
 /// A key of another format, known by its hash alone.
 #[derive(Debug, Clone)]
 pub struct ImportedKey {
-    /// What it shall be.
+    /// Its properties.
     pub key: NewKey,
     /// The SHA-256 of its text.
     pub hash: KeyHash,
@@ -51,10 +51,10 @@ pub struct ImportedKey {
 pub struct KeyList {
     /// Only those of this address.
     pub member: Option<EmailAddress>,
-    /// Only those of this organisation, by name or id.
+    /// Only those of this organization, by name or id.
     pub organization: Option<String>,
     /// Also those that are revoked.
-    pub revoked_too: bool,
+    pub include_revoked: bool,
 }
 
 /// What a revocation left behind.
@@ -62,7 +62,7 @@ pub struct KeyList {
 pub struct RevokedKey {
     /// The first of its entries in the log: one, or one for each key that ended with it.
     pub first: Sequence,
-    /// The last of them, to be settled.
+    /// The place of the last of them in the log, to be waited for.
     pub sequence: Sequence,
     /// Whether nothing was left to be revoked by this call.
     pub was_revoked: bool,
@@ -95,7 +95,7 @@ impl RevokedKey {
         }
     }
 
-    /// What is to be settled.
+    /// The revocation, to be confirmed.
     pub fn revocation(&self) -> Revocation {
         Revocation {
             first: self.first,
@@ -131,8 +131,8 @@ pub(super) fn expiry(
 }
 
 impl Service {
-    /// Makes a key. Committed when this returns; after [`Service::settle`] it works on every gateway.
-    /// The text comes with it before the wait, so that no failure of the wait can lose it.
+    /// Creates a key. Committed when this returns; after [`Service::wait_for_acknowledgements`] it works on every
+    /// gateway. The text comes with it before the wait, so that no failure of the wait can lose it.
     pub async fn create_key(&self, new: NewKey) -> Result<(Key, PlainKey, Sequence), ServiceError> {
         let plain = PlainKey::generate(&*self.entropy);
         let (key, sequence) = self.write(new, plain.hash(), plain.hint()).await?;
@@ -155,9 +155,9 @@ impl Service {
             .find_member(&new.member, new.organization.as_deref())
             .await?;
         allowed_for(new.scopes, owner.role)?;
-        let act = self.act();
-        let expires_at = expiry(new.expires_in, act.at)?;
-        let id = KeyId::generate(act.at, &*self.entropy);
+        let audit_context = self.audit_context();
+        let expires_at = expiry(new.expires_in, audit_context.at)?;
+        let id = KeyId::generate(audit_context.at, &*self.entropy);
         let key = Key {
             id,
             hash,
@@ -171,15 +171,17 @@ impl Service {
             chain_id: id,
             parent_id: None,
             scopes: new.scopes,
-            created_at: act.at,
+            created_at: audit_context.at,
             expires_at,
             is_replaced: false,
             revoked_at: None,
         };
-        match self.store.create_key(&key, None, &act).await? {
+        match self.store.create_key(&key, None, &audit_context).await? {
             Created::Now(sequence) => Ok((key, sequence)),
-            // Only who names an idempotency key is told of an earlier creation.
-            Created::Before(_id) => Err(StoreError::Conflict(Clash::IdempotencyKeyReused).into()),
+            // An earlier creation is reported only for a request with an idempotency key.
+            Created::Before(_id) => {
+                Err(StoreError::Conflict(Conflict::IdempotencyKeyReused).into())
+            }
         }
     }
 
@@ -190,7 +192,7 @@ impl Service {
     pub async fn key_filter(&self, list: KeyList) -> Result<KeyFilter, ServiceError> {
         let organization = list.organization.as_deref();
         let mut filter = KeyFilter {
-            revoked_too: list.revoked_too,
+            include_revoked: list.include_revoked,
             ..KeyFilter::default()
         };
         if let Some(email) = &list.member {
@@ -213,7 +215,9 @@ impl Service {
     /// Gives a key another name, whatever it is called. Its name before is returned.
     pub async fn rename_key(&self, id: KeyId, to: &Name) -> Result<Name, ServiceError> {
         let before = self.key(id).await?.name;
-        self.store.rename_key(id, &before, to, &self.act()).await?;
+        self.store
+            .rename_key(id, &before, to, &self.audit_context())
+            .await?;
         Ok(before)
     }
 
@@ -225,11 +229,11 @@ impl Service {
             .ok_or(ServiceError::UnknownKey(id))
     }
 
-    /// Ends a key. Committed when this returns; [`Service::settle`] waits until every gateway obeys.
-    /// Of a key that was revoked before it changes nothing, so that the wait can be repeated.
+    /// Revokes a key. Committed when this returns; [`Service::wait_for_acknowledgements`] waits until every gateway has
+    /// acknowledged it. Of a key that was revoked before it changes nothing, so that the wait can be repeated.
     pub async fn revoke_key(&self, id: KeyId) -> Result<RevokedKey, ServiceError> {
         let key = self.key(id).await?;
-        let revoked = self.store.revoke_key(id, &self.act()).await?;
+        let revoked = self.store.revoke_key(id, &self.audit_context()).await?;
         Ok(RevokedKey::alone(revoked, key.organization_id))
     }
 
@@ -239,13 +243,13 @@ impl Service {
         let key = self.key(id).await?;
         let revoked = self
             .store
-            .revoke_family(id, Reach::Everybodys, &self.act())
+            .revoke_family(id, Reach::Everybodys, &self.audit_context())
             .await?;
         Ok(RevokedKey::with_children(revoked, key.organization_id))
     }
 
     /// Writes the rows of keys that were revoked all together, a part at a time, with as much time between for others
-    /// as each part takes. How many; `progress` is told after each part.
+    /// as each part takes. Returns their number, and calls `progress` after each part.
     ///
     /// # Errors
     /// The store's. The keys are refused in any case, and what is left is written by the next call, of any process.
@@ -257,9 +261,9 @@ impl Service {
         loop {
             let begun = Instant::now();
             match self.store.write_marked_rows(below.as_deref()).await? {
-                Marked::Nothing => return Ok(all),
-                Marked::MarkDone | Marked::FromTheTop => below = None,
-                Marked::Rows { written, last } => {
+                MarkProgress::Nothing => return Ok(all),
+                MarkProgress::MarkDone | MarkProgress::Restart => below = None,
+                MarkProgress::Rows { written, last } => {
                     below = Some(last);
                     all += u64::try_from(written).unwrap_or(u64::MAX);
                     progress(all);
@@ -269,10 +273,10 @@ impl Service {
         }
     }
 
-    /// Ends every live key, of one organisation or, without one, of all, in one transaction and with one
-    /// entry in the log (the rows of very many follow by [`Self::write_marked_rows`]); and with `end_sessions` the ways in
-    /// by which new keys would be made: sessions, sign-in links, invitations. Committed when this returns;
-    /// [`Service::settle`] waits until every gateway obeys.
+    /// Ends every live key, of one organization or, without one, of all, in one transaction and with one
+    /// entry in the log (the rows of very many follow by [`Self::write_marked_rows`]); and with `end_sessions` the ways
+    /// in by which new keys would be made: sessions, sign-in links, invitations. Committed when this returns;
+    /// [`Service::wait_for_acknowledgements`] waits until every gateway has acknowledged it.
     pub async fn revoke_everything(
         &self,
         organization: Option<&str>,
@@ -282,11 +286,11 @@ impl Service {
             Some(named) => Some(self.find_organization(Some(named)).await?.id),
             None => None,
         };
-        let act = self.act();
-        let access = end_sessions.then(|| access_of(organization, None, act.at));
+        let audit_context = self.audit_context();
+        let access = end_sessions.then(|| access_of(organization, None, audit_context.at));
         let revoking = self
             .store
-            .revoke_everything(organization, access.as_ref(), &act);
+            .revoke_everything(organization, access.as_ref(), &audit_context);
         let revoked = revoking.await?;
         let revocation = Revocation {
             first: revoked.sequence,

@@ -1,4 +1,4 @@
-//! Organisations and their members.
+//! Organizations and their members.
 
 use super::{Service, ServiceError};
 use crate::model::change::Sequence;
@@ -16,7 +16,7 @@ pub struct NewMember {
     pub name: Name,
     /// What they may do.
     pub role: Role,
-    /// Name or id of the organisation; needed where there are several.
+    /// Name or id of the organization; needed where there are several.
     pub organization: Option<String>,
 }
 
@@ -27,12 +27,12 @@ pub struct RemovedMember {
     pub member: Member,
     /// How many of their keys ended.
     pub keys: u64,
-    /// Its place in the log, to be settled.
+    /// Its place in the log, to be waited for.
     pub sequence: Sequence,
 }
 
 impl RemovedMember {
-    /// What is to be settled.
+    /// The revocation, to be confirmed.
     pub fn revocation(&self) -> Revocation {
         Revocation {
             first: self.sequence,
@@ -44,24 +44,26 @@ impl RemovedMember {
 }
 
 impl Service {
-    /// Creates an organisation. Its name must be free.
+    /// Creates an organization. Its name must be free.
     pub async fn create_organization(&self, name: Name) -> Result<Organization, ServiceError> {
-        let act = self.act();
+        let audit_context = self.audit_context();
         let organization = Organization {
-            id: OrganizationId::generate(act.at, &*self.entropy),
+            id: OrganizationId::generate(audit_context.at, &*self.entropy),
             name,
-            created_at: act.at,
+            created_at: audit_context.at,
         };
-        self.store.create_organization(&organization, &act).await?;
+        self.store
+            .create_organization(&organization, &audit_context)
+            .await?;
         Ok(organization)
     }
 
-    /// Every organisation, oldest first.
+    /// Every organization, oldest first.
     pub async fn organizations(&self) -> Result<Vec<Organization>, ServiceError> {
         Ok(self.store.organizations().await?)
     }
 
-    /// The organisation of that name or id; without one, the only one there is.
+    /// The organization of that name or id; without one, the only one there is.
     pub async fn find_organization(
         &self,
         named: Option<&str>,
@@ -77,7 +79,7 @@ impl Service {
         }
     }
 
-    /// Adds a member. The first of an organisation must be an owner.
+    /// Adds a member. The first of an organization must be an owner.
     pub async fn add_member(&self, new: NewMember) -> Result<Member, ServiceError> {
         if new.email.is_of_service_account() {
             return Err(ServiceError::ServiceAccountSignsIn);
@@ -87,23 +89,23 @@ impl Service {
         if present.is_empty() && new.role != Role::Owner {
             return Err(ServiceError::FirstMustOwn(organization.id));
         }
-        let act = self.act();
+        let audit_context = self.audit_context();
         let member = Member {
-            membership_id: MembershipId::generate(act.at, &*self.entropy),
+            membership_id: MembershipId::generate(audit_context.at, &*self.entropy),
             organization_id: organization.id,
-            user_id: UserId::generate(act.at, &*self.entropy),
+            user_id: UserId::generate(audit_context.at, &*self.entropy),
             email: new.email,
             email_verified: true,
             name: new.name,
             kind: MemberKind::Person,
             role: new.role,
-            created_at: act.at,
+            created_at: audit_context.at,
         };
-        Ok(self.store.add_member(&member, &act).await?)
+        Ok(self.store.add_member(&member, &audit_context).await?)
     }
 
-    /// Gives a member another role. Committed when this returns; [`Service::settle`] waits until every
-    /// gateway obeys: a key may be good for less from then on.
+    /// Gives a member another role. Committed when this returns; [`Service::wait_for_acknowledgements`] waits until
+    /// every gateway has acknowledged it: a key may be good for less from then on.
     pub async fn change_role(
         &self,
         email: &EmailAddress,
@@ -119,11 +121,14 @@ impl Service {
             from: member.role,
             to,
         };
-        let sequence = self.store.change_role(change, &self.act()).await?;
+        let sequence = self
+            .store
+            .change_role(change, &self.audit_context())
+            .await?;
         Ok((Member { role: to, ..member }, sequence))
     }
 
-    /// The present members, oldest first; of one organisation or of all.
+    /// The present members, oldest first; of one organization or of all.
     pub async fn members(&self, organization: Option<&str>) -> Result<Vec<Member>, ServiceError> {
         let of = match organization {
             Some(named) => Some(self.find_organization(Some(named)).await?.id),
@@ -132,7 +137,7 @@ impl Service {
         Ok(self.store.members(of).await?)
     }
 
-    /// The one stay of `email` that is meant.
+    /// The one membership of `email` that is meant.
     pub async fn find_member(
         &self,
         email: &EmailAddress,
@@ -159,8 +164,9 @@ impl Service {
             .ok_or_else(|| ServiceError::UnknownMember(email.clone()))
     }
 
-    /// Ends a stay and every key made in it, in one transaction and with one entry in the
-    /// log. Committed when this returns; [`Service::settle`] waits until every gateway obeys.
+    /// Ends a membership and every key made in it, in one transaction and with one entry in the
+    /// log. Committed when this returns; [`Service::wait_for_acknowledgements`] waits until every gateway has
+    /// acknowledged it.
     pub async fn remove_member(
         &self,
         email: &EmailAddress,
@@ -169,7 +175,7 @@ impl Service {
         let member = self.find_member(email, organization).await?;
         let removed = self
             .store
-            .remove_member(member.membership_id, None, &self.act())
+            .remove_member(member.membership_id, None, &self.audit_context())
             .await?;
         Ok(RemovedMember {
             member,

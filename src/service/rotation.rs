@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::keys::KEY_LIFETIME_MAX;
 use super::{Service, ServiceError};
-use crate::model::audit::Act;
+use crate::model::audit::AuditContext;
 use crate::model::change::Sequence;
 use crate::model::clock::Timestamp;
 use crate::model::id::KeyId;
@@ -15,16 +15,16 @@ use crate::store::{Overlap, StoreError};
 pub const OVERLAP_MAX: Duration = Duration::from_hours(90 * 24);
 /// How long the old key goes on when nobody says otherwise: a day is a deployment and its night.
 pub const OVERLAP_DEFAULT: Duration = Duration::from_hours(24);
-/// The shortest silence: gateways tell the store of uses once in a while, never so seldom.
-pub const SILENCE_MIN: Duration = Duration::from_hours(1);
+/// The shortest idle time: gateways report uses far more often.
+pub const IDLE_TIME_MIN: Duration = Duration::from_hours(1);
 
 /// How long an old key goes on beside its successor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RotationOverlap {
     /// For so long; at most [`OVERLAP_MAX`].
     For(Duration),
-    /// Until nobody has used it for so long; [`SILENCE_MIN`] to [`OVERLAP_MAX`].
-    UntilSilentFor(Duration),
+    /// Until nobody has used it for so long; [`IDLE_TIME_MIN`] to [`OVERLAP_MAX`].
+    UntilIdleFor(Duration),
 }
 
 impl RotationOverlap {
@@ -33,10 +33,10 @@ impl RotationOverlap {
         match self {
             Self::For(time) if time > OVERLAP_MAX => Err(ServiceError::OverlapTooLong),
             Self::For(time) => Ok(Overlap::Until(now.plus(time))),
-            Self::UntilSilentFor(time) if time < SILENCE_MIN || time > OVERLAP_MAX => {
-                Err(ServiceError::SilenceOutOfBounds)
+            Self::UntilIdleFor(time) if time < IDLE_TIME_MIN || time > OVERLAP_MAX => {
+                Err(ServiceError::IdleTimeOutOfBounds)
             }
-            Self::UntilSilentFor(time) => Ok(Overlap::UntilSilentFor(time)),
+            Self::UntilIdleFor(time) => Ok(Overlap::UntilIdleFor(time)),
         }
     }
 }
@@ -48,7 +48,7 @@ pub struct RotatedKey {
     pub key: Key,
     /// Its text, which exists nowhere else.
     pub plain: PlainKey,
-    /// Its place in the log, to be settled.
+    /// Its place in the log, to be waited for.
     pub sequence: Sequence,
     /// When the old key ends. Of a key that is rotated anew, its successor gone, no later than before.
     pub overlap: Overlap,
@@ -57,15 +57,15 @@ pub struct RotatedKey {
 /// Who makes a successor, as far as it matters to that.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Maker<'a> {
-    /// The key with which it is made; none: by the operator, or in the console.
+    /// The key with which it is made. `None`: by the operator, or in the console.
     pub key: Option<&'a Key>,
     /// Whether its owner's address is known to be theirs.
     pub email_verified: bool,
 }
 
 impl Service {
-    /// Makes a key that takes the place of `id`. Committed when this returns; after [`Service::settle`] it works on
-    /// every gateway.
+    /// Makes a key that takes the place of `id`. Committed when this returns; after
+    /// [`Service::wait_for_acknowledgements`] it works on every gateway.
     ///
     /// # Errors
     /// The key is over, has a successor that lives, or can be used for nothing; or the overlap is out of bounds.
@@ -75,12 +75,14 @@ impl Service {
         overlap: RotationOverlap,
     ) -> Result<RotatedKey, ServiceError> {
         let old = self.key(id).await?;
-        // No more than the old key proved: whoever made that may not have been its owner.
+        // No more than the old key proved: anybody who made that may not have been its owner.
         let maker = Maker {
             key: None,
             email_verified: old.email_verified,
         };
-        let (key, plain, sequence) = self.succeed(old, overlap, maker, &self.act()).await?;
+        let (key, plain, sequence) = self
+            .succeed(old, overlap, maker, &self.audit_context())
+            .await?;
         let rotation = self.store.key(id).await?.and_then(|it| it.rotation);
         let rotation = rotation
             .ok_or_else(|| StoreError::Corrupt(format!("{id} was rotated and has no successor")))?;
@@ -99,25 +101,25 @@ impl Service {
         old: Key,
         overlap: RotationOverlap,
         maker: Maker<'_>,
-        act: &Act,
+        audit_context: &AuditContext,
     ) -> Result<(Key, PlainKey, Sequence), ServiceError> {
         // Of a demoted owner's key nothing may be left.
         if old.scopes.is_empty() {
             return Err(ServiceError::NoScope);
         }
-        let overlap = overlap.from(act.at)?;
+        let overlap = overlap.from(audit_context.at)?;
         let plain = PlainKey::generate(&*self.entropy);
         let bound = maker.key.and_then(|key| key.expires_at);
-        let expires_at = match (own_end(&old, act.at), bound) {
+        let expires_at = match (own_end(&old, audit_context.at), bound) {
             (Some(own), Some(bound)) => Some(own.min(bound)),
             (own, bound) => own.or(bound),
         };
         let old_id = old.id;
         let successor = Key {
-            id: KeyId::generate(act.at, &*self.entropy),
+            id: KeyId::generate(audit_context.at, &*self.entropy),
             hash: plain.hash(),
             hint: plain.hint(),
-            created_at: act.at,
+            created_at: audit_context.at,
             expires_at,
             is_replaced: false,
             revoked_at: None,
@@ -127,7 +129,7 @@ impl Service {
         };
         let sequence = self
             .store
-            .rotate_key(old_id, &successor, overlap, act)
+            .rotate_key(old_id, &successor, overlap, audit_context)
             .await?;
         Ok((successor, plain, sequence))
     }

@@ -12,11 +12,11 @@ use crate::store::{AccessFilter, EndedAccess, ListedSession, StoreError};
 pub struct SessionList {
     /// Only those of this address.
     pub member: Option<EmailAddress>,
-    /// Only those in this organisation, by name or id.
+    /// Only those in this organization, by name or id.
     pub organization: Option<String>,
 }
 
-/// The ways into an organisation, or into all; of one address, or of all.
+/// The ways into an organization, or into all; of one address, or of all.
 pub(super) fn access_of(
     organization: Option<OrganizationId>,
     email: Option<EmailAddress>,
@@ -40,15 +40,18 @@ impl Service {
         Ok(self.store.sessions(&filter).await?)
     }
 
-    /// Ends sessions, and sign-in links that would begin one. Where those of everybody in an organisation end, sessions
-    /// of other organisations that began before cannot switch to it any more. It holds from the next request on: sessions are
-    /// read from the store each time.
+    /// Ends sessions, and sign-in links that would begin one. Where those of everybody in an organization end, sessions
+    /// of other organizations that began before cannot switch to it any more. It holds from the next request on:
+    /// sessions are read from the store each time.
     ///
     /// # Errors
     /// As of [`Self::sessions`]; nothing is ended then.
     pub async fn end_sessions(&self, of: SessionList) -> Result<EndedAccess, ServiceError> {
         let filter = self.access(of).await?;
-        Ok(self.store.end_sessions(&filter, &self.act()).await?)
+        Ok(self
+            .store
+            .end_sessions(&filter, &self.audit_context())
+            .await?)
     }
 
     /// Ends one session; false: it had ended before.
@@ -56,7 +59,7 @@ impl Service {
     /// # Errors
     /// [`ServiceError::UnknownSession`]; and the store's.
     pub async fn end_session(&self, id: SessionId) -> Result<bool, ServiceError> {
-        match self.store.end_any_session(id, &self.act()).await {
+        match self.store.end_any_session(id, &self.audit_context()).await {
             Err(StoreError::NotFound(_)) => Err(ServiceError::UnknownSession(id)),
             ended => Ok(ended?),
         }
@@ -72,7 +75,7 @@ impl Service {
                 Some(self.find_member(email, named).await?.organization_id)
             }
             (None, named @ Some(_)) => Some(self.find_organization(named).await?.id),
-            // Of several organisations: the sessions in all of them.
+            // Of several organizations: the sessions in all of them.
             (Some(email), None) => match self.find_member(email, None).await {
                 Ok(member) => Some(member.organization_id),
                 Err(ServiceError::WhichOrganization(_)) => None,

@@ -3,24 +3,24 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use super::acting::Acting;
+use super::member_context::MemberContext;
 use super::{Service, ServiceError};
-use crate::model::audit::{Act, Actor, Means};
+use crate::model::audit::{Actor, AuditContext, AuthMethod};
 use crate::model::id::{InstanceId, MembershipId, SessionId, UserId};
 use crate::model::key::{Key, KeyHash, KeyState, PresentedKey};
-use crate::model::member::{EmailAddress, Invitation, Member, MemberKind, Name, Proof};
+use crate::model::member::{EmailAddress, Invitation, Member, MemberKind, Proof};
 use crate::model::scope::Scope;
 use crate::model::token::Token;
 use crate::model::usage::KeyUse;
 use crate::store::{NewSession, Session};
 
-/// How long a link from the command line works: it is used by whoever asked for it, at once.
+/// How long a link from the command line works: the operator who created it uses it at once.
 pub const SIGN_IN_LINK_LIFETIME: Duration = Duration::from_mins(15);
 /// A session that nobody has used for so long is over.
 pub const SESSION_IDLE_MAX: Duration = Duration::from_hours(8);
 /// However much it is used, a session is over after so long.
 pub const SESSION_LIFETIME: Duration = Duration::from_hours(7 * 24);
-/// The store is told that a session is alive at most so often.
+/// How often at most the store records that a session is in use.
 const SESSION_SEEN_EVERY: Duration = Duration::from_mins(1);
 
 /// How often it is written down that a key manages.
@@ -46,11 +46,11 @@ impl Service {
         if member.kind == MemberKind::ServiceAccount {
             return Err(ServiceError::ServiceAccountSignsIn);
         }
-        let (act, token) = (self.act(), Token::generate(&*self.entropy));
-        let expires_at = act.at.plus(SIGN_IN_LINK_LIFETIME);
+        let (audit_context, token) = (self.audit_context(), Token::generate(&*self.entropy));
+        let expires_at = audit_context.at.plus(SIGN_IN_LINK_LIFETIME);
         let hash = token.hash();
         self.store
-            .create_sign_in_link(&hash, &member, expires_at, &act)
+            .create_sign_in_link(&hash, &member, expires_at, &audit_context)
             .await?;
         Ok((member, token))
     }
@@ -67,8 +67,11 @@ impl Service {
         if !self.store.knows_sign_in_link(&link.hash()).await? {
             return Err(ServiceError::LinkUsed);
         }
-        let (act, token, session) = self.arriving(Proof::Address, address);
-        let member = self.store.sign_in(&link.hash(), &session, &act).await?;
+        let (audit_context, token, session) = self.arriving(Proof::Address, address);
+        let member = self
+            .store
+            .sign_in(&link.hash(), &session, &audit_context)
+            .await?;
         let member = member.ok_or(ServiceError::LinkUsed)?;
         Ok(SignedIn { member, token })
     }
@@ -81,8 +84,8 @@ impl Service {
             .ok_or(ServiceError::LinkUsed)
     }
 
-    /// Makes a member of whoever has the link, and signs them in. The link is shown to the inviter too, so it
-    /// proves nothing about the address: this is a new user, of this organisation alone.
+    /// Makes the holder of the link a member, and signs them in. The link is shown to the inviter too, so it
+    /// proves nothing about the address: this is a new user, of this organization alone.
     ///
     /// # Errors
     /// As [`Service::sign_in`]; and that of the store when they are a member already.
@@ -97,27 +100,27 @@ impl Service {
         accepted.ok_or(ServiceError::LinkUsed)
     }
 
-    /// None: the invitation opens nothing any more.
-    async fn accept(
+    /// `None`: the invitation opens nothing any more.
+    pub(super) async fn accept(
         &self,
         invitation: &KeyHash,
-        (act, token, session): (Act, Token, NewSession),
+        (audit_context, token, session): (AuditContext, Token, NewSession),
     ) -> Result<Option<SignedIn>, ServiceError> {
         let ids = (
-            MembershipId::generate(act.at, &*self.entropy),
+            MembershipId::generate(audit_context.at, &*self.entropy),
             session.user_id,
         );
         let accepting = self
             .store
-            .accept_invitation(invitation, ids, &session, &act);
+            .accept_invitation(invitation, ids, &session, &audit_context);
         let member = accepting.await?;
         Ok(member.map(|member| SignedIn { member, token }))
     }
 
     /// Signs in who an identity provider says they are: a member, or somebody who is invited, who becomes one.
     /// An invitation is another's wish: one is taken up where there is nowhere else to go, the newest, and the
-    /// others wait for whoever is invited to use their links, which then join the same user. `proof`: of the address, as
-    /// the provider said it or as it is assumed.
+    /// others wait until the invited person uses their links, which then join the same user. `proof`: of the address,
+    /// as the provider said it or as it is assumed.
     ///
     /// # Errors
     /// [`ServiceError::NotInvited`] for everybody else.
@@ -127,29 +130,36 @@ impl Service {
         proof: Proof,
         address: Option<IpAddr>,
     ) -> Result<SignedIn, ServiceError> {
-        let (act, token, session) = self.arriving(proof, address);
+        let (audit_context, token, session) = self.arriving(proof, address);
         let mut stays = self.store.members_by_email(email).await?;
         stays.retain(|stay| stay.kind == MemberKind::Person);
         // Of several the oldest that began with a proof: where they land, no link decides that another opened.
         if let Some(member) = stays.into_iter().next() {
-            let member = self.store.begin_session(&member, &session, &act).await?;
+            let member = self
+                .store
+                .begin_session(&member, &session, &audit_context)
+                .await?;
             return Ok(SignedIn { member, token });
         }
         let mut open = self.store.invitations_of(email).await?;
-        open.retain(|(invitation, _hash)| invitation.is_open(act.at));
+        open.retain(|(invitation, _hash)| invitation.is_open(audit_context.at));
         let Some((_invitation, hash)) = open.into_iter().next() else {
             return Err(ServiceError::NotInvited(email.clone()));
         };
-        let accepted = self.accept(&hash, (act, token, session)).await?;
+        let accepted = self.accept(&hash, (audit_context, token, session)).await?;
         accepted.ok_or_else(|| ServiceError::NotInvited(email.clone()))
     }
 
-    fn arriving(&self, proof: Proof, address: Option<IpAddr>) -> (Act, Token, NewSession) {
+    pub(super) fn arriving(
+        &self,
+        proof: Proof,
+        address: Option<IpAddr>,
+    ) -> (AuditContext, Token, NewSession) {
         let at = self.clock.now();
-        let act = Act {
+        let audit_context = AuditContext {
             at,
             actor: Actor::System,
-            means: Means::SignIn,
+            auth_method: AuthMethod::SignIn,
             address,
         };
         let token = Token::generate(&*self.entropy);
@@ -162,15 +172,15 @@ impl Service {
             leaves: None,
             forget_before: at.minus(SESSION_LIFETIME),
         };
-        (act, token, session)
+        (audit_context, token, session)
     }
 
-    /// The member whose browser holds this token; none: nobody, or not any more.
+    /// The member whose browser holds this token. `None`: nobody, or not any more.
     pub async fn by_session(
         &self,
         token: &Token,
         address: Option<IpAddr>,
-    ) -> Result<Option<Acting>, ServiceError> {
+    ) -> Result<Option<MemberContext>, ServiceError> {
         let now = self.clock.now();
         let Some(session) = self.store.session(&token.hash()).await? else {
             return Ok(None);
@@ -188,8 +198,8 @@ impl Service {
         if seen_at.plus(SESSION_SEEN_EVERY) <= now {
             self.store.touch_session(id, now).await?;
         }
-        let by = (Means::Session(id), proof);
-        Ok(Some(Acting::new(self.clone(), member, by, address)))
+        let by = (AuthMethod::Session(id), proof);
+        Ok(Some(MemberContext::new(self.clone(), member, by, address)))
     }
 
     /// The member whose live key this is, if it may manage. The store is asked each time: nothing is
@@ -201,7 +211,7 @@ impl Service {
         &self,
         key: PresentedKey<'_>,
         address: Option<IpAddr>,
-    ) -> Result<Option<Acting>, ServiceError> {
+    ) -> Result<Option<MemberContext>, ServiceError> {
         let found = self.store.key_by_hash(&key.hash()).await?;
         let live = found.filter(|key| key.state(self.clock.now()) == KeyState::Live);
         let Some(key) = live else {
@@ -214,7 +224,7 @@ impl Service {
         let is_proven = member
             .as_ref()
             .is_some_and(|member| member.kind == MemberKind::Person && member.email_verified);
-        // Whom upstreams are told: who made a key before the address was proven may have been another.
+        // The user that upstreams see: the creator of a key before the address was proven may have been another person.
         let member = member.map(|member| Member {
             user_id: key.user_id,
             email_verified: key.email_verified,
@@ -230,8 +240,8 @@ impl Service {
         } else {
             Proof::Membership
         };
-        let by = (Means::Key(key.id), proof);
-        Ok(member.map(|member| Acting::new(self.clone(), member, by, address)))
+        let by = (AuthMethod::Key(key.id), proof);
+        Ok(member.map(|member| MemberContext::new(self.clone(), member, by, address)))
     }
 
     /// Gateways note what passes them; this does not. Written at most once a minute for each key.
@@ -256,129 +266,5 @@ impl Service {
         if let Err(error) = self.store.record_usage(instance, &[one]).await {
             tracing::debug!(%error, "the use of a key was not noted");
         }
-    }
-}
-
-/// Where else somebody is a member.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Elsewhere {
-    /// The stay there.
-    pub membership: MembershipId,
-    /// What the organisation is called.
-    pub organization: Name,
-}
-
-impl Acting {
-    /// The present memberships of this address, in the store's order; none without a proof of the address, which whoever
-    /// came by an invitation link does not have. Some may not have been entered yet by whoever proved it.
-    async fn stays(&self) -> Result<Vec<Member>, ServiceError> {
-        if !self.has_proven_address() {
-            return Ok(Vec::new());
-        }
-        let (store, person) = (&self.service.store, self.member());
-        let mut stays = store.members_by_email(&person.email).await?;
-        stays.retain(|stay| stay.kind == MemberKind::Person);
-        Ok(stays)
-    }
-
-    /// Every organisation with a member of this address, this one included; none where it is the only one, or where the address
-    /// is not proven.
-    pub async fn organizations(&self) -> Result<Vec<Elsewhere>, ServiceError> {
-        let stays = self.stays().await?;
-        if stays.len() < 2 {
-            return Ok(Vec::new());
-        }
-        let all = self.service.store.organizations().await?;
-        let named = stays.into_iter().filter_map(|stay| {
-            let organization = all.iter().find(|one| one.id == stay.organization_id)?;
-            Some(Elsewhere {
-                membership: stay.membership_id,
-                organization: organization.name.clone(),
-            })
-        });
-        Ok(named.collect())
-    }
-
-    /// Goes on in another organisation of theirs: by a new session of the same proof and age, and this one ends. With
-    /// that the membership there is this person's, if it was not.
-    ///
-    /// # Errors
-    /// [`ServiceError::AddressNotProven`] whatever is asked for, so that nothing is learned;
-    /// [`ServiceError::NoSuchMember`] of what is not theirs; that of the store when this session ended meanwhile, or when
-    /// the ways into that organisation were ended after it began: then they sign in anew.
-    pub async fn switch_to(
-        &self,
-        membership: MembershipId,
-        address: Option<IpAddr>,
-    ) -> Result<SignedIn, ServiceError> {
-        let Means::Session(id) = self.means() else {
-            return Err(ServiceError::NoSuchMember(membership));
-        };
-        if !self.has_proven_address() {
-            return Err(ServiceError::AddressNotProven);
-        }
-        let mut stays = self.stays().await?.into_iter();
-        let there = stays.find(|stay| stay.membership_id == membership);
-        let there = there.ok_or(ServiceError::NoSuchMember(membership))?;
-        let (act, token, session) = self.going_on(id, address);
-        let store = &self.service.store;
-        let member = store.begin_session(&there, &session, &act).await?;
-        Ok(SignedIn { member, token })
-    }
-
-    /// Makes a member of who was invited, as [`Service::accept_invitation`], by somebody who is signed in. Where
-    /// they have proven the address that is invited, it is this person who becomes a member. This session ends
-    /// either way: the browser holds the new one in its place.
-    ///
-    /// # Errors
-    /// As [`Service::accept_invitation`]; and that of the store when this session ended meanwhile.
-    pub async fn accept_invitation(
-        &self,
-        link: &Token,
-        address: Option<IpAddr>,
-    ) -> Result<SignedIn, ServiceError> {
-        let open = self.service.invitation(link).await?;
-        let arriving = match self.means() {
-            Means::Session(id)
-                if self.has_proven_address() && open.email == self.member().email =>
-            {
-                self.going_on(id, address)
-            }
-            Means::Session(_)
-            | Means::Key(_)
-            | Means::CommandLine
-            | Means::Gateway
-            | Means::SignIn => self.leaving(address),
-        };
-        let accepted = self.service.accept(&link.hash(), arriving).await?;
-        accepted.ok_or(ServiceError::LinkUsed)
-    }
-
-    /// Whoever comes by the link alone is another than whoever this browser's session is of.
-    fn leaving(&self, address: Option<IpAddr>) -> (Act, Token, NewSession) {
-        let (act, token, session) = self.service.arriving(Proof::Membership, address);
-        let leaves = match self.means() {
-            Means::Session(id) => Some(id),
-            Means::Key(_) | Means::CommandLine | Means::Gateway | Means::SignIn => None,
-        };
-        (act, token, NewSession { leaves, ..session })
-    }
-
-    /// What this session becomes.
-    fn going_on(&self, id: SessionId, address: Option<IpAddr>) -> (Act, Token, NewSession) {
-        let (act, token, session) = self.service.arriving(self.proof(), address);
-        let session = NewSession {
-            replaces: Some(id),
-            ..session
-        };
-        (act, token, session)
-    }
-
-    /// Ends the session by which they act. Of a key there is none.
-    pub async fn sign_out(&self) -> Result<(), ServiceError> {
-        if let Means::Session(id) = self.means() {
-            self.service.store.end_session(id, &self.act()).await?;
-        }
-        Ok(())
     }
 }

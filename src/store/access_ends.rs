@@ -10,12 +10,12 @@ use super::{
     AccessFilter, EndedAccess, ListedSession, RevokedEverything, StoreError, audit, log, marks,
     sessions,
 };
-use crate::model::audit::{Act, Action, Deed};
+use crate::model::audit::{Action, AuditContext, AuditEvent};
 use crate::model::clock::Timestamp;
 use crate::model::id::{OrganizationId, SessionId};
 
 /// Whether a way in of the membership `m` of the user `u` is meant: of the organization `$1`, of the address `$2`.
-macro_rules! is_meant {
+macro_rules! matches_filter {
     () => {
         "(CAST($1 AS TEXT) IS NULL OR m.organization_id = $1) \
          AND (CAST($2 AS TEXT) IS NULL OR u.email = $2)"
@@ -23,12 +23,12 @@ macro_rules! is_meant {
 }
 
 /// Sessions that are meant and that nobody has ended.
-macro_rules! sessions_meant {
+macro_rules! matching_sessions {
     () => {
         concat!(
             " FROM sessions s JOIN memberships m ON m.id = s.membership_id \
              JOIN users u ON u.id = m.user_id WHERE s.ended_at IS NULL AND ",
-            is_meant!()
+            matches_filter!()
         )
     };
 }
@@ -37,20 +37,20 @@ macro_rules! sessions_meant {
 macro_rules! open_sessions {
     () => {
         concat!(
-            sessions_meant!(),
+            matching_sessions!(),
             " AND m.removed_at IS NULL AND s.created_at > $3 AND s.seen_at > $4"
         )
     };
 }
 
 /// Links that are meant and that nobody has used.
-macro_rules! links_meant {
+macro_rules! matching_links {
     () => {
         concat!(
             "token_hash IN (SELECT l.token_hash FROM sign_in_links l \
              JOIN memberships m ON m.id = l.membership_id JOIN users u ON u.id = m.user_id \
              WHERE l.used_at IS NULL AND ",
-            is_meant!(),
+            matches_filter!(),
             ")"
         )
     };
@@ -67,15 +67,15 @@ statements! {
     COUNT_SESSIONS = concat!("SELECT COUNT(*) AS n", open_sessions!());
     END_SESSIONS = concat!(
         "UPDATE sessions SET ended_at = $3 WHERE id IN (SELECT s.id",
-        sessions_meant!(),
+        matching_sessions!(),
         ")"
     );
     COUNT_LINKS = concat!(
         "SELECT COUNT(*) AS n FROM sign_in_links WHERE expires_at > $3 AND ",
-        links_meant!()
+        matching_links!()
     );
     /// A link that nobody used is not to be called used.
-    FORGET_LINKS = concat!("DELETE FROM sign_in_links WHERE ", links_meant!());
+    FORGET_LINKS = concat!("DELETE FROM sign_in_links WHERE ", matching_links!());
     COUNT_INVITATIONS = "SELECT COUNT(*) AS n FROM invitations WHERE accepted_at IS NULL \
         AND withdrawn_at IS NULL AND expires_at > $2 \
         AND (CAST($1 AS TEXT) IS NULL OR organization_id = $1)";
@@ -90,7 +90,7 @@ statements! {
     END_SESSION = "UPDATE sessions SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL";
 }
 
-fn meant(filter: &AccessFilter) -> Vec<Value> {
+fn filter_values(filter: &AccessFilter) -> Vec<Value> {
     vec![
         Value::optional_text(filter.organization),
         Value::optional_text(filter.email.as_ref()),
@@ -98,13 +98,13 @@ fn meant(filter: &AccessFilter) -> Vec<Value> {
 }
 
 fn open(filter: &AccessFilter) -> Vec<Value> {
-    let mut values = meant(filter);
+    let mut values = filter_values(filter);
     values.extend([filter.began_after.into(), filter.seen_after.into()]);
     values
 }
 
-fn meant_at(filter: &AccessFilter, at: Timestamp) -> Vec<Value> {
-    let mut values = meant(filter);
+fn filter_values_at(filter: &AccessFilter, at: Timestamp) -> Vec<Value> {
+    let mut values = filter_values(filter);
     values.push(at.into());
     values
 }
@@ -133,11 +133,13 @@ async fn end_sessions_and_links(
     at: Timestamp,
 ) -> Result<EndedAccess, StoreError> {
     let sessions = transaction.count(COUNT_SESSIONS, open(filter)).await?;
-    let end = meant_at(filter, at);
+    let end = filter_values_at(filter, at);
     transaction.execute(END_SESSIONS, end).await?;
-    let links = meant_at(filter, at);
+    let links = filter_values_at(filter, at);
     let sign_in_links = transaction.count(COUNT_LINKS, links).await?;
-    transaction.execute(FORGET_LINKS, meant(filter)).await?;
+    transaction
+        .execute(FORGET_LINKS, filter_values(filter))
+        .await?;
     if filter.email.is_none() {
         let head = audit::head(transaction).await?.sequence;
         let close = vec![Value::optional_text(filter.organization), head.into()];
@@ -165,15 +167,15 @@ async fn withdraw_invitations(
 pub(super) async fn end(
     transaction: &mut impl Connection,
     filter: &AccessFilter,
-    act: &Act,
+    audit_context: &AuditContext,
 ) -> Result<EndedAccess, StoreError> {
-    let ended = end_sessions_and_links(transaction, filter, act.at).await?;
+    let ended = end_sessions_and_links(transaction, filter, audit_context.at).await?;
     let subject = match (&filter.email, filter.organization) {
         (Some(email), _) => email.to_string(),
         (None, Some(id)) => id.to_string(),
         (None, None) => "everybody".to_owned(),
     };
-    let deed = Deed {
+    let audit_event = AuditEvent {
         organization: filter.organization,
         action: Action::SessionsEnded,
         subject,
@@ -182,7 +184,7 @@ pub(super) async fn end(
             "sign_in_links": ended.sign_in_links,
         }),
     };
-    audit::append(transaction, act, &deed).await?;
+    audit::append(transaction, audit_context, &audit_event).await?;
     Ok(ended)
 }
 
@@ -190,24 +192,24 @@ pub(super) async fn end(
 pub(super) async fn end_one(
     transaction: &mut impl Connection,
     id: SessionId,
-    act: &Act,
+    audit_context: &AuditContext,
 ) -> Result<bool, StoreError> {
     let Some(row) = transaction.first(SESSION, vec![Value::text(id)]).await? else {
         return Err(StoreError::NotFound(format!("the session {id}")));
     };
     let organization = row.parsed("organization_id")?;
     drop(row);
-    let values = vec![Value::text(id), act.at.into()];
+    let values = vec![Value::text(id), audit_context.at.into()];
     if transaction.execute(END_SESSION, values).await? == 0 {
         return Ok(false);
     }
-    let deed = Deed {
+    let audit_event = AuditEvent {
         organization: Some(organization),
         action: Action::SignedOut,
         subject: id.to_string(),
         details: json!({}),
     };
-    audit::append(transaction, act, &deed).await?;
+    audit::append(transaction, audit_context, &audit_event).await?;
     Ok(true)
 }
 
@@ -221,30 +223,30 @@ async fn all_know_marks(
     }
 }
 
-/// Revokes every key, with one log entry, in its rows or, of very many, by a mark; and, with `access`, ends the ways in by
-/// which new ones would be made. No mark is made while `without_marks` counts a gateway: it would not see it.
+/// Revokes every key, with one log entry, in its rows or, of very many, by a mark; and, with `access`, ends the ways in
+/// by which new ones would be made. No mark is made while `without_marks` counts a gateway: it would not see it.
 pub(super) async fn revoke_everything(
     transaction: &mut impl Connection,
     of: Option<OrganizationId>,
     access: Option<&AccessFilter>,
     without_marks: Option<&'static str>,
-    act: &Act,
+    audit_context: &AuditContext,
 ) -> Result<RevokedEverything, StoreError> {
     let live = vec![Value::optional_text(of)];
     let keys = transaction.count(sql::UNREVOKED_KEYS_OF_ALL, live).await?;
     // Rows that an earlier mark covers would be written here too.
     let is_long = keys > marks::AT_ONCE_MAX || marks::is_any(transaction).await?;
     if is_long && all_know_marks(transaction, without_marks).await? {
-        marks::insert(transaction, of, act.at).await?;
+        marks::insert(transaction, of, audit_context.at).await?;
     } else {
-        let values = vec![Value::optional_text(of), act.at.into()];
+        let values = vec![Value::optional_text(of), audit_context.at.into()];
         transaction.execute(sql::REVOKE_EVERYTHING, values).await?;
     }
     let sequence = log::head(transaction).await?;
     let access = match access {
         Some(filter) => {
-            let ended = end_sessions_and_links(transaction, filter, act.at).await?;
-            let invitations = withdraw_invitations(transaction, of, act.at).await?;
+            let ended = end_sessions_and_links(transaction, filter, audit_context.at).await?;
+            let invitations = withdraw_invitations(transaction, of, audit_context.at).await?;
             Some(EndedAccess {
                 invitations,
                 ..ended
@@ -258,13 +260,13 @@ pub(super) async fn revoke_everything(
         told.insert("sign_in_links".to_owned(), ended.sign_in_links.into());
         told.insert("invitations".to_owned(), ended.invitations.into());
     }
-    let deed = Deed {
+    let audit_event = AuditEvent {
         organization: of,
         action: Action::EverythingRevoked,
         subject: of.map_or_else(|| "everybody".to_owned(), |id| id.to_string()),
         details,
     };
-    audit::append(transaction, act, &deed).await?;
+    audit::append(transaction, audit_context, &audit_event).await?;
     Ok(RevokedEverything {
         sequence,
         keys,

@@ -6,7 +6,7 @@ use super::engine::{Session, Value};
 use super::rows::Columns;
 use super::sql::statements;
 use super::{Created, Idempotency, StoreError, audit, idempotency, log, members};
-use crate::model::audit::{Act, Action, Deed};
+use crate::model::audit::{Action, AuditContext, AuditEvent};
 use crate::model::member::{Member, Proof};
 
 statements! {
@@ -19,10 +19,10 @@ pub(super) async fn add(
     transaction: &mut impl Session,
     account: &Member,
     idempotency: Option<&Idempotency>,
-    act: &Act,
+    audit_context: &AuditContext,
 ) -> Result<Created, StoreError> {
     let id = account.membership_id.to_string();
-    if let Some(before) = idempotency::claim(transaction, idempotency, &id, act).await? {
+    if let Some(before) = idempotency::claim(transaction, idempotency, &id, audit_context).await? {
         return Ok(Created::Before(before));
     }
     let organization = vec![Value::text(account.organization_id)];
@@ -30,12 +30,12 @@ pub(super) async fn add(
         members::refuse_look_alike("service account", &row.name("name")?, &account.name)?;
     }
     members::insert(transaction, account, Proof::Membership).await?;
-    let deed = Deed {
+    let audit_event = AuditEvent {
         organization: Some(account.organization_id),
         action: Action::ServiceAccountCreated,
         subject: id,
         details: json!({ "name": account.name.as_str(), "role": account.role.as_str() }),
     };
-    audit::append(transaction, act, &deed).await?;
+    audit::append(transaction, audit_context, &audit_event).await?;
     Ok(Created::Now(log::head(transaction).await?))
 }

@@ -4,7 +4,7 @@ use super::engine::{Session, Value};
 use super::rows::Columns;
 use super::sql::{present_members, statements, unrevoked};
 use super::{AuditPage, PageRequest, StoreError, rows};
-use crate::model::audit::{Act, Actor, Deed, Entry, Head, Means};
+use crate::model::audit::{Actor, AuditContext, AuditEvent, AuthMethod, Entry, Head};
 use crate::model::id::OrganizationId;
 
 /// What [`entry`] reads.
@@ -16,7 +16,7 @@ macro_rules! entries {
 }
 
 /// Whether a key `k`, of a user `u`, was made before that person's address was proven, which it is by now: by
-/// whoever opened an invitation's link, who may have been somebody else. It manages nothing any more.
+/// anybody who opened an invitation's link, who may have been somebody else. It manages nothing any more.
 macro_rules! made_before_proof {
     () => {
         "(u.kind = 'person' AND NOT k.email_verified \
@@ -55,18 +55,21 @@ statements! {
 
 /// Whether who acts may still do so: by the role they had and by the means they came with. A body may have
 /// been on its way for a minute. Writers are alone, so the answer holds until the commit.
-pub(super) async fn standing(transaction: &mut impl Session, act: &Act) -> Result<(), StoreError> {
-    let means = match act.means {
-        Means::Key(id) => Some((KEY_LIVES, vec![Value::text(id), act.at.into()])),
-        Means::Session(id) => Some((SESSION_LIVES, vec![Value::text(id)])),
-        Means::CommandLine | Means::Gateway | Means::SignIn => None,
+pub(super) async fn check_actor(
+    transaction: &mut impl Session,
+    audit_context: &AuditContext,
+) -> Result<(), StoreError> {
+    let auth_method = match audit_context.auth_method {
+        AuthMethod::Key(id) => Some((KEY_LIVES, vec![Value::text(id), audit_context.at.into()])),
+        AuthMethod::Session(id) => Some((SESSION_LIVES, vec![Value::text(id)])),
+        AuthMethod::CommandLine | AuthMethod::Gateway | AuthMethod::SignIn => None,
     };
-    if let Some((sql, values)) = means
+    if let Some((sql, values)) = auth_method
         && transaction.count(sql, values).await? == 0
     {
-        return Err(StoreError::MeansEnded);
+        return Err(StoreError::AuthMethodEnded);
     }
-    let Actor::Member { id, role, .. } = &act.actor else {
+    let Actor::Member { id, role, .. } = &audit_context.actor else {
         return Ok(());
     };
     let row = transaction.first(STANDING, vec![Value::text(id)]).await?;
@@ -80,11 +83,11 @@ pub(super) async fn standing(transaction: &mut impl Session, act: &Act) -> Resul
 /// Appends a row.
 pub(super) async fn append(
     transaction: &mut impl Session,
-    act: &Act,
-    deed: &Deed,
+    audit_context: &AuditContext,
+    audit_event: &AuditEvent,
 ) -> Result<(), StoreError> {
     let head = head(transaction).await?;
-    let entry = Entry::following(&head.hash, head.sequence + 1, act, deed);
+    let entry = Entry::following(&head.hash, head.sequence + 1, audit_context, audit_event);
     let moved = vec![entry.sequence.into(), Value::Bytes(entry.hash.clone())];
     let row = vec![
         entry.sequence.into(),
@@ -92,7 +95,7 @@ pub(super) async fn append(
         Value::Text(entry.organization),
         Value::text(entry.actor),
         Value::Text(entry.actor_email),
-        Value::text(entry.means),
+        Value::text(entry.auth_method),
         Value::Text(entry.address),
         Value::text(entry.action),
         Value::text(entry.subject),
@@ -106,10 +109,10 @@ pub(super) async fn append(
 
 pub(super) async fn record(
     transaction: &mut impl Session,
-    deed: &Deed,
-    act: &Act,
+    audit_event: &AuditEvent,
+    audit_context: &AuditContext,
 ) -> Result<(), StoreError> {
-    append(transaction, act, deed).await
+    append(transaction, audit_context, audit_event).await
 }
 
 pub(super) async fn head(session: &mut impl Session) -> Result<Head, StoreError> {
@@ -169,7 +172,7 @@ fn entry(row: &impl Columns) -> Result<Entry, StoreError> {
         organization: row.text("organization_id")?,
         actor: text("actor")?,
         actor_email: row.text("actor_email")?,
-        means: text("means")?,
+        auth_method: text("means")?,
         address: row.text("address")?,
         action: text("action")?,
         subject: text("subject")?,

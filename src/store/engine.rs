@@ -103,17 +103,17 @@ pub(super) trait Engine: Send + Sync {
     /// A transaction; dropped, it is rolled back.
     type Transaction: Session;
 
-    /// How it is told of uses.
+    /// The statements that record uses.
     const USAGE: usage::Statements;
 
-    /// Counts gateways that may hold a lease and do not know marks; none: there is no such gateway on this engine.
+    /// Counts gateways that may hold a lease and do not know marks. `None`: there is no such gateway on this engine.
     const WITHOUT_MARKS: Option<&'static str>;
 
     /// Runs statements in a transaction that wakes nobody, and takes no lock of the log's where writers can
     /// go side by side.
     fn write_apart(
         &self,
-        statements: Vec<usage::Bound>,
+        statements: Vec<usage::BoundStatement>,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// A connection for one statement of management.

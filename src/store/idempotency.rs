@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::engine::{Session, Value};
 use super::rows::Columns;
 use super::sql::statements;
-use super::{Clash, Idempotency, StoreError};
-use crate::model::audit::{Act, Actor};
+use super::{Conflict, Idempotency, StoreError};
+use crate::model::audit::{Actor, AuditContext};
 
 /// How long a creation is remembered: longer than any client goes on trying.
 const REMEMBERED_FOR: Duration = Duration::from_hours(24);
@@ -26,19 +26,19 @@ pub(super) async fn claim(
     transaction: &mut impl Session,
     idempotency: Option<&Idempotency>,
     subject: &str,
-    act: &Act,
+    audit_context: &AuditContext,
 ) -> Result<Option<String>, StoreError> {
-    let (Some(claimed), Actor::Member { id, .. }) = (idempotency, &act.actor) else {
+    let (Some(claimed), Actor::Member { id, .. }) = (idempotency, &audit_context.actor) else {
         return Ok(None);
     };
     let remembered_ms = i64::try_from(REMEMBERED_FOR.as_millis()).unwrap_or(i64::MAX);
-    let long_ago = act.at.as_millis().saturating_sub(remembered_ms);
+    let long_ago = audit_context.at.as_millis().saturating_sub(remembered_ms);
     let forget = vec![Value::text(id), long_ago.into()];
     transaction.execute(FORGET, forget).await?;
     let find = vec![Value::text(id), Value::text(&claimed.key)];
     if let Some(row) = transaction.first(FIND, find).await? {
         if row.bytes("request_hash")? != claimed.request.as_bytes() {
-            return Err(StoreError::Conflict(Clash::IdempotencyKeyReused));
+            return Err(StoreError::Conflict(Conflict::IdempotencyKeyReused));
         }
         return row.present("subject", row.text("subject")?).map(Some);
     }
@@ -47,7 +47,7 @@ pub(super) async fn claim(
         Value::text(&claimed.key),
         (&claimed.request).into(),
         Value::text(subject),
-        act.at.into(),
+        audit_context.at.into(),
     ];
     transaction.execute(INSERT, insert).await?;
     Ok(None)

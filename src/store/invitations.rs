@@ -6,7 +6,7 @@ use super::engine::{Session, Value};
 use super::rows::Columns;
 use super::sql::{self, statements, unrevoked};
 use super::{NewSession, StoreError, audit, members, rows, sessions};
-use crate::model::audit::{Act, Action, Actor, Deed};
+use crate::model::audit::{Action, Actor, AuditContext, AuditEvent};
 use crate::model::id::{InvitationId, MembershipId, OrganizationId, UserId};
 use crate::model::key::KeyHash;
 use crate::model::member::{EmailAddress, Invitation, Member, MemberKind, Role};
@@ -76,12 +76,12 @@ pub(super) async fn invite(
     transaction: &mut impl Session,
     new: &Invitation,
     token: &KeyHash,
-    act: &Act,
+    audit_context: &AuditContext,
 ) -> Result<(), StoreError> {
     refuse_members(transaction, new.organization_id, &new.email).await?;
     let same = vec![Value::text(new.organization_id), Value::text(&new.email)];
     if let Some(row) = transaction.first(SAME, same).await? {
-        withdraw_open(transaction, &read(&row)?, act).await?;
+        withdraw_open(transaction, &read(&row)?, audit_context).await?;
     }
     let row = vec![
         Value::text(new.id),
@@ -96,13 +96,13 @@ pub(super) async fn invite(
         Value::optional_text(new.made_with),
     ];
     transaction.execute(INSERT, row).await?;
-    let deed = Deed {
+    let audit_event = AuditEvent {
         organization: Some(new.organization_id),
         action: Action::MemberInvited,
         subject: new.id.to_string(),
         details: json!({ "email": new.email.as_str(), "role": new.role.as_str() }),
     };
-    audit::append(transaction, act, &deed).await
+    audit::append(transaction, audit_context, &audit_event).await
 }
 
 async fn refuse_members(
@@ -111,7 +111,11 @@ async fn refuse_members(
     email: &EmailAddress,
 ) -> Result<(), StoreError> {
     let stay = vec![Value::text(organization), Value::text(email)];
-    if transaction.count(sql::PRESENT_STAYS, stay).await? > 0 {
+    if transaction
+        .count(sql::COUNT_PRESENT_MEMBERSHIPS, stay)
+        .await?
+        > 0
+    {
         return Err(StoreError::Exists(format!("the member {email}")));
     }
     Ok(())
@@ -147,52 +151,52 @@ pub(super) async fn withdraw(
     transaction: &mut impl Session,
     of: OrganizationId,
     id: InvitationId,
-    act: &Act,
+    audit_context: &AuditContext,
 ) -> Result<(), StoreError> {
     let values = vec![Value::text(of), Value::text(id)];
     let row = transaction.first(BY_ID, values).await?;
     let Some(open) = row.as_ref().map(read).transpose()? else {
         return Err(StoreError::NotFound(format!("the invitation {id}")));
     };
-    withdraw_open(transaction, &open, act).await
+    withdraw_open(transaction, &open, audit_context).await
 }
 
-/// Only owners touch those who shall be owners.
+/// Only owners invite owners.
 async fn withdraw_open(
     transaction: &mut impl Session,
     open: &Invitation,
-    act: &Act,
+    audit_context: &AuditContext,
 ) -> Result<(), StoreError> {
-    if let Actor::Member { role, .. } = &act.actor
+    if let Actor::Member { role, .. } = &audit_context.actor
         && open.role == Role::Owner
         && *role != Role::Owner
     {
         return Err(StoreError::RoleLost);
     }
-    take_back(transaction, open, act).await
+    take_back(transaction, open, audit_context).await
 }
 
 async fn take_back(
     transaction: &mut impl Session,
     open: &Invitation,
-    act: &Act,
+    audit_context: &AuditContext,
 ) -> Result<(), StoreError> {
-    let values = vec![Value::text(open.id), act.at.into()];
+    let values = vec![Value::text(open.id), audit_context.at.into()];
     transaction.execute(WITHDRAW, values).await?;
-    let deed = Deed {
+    let audit_event = AuditEvent {
         organization: Some(open.organization_id),
         action: Action::InvitationWithdrawn,
         subject: open.id.to_string(),
         details: json!({ "email": open.email.as_str() }),
     };
-    audit::append(transaction, act, &deed).await
+    audit::append(transaction, audit_context, &audit_event).await
 }
 
-/// Whoever goes, or may invite no more, leaves no way in behind.
+/// The open invitations of a member who is removed, or may not invite any more, end too.
 pub(super) async fn withdraw_all_by(
     transaction: &mut impl Session,
     inviter: &Member,
-    act: &Act,
+    audit_context: &AuditContext,
 ) -> Result<(), StoreError> {
     let values = vec![
         Value::text(inviter.organization_id),
@@ -202,7 +206,7 @@ pub(super) async fn withdraw_all_by(
     let open: Vec<_> = rows.iter().map(read).collect::<Result<_, _>>()?;
     drop(rows);
     for one in &open {
-        take_back(transaction, one, act).await?;
+        take_back(transaction, one, audit_context).await?;
     }
     Ok(())
 }
@@ -213,12 +217,12 @@ pub(super) async fn accept(
     token: &KeyHash,
     ids: (MembershipId, UserId),
     new: &NewSession,
-    act: &Act,
+    audit_context: &AuditContext,
 ) -> Result<Option<Member>, StoreError> {
     let Some(open) = by_token(transaction, token).await? else {
         return Ok(None);
     };
-    if !open.is_open(act.at) {
+    if !open.is_open(audit_context.at) {
         return Ok(None);
     }
     let (membership_id, user_id) = ids;
@@ -231,16 +235,16 @@ pub(super) async fn accept(
         name: open.name,
         kind: MemberKind::Person,
         role: open.role,
-        created_at: act.at,
+        created_at: audit_context.at,
     };
     let member = members::insert(transaction, &member, new.proof).await?;
-    let values = vec![Value::text(open.id), act.at.into()];
+    let values = vec![Value::text(open.id), audit_context.at.into()];
     transaction.execute(ACCEPT, values).await?;
-    let by_themselves = Act {
+    let by_themselves = AuditContext {
         actor: Actor::member(&member),
-        ..act.clone()
+        ..audit_context.clone()
     };
-    let deed = Deed {
+    let audit_event = AuditEvent {
         organization: Some(member.organization_id),
         action: Action::MemberAdded,
         subject: member.membership_id.to_string(),
@@ -251,11 +255,11 @@ pub(super) async fn accept(
             "proof": new.proof.as_str(),
         }),
     };
-    audit::append(transaction, &by_themselves, &deed).await?;
+    audit::append(transaction, &by_themselves, &audit_event).await?;
     if let Some(left) = new.leaves {
-        sessions::end(transaction, left, act).await?;
+        sessions::end(transaction, left, audit_context).await?;
     }
-    sessions::begin_invited(transaction, &member, new, act)
+    sessions::begin_invited(transaction, &member, new, audit_context)
         .await
         .map(Some)
 }

@@ -5,10 +5,10 @@ use serde_json::json;
 use super::engine::{Session, Value};
 use super::rows::Columns;
 use super::{
-    Clash, Created, Idempotency, KeyFilter, KeyPage, ListedKey, PageRequest, Revoked, StoreError,
-    Whose, audit, idempotency, lineage, log, rotations, rows, sql,
+    Conflict, Created, Idempotency, KeyFilter, KeyOwner, KeyPage, ListedKey, PageRequest, Revoked,
+    StoreError, audit, idempotency, lineage, log, rotations, rows, sql,
 };
-use crate::model::audit::{Act, Action, Deed};
+use crate::model::audit::{Action, AuditContext, AuditEvent};
 use crate::model::clock::Timestamp;
 use crate::model::id::KeyId;
 use crate::model::key::{IMPORTED_HINT, Key};
@@ -21,13 +21,13 @@ pub(super) async fn create(
     transaction: &mut impl Session,
     key: &Key,
     idempotency: Option<&Idempotency>,
-    act: &Act,
+    audit_context: &AuditContext,
 ) -> Result<Created, StoreError> {
     let id = key.id.to_string();
-    if let Some(before) = idempotency::claim(transaction, idempotency, &id, act).await? {
+    if let Some(before) = idempotency::claim(transaction, idempotency, &id, audit_context).await? {
         return Ok(Created::Before(before));
     }
-    lineage::within_maker(transaction, key, act).await?;
+    lineage::within_maker(transaction, key, audit_context).await?;
     insert(transaction, key).await?;
     let action = if key.hint == IMPORTED_HINT {
         Action::KeyImported
@@ -41,13 +41,13 @@ pub(super) async fn create(
         "expires_at": key.expires_at.map(Timestamp::with_millis),
         "parent": key.parent_id.map(|id| id.to_string()),
     });
-    let deed = deed(key, action, details);
-    audit::append(transaction, act, &deed).await?;
+    let audit_event = audit_event(key, action, details);
+    audit::append(transaction, audit_context, &audit_event).await?;
     Ok(Created::Now(log::head(transaction).await?))
 }
 
-pub(super) fn deed(key: &Key, action: Action, details: serde_json::Value) -> Deed {
-    Deed {
+pub(super) fn audit_event(key: &Key, action: Action, details: serde_json::Value) -> AuditEvent {
+    AuditEvent {
         organization: Some(key.organization_id),
         action,
         subject: key.id.to_string(),
@@ -120,7 +120,7 @@ pub(super) async fn list(
     let values = vec![
         Value::optional_text(filter.organization_id),
         Value::optional_text(filter.membership_id),
-        Value::Flag(filter.revoked_too),
+        Value::Flag(filter.include_revoked),
         below(page),
         i64::from(page.limit).into(),
     ];
@@ -144,14 +144,14 @@ pub(super) async fn page(
     let limit = i64::from(wanted.page.limit).into();
     if let Some(chain) = wanted.parent {
         let (organization, membership) = match wanted.whose {
-            Whose::Organization(id) => (Some(id), None),
-            Whose::Membership(id) => (None, Some(id)),
+            KeyOwner::Organization(id) => (Some(id), None),
+            KeyOwner::Membership(id) => (None, Some(id)),
         };
         let values = vec![
             Value::optional_text(organization),
             Value::optional_text(membership),
             Value::text(chain),
-            Value::Flag(wanted.revoked_too),
+            Value::Flag(wanted.include_revoked),
             below,
             limit,
         ];
@@ -159,20 +159,20 @@ pub(super) async fn page(
         return found.iter().map(listed).collect();
     }
     let (sql, values) = match wanted.whose {
-        Whose::Membership(id) => (
+        KeyOwner::Membership(id) => (
             sql::KEYS_OF_MEMBERSHIP,
             vec![
                 Value::text(id),
                 below,
                 limit,
-                Value::Flag(wanted.revoked_too),
+                Value::Flag(wanted.include_revoked),
             ],
         ),
-        Whose::Organization(id) if wanted.revoked_too => (
+        KeyOwner::Organization(id) if wanted.include_revoked => (
             sql::ALL_KEYS_OF_ORGANIZATION,
             vec![Value::text(id), below, limit],
         ),
-        Whose::Organization(id) => (
+        KeyOwner::Organization(id) => (
             sql::LIVE_KEYS_OF_ORGANIZATION,
             vec![Value::text(id), below, limit],
         ),
@@ -186,20 +186,20 @@ pub(super) async fn rename(
     id: KeyId,
     from: &Name,
     to: &Name,
-    act: &Act,
+    audit_context: &AuditContext,
 ) -> Result<(), StoreError> {
     let Some(listed) = get(transaction, id).await? else {
         return Err(StoreError::NotFound(format!("the key {id}")));
     };
     let values = vec![Value::text(id), Value::text(to), Value::text(from)];
     if transaction.execute(sql::RENAME_KEY, values).await? == 0 {
-        return Err(StoreError::Conflict(Clash::KeyRenamed));
+        return Err(StoreError::Conflict(Conflict::KeyRenamed));
     }
     let details = json!({ "from": from.as_str(), "to": to.as_str() });
     audit::append(
         transaction,
-        act,
-        &deed(&listed.key, Action::KeyRenamed, details),
+        audit_context,
+        &audit_event(&listed.key, Action::KeyRenamed, details),
     )
     .await
 }
@@ -207,9 +207,9 @@ pub(super) async fn rename(
 pub(super) async fn revoke(
     transaction: &mut impl Session,
     id: KeyId,
-    act: &Act,
+    audit_context: &AuditContext,
 ) -> Result<Revoked, StoreError> {
-    let values = vec![Value::text(id), act.at.into()];
+    let values = vec![Value::text(id), audit_context.at.into()];
     let keys = transaction.execute(sql::REVOKE_KEY, values).await?;
     let Some(listed) = get(transaction, id).await? else {
         return Err(StoreError::NotFound(format!("the key {id}")));
@@ -222,8 +222,8 @@ pub(super) async fn revoke(
             "owner": listed.key.email.as_str(),
             "sequence": sequence.get(),
         });
-        let deed = deed(&listed.key, Action::KeyRevoked, details);
-        audit::append(transaction, act, &deed).await?;
+        let audit_event = audit_event(&listed.key, Action::KeyRevoked, details);
+        audit::append(transaction, audit_context, &audit_event).await?;
     }
     Ok(Revoked { sequence, keys })
 }

@@ -11,7 +11,7 @@ use super::engine::{Session, Value};
 use super::rows::Columns;
 use super::sql::{statements, unrevoked};
 use super::{Descendants, Reach, RevokedFamily, StoreError, audit, keys, log};
-use crate::model::audit::{Act, Action, Means};
+use crate::model::audit::{Action, AuditContext, AuthMethod};
 use crate::model::clock::Timestamp;
 use crate::model::id::{KeyId, MembershipId};
 use crate::model::key::Key;
@@ -19,7 +19,7 @@ use crate::model::scope::Scopes;
 
 /// Ids of children in the audit row of their end. Of more the number is written: what was revoked at the same
 /// moment are the others.
-const IDS_TOLD_MAX: usize = 1_000;
+const AUDITED_IDS_MAX: usize = 1_000;
 
 /// In what a key would be more than the key with which it is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -91,13 +91,13 @@ statements! {
 pub(super) async fn within_maker(
     transaction: &mut impl Session,
     new: &Key,
-    act: &Act,
+    audit_context: &AuditContext,
 ) -> Result<(), StoreError> {
-    let Means::Key(id) = act.means else {
+    let AuthMethod::Key(id) = audit_context.auth_method else {
         return Ok(());
     };
     let Some(maker) = keys::get(transaction, id).await? else {
-        return Err(StoreError::MeansEnded);
+        return Err(StoreError::AuthMethodEnded);
     };
     if new.parent_id != Some(id) {
         let reason = format!("a key that {id} makes must be its child");
@@ -149,13 +149,18 @@ pub(super) async fn revoke(
     transaction: &mut impl Session,
     id: KeyId,
     reach: Reach,
-    act: &Act,
+    audit_context: &AuditContext,
 ) -> Result<RevokedFamily, StoreError> {
     let Some(listed) = keys::get(transaction, id).await? else {
         return Err(StoreError::NotFound(format!("the key {id}")));
     };
     let key = listed.key;
-    if reach == Reach::OwnersAlone && descendants(transaction, id, act.at).await?.of_others > 0 {
+    if reach == Reach::OwnersAlone
+        && descendants(transaction, id, audit_context.at)
+            .await?
+            .of_others
+            > 0
+    {
         return Err(StoreError::OthersKeys);
     }
     let whose = || vec![Value::text(key.chain_id), Value::text(id)];
@@ -167,11 +172,11 @@ pub(super) async fn revoke(
     drop(found);
     let before = log::head(transaction).await?;
     let mut values = whose();
-    values.push(act.at.into());
+    values.push(audit_context.at.into());
     let keys = transaction.execute(REVOKE, values).await?;
     let sequence = log::head(transaction).await?;
     if keys > 0 {
-        let ids = children.iter().take(IDS_TOLD_MAX).map(KeyId::to_string);
+        let ids = children.iter().take(AUDITED_IDS_MAX).map(KeyId::to_string);
         let details = json!({
             "name": key.name.as_str(),
             "owner": key.email.as_str(),
@@ -179,8 +184,8 @@ pub(super) async fn revoke(
             "children": children.len(),
             "children_ids": ids.collect::<Vec<_>>(),
         });
-        let deed = keys::deed(&key, Action::KeyRevoked, details);
-        audit::append(transaction, act, &deed).await?;
+        let audit_event = keys::audit_event(&key, Action::KeyRevoked, details);
+        audit::append(transaction, audit_context, &audit_event).await?;
     }
     Ok(RevokedFamily {
         first: before.next().min(sequence),

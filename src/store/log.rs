@@ -1,4 +1,4 @@
-//! Reading the log, and the look-up, which tells how far of it its answer holds.
+//! Reading the log, and the look-up, which names the place in the log for which its answer holds.
 
 use super::engine::{Session, Value};
 use super::rows::{self, Columns};

@@ -1,7 +1,7 @@
 //! What management asks of the store: people, keys, sessions, the audit log. A gateway's data plane needs
 //! none of it.
 //!
-//! Every writing method takes the [`Act`] it is part of, and writes its row of the audit log in the same
+//! Every writing method takes the [`AuditContext`] it is part of, and writes its row of the audit log in the same
 //! transaction. An act of a member who no longer has the role by which it was allowed is
 //! [`StoreError::Forbidden`]: writers queue, so that this is true when it commits.
 
@@ -10,10 +10,11 @@ use zeroize::Zeroizing;
 
 use super::{
     AccessFilter, AuditPage, Created, Descendants, EndedAccess, Idempotency, KeyFilter, KeyPage,
-    KeyTraffic, ListedKey, ListedMember, ListedSession, Marked, NewSession, Overlap, PageRequest,
-    Reach, Revoked, RevokedEverything, RevokedFamily, RoleChange, Session, Store, StoreError,
+    KeyTraffic, ListedKey, ListedMember, ListedSession, MarkProgress, NewSession, Overlap,
+    PageRequest, Reach, Revoked, RevokedEverything, RevokedFamily, RoleChange, Session, Store,
+    StoreError,
 };
-use crate::model::audit::{Act, Deed, Entry, Head};
+use crate::model::audit::{AuditContext, AuditEvent, Entry, Head};
 use crate::model::change::Sequence;
 use crate::model::clock::Timestamp;
 use crate::model::id::{
@@ -25,37 +26,45 @@ use crate::model::member::{
 };
 use crate::model::usage::KeyUse;
 
-/// See the module.
+/// See the module documentation.
 #[async_trait]
 pub trait Management: Store {
-    // ---- organisations and members ----------------------------------------------------------
+    // ---- organizations and members ----------------------------------------------------------
 
-    /// Creates an organisation. [`StoreError::Exists`] when the name is taken.
-    async fn create_organization(&self, new: &Organization, act: &Act) -> Result<(), StoreError>;
+    /// Creates an organization. [`StoreError::Exists`] when the name is taken.
+    async fn create_organization(
+        &self,
+        new: &Organization,
+        audit_context: &AuditContext,
+    ) -> Result<(), StoreError>;
 
-    /// All organisations, oldest first.
+    /// All organizations, oldest first.
     async fn organizations(&self) -> Result<Vec<Organization>, StoreError>;
 
     /// One organization.
     async fn organization(&self, id: OrganizationId) -> Result<Option<Organization>, StoreError>;
 
     /// Adds a member whose address the caller vouches for: its verified user is created, or found (then that user's id
-    /// is told instead of `member.user_id`; the name is this membership's own). [`StoreError::Exists`] when the address is a
-    /// member already, verified or not.
-    async fn add_member(&self, member: &Member, act: &Act) -> Result<Member, StoreError>;
+    /// is told instead of `member.user_id`; the name is this membership's own). [`StoreError::Exists`] when the address
+    /// is a member already, verified or not.
+    async fn add_member(
+        &self,
+        member: &Member,
+        audit_context: &AuditContext,
+    ) -> Result<Member, StoreError>;
 
     /// Adds a service account, whose address must be new.
     async fn add_service_account(
         &self,
         account: &Member,
         idempotency: Option<&Idempotency>,
-        act: &Act,
+        audit_context: &AuditContext,
     ) -> Result<Created, StoreError>;
 
-    /// The present members, oldest first; of one organisation or of all.
+    /// The present members, oldest first; of one organization or of all.
     async fn members(&self, of: Option<OrganizationId>) -> Result<Vec<Member>, StoreError>;
 
-    /// The present stays of this address, at most one in each organisation: first those that began with the
+    /// The present stays of this address, at most one in each organization: first those that began with the
     /// address proven, then those that began with an invitation link, each oldest first. What the latter may
     /// reach is for the caller to judge.
     async fn members_by_email(&self, email: &EmailAddress) -> Result<Vec<Member>, StoreError>;
@@ -72,16 +81,20 @@ pub trait Management: Store {
     ) -> Result<Vec<ListedMember>, StoreError>;
 
     /// Gives another role. The last owner keeps theirs: [`StoreError::Forbidden`].
-    async fn change_role(&self, change: RoleChange, act: &Act) -> Result<Sequence, StoreError>;
+    async fn change_role(
+        &self,
+        change: RoleChange,
+        audit_context: &AuditContext,
+    ) -> Result<Sequence, StoreError>;
 
-    /// Ends a stay and revokes its keys, in one transaction and with one log entry. The last owner of
-    /// an organisation stays: [`StoreError::Forbidden`]. `seen`: the role that the caller saw;
+    /// Ends a membership and revokes its keys, in one transaction and with one log entry. The last owner of
+    /// an organization stays: [`StoreError::Forbidden`]. `seen`: the role that the caller saw;
     /// [`StoreError::Conflict`] when it is another by now.
     async fn remove_member(
         &self,
         membership: MembershipId,
         seen: Option<Role>,
-        act: &Act,
+        audit_context: &AuditContext,
     ) -> Result<Revoked, StoreError>;
 
     // ---- keys -------------------------------------------------------------------------------
@@ -94,7 +107,7 @@ pub trait Management: Store {
         &self,
         key: &Key,
         idempotency: Option<&Idempotency>,
-        act: &Act,
+        audit_context: &AuditContext,
     ) -> Result<Created, StoreError>;
 
     /// One key.
@@ -106,7 +119,7 @@ pub trait Management: Store {
 
     /// Writes some of the rows that the oldest mark of revoking everything covers, those below the id `below`: a short
     /// transaction. Their keys are refused since the mark was made; this is for who reads rows.
-    async fn write_marked_rows(&self, below: Option<&str>) -> Result<Marked, StoreError>;
+    async fn write_marked_rows(&self, below: Option<&str>) -> Result<MarkProgress, StoreError>;
 
     /// Keys of any organization, newest first, page by page.
     async fn keys(
@@ -124,7 +137,7 @@ pub trait Management: Store {
         id: KeyId,
         from: &Name,
         to: &Name,
-        act: &Act,
+        audit_context: &AuditContext,
     ) -> Result<(), StoreError>;
 
     /// Writes `successor` to take the place of `old`, which goes on for the overlap.
@@ -135,21 +148,25 @@ pub trait Management: Store {
         old: KeyId,
         successor: &Key,
         overlap: Overlap,
-        act: &Act,
+        audit_context: &AuditContext,
     ) -> Result<Sequence, StoreError>;
 
     /// Revokes keys that are being replaced and that nobody has used for as long as their rotation says; which.
-    /// `told_since`: since when uses were told without a gap, for what was not told is no silence.
-    async fn end_silent_keys(
+    /// `usage_complete_since`: since when uses were reported without a gap; a key without reports is not idle.
+    async fn end_idle_keys(
         &self,
-        told_since: Timestamp,
-        act: &Act,
+        usage_complete_since: Timestamp,
+        audit_context: &AuditContext,
     ) -> Result<Vec<KeyId>, StoreError>;
 
     /// Revokes a key, with its log entry in the same transaction. Of a key that is revoked already it
     /// returns the present head, so that the caller can wait again. [`StoreError::NotFound`] for an
     /// unknown id; nothing is changed then.
-    async fn revoke_key(&self, id: KeyId, act: &Act) -> Result<Revoked, StoreError>;
+    async fn revoke_key(
+        &self,
+        id: KeyId,
+        audit_context: &AuditContext,
+    ) -> Result<Revoked, StoreError>;
 
     /// How many live keys come from a key. [`StoreError::NotFound`] for an unknown id.
     async fn descendants(&self, id: KeyId, now: Timestamp) -> Result<Descendants, StoreError>;
@@ -161,17 +178,17 @@ pub trait Management: Store {
         &self,
         id: KeyId,
         reach: Reach,
-        act: &Act,
+        audit_context: &AuditContext,
     ) -> Result<RevokedFamily, StoreError>;
 
-    /// Revokes every live key, of one organisation or of all, with one log entry in the same
+    /// Revokes every live key, of one organization or of all, with one log entry in the same
     /// transaction, also where there was none: so the wait can be repeated. With `access`, the sessions and
-    /// sign-in links that it means end too, and open invitations of the organisation, or of all.
+    /// sign-in links that it means end too, and open invitations of the organization, or of all.
     async fn revoke_everything(
         &self,
         of: Option<OrganizationId>,
         access: Option<&AccessFilter>,
-        act: &Act,
+        audit_context: &AuditContext,
     ) -> Result<RevokedEverything, StoreError>;
 
     /// What a gateway saw of keys, a few hundred at a time.
@@ -191,7 +208,7 @@ pub trait Management: Store {
         &self,
         invitation: &Invitation,
         token: &KeyHash,
-        act: &Act,
+        audit_context: &AuditContext,
     ) -> Result<(), StoreError>;
 
     /// Invitations that are open, newest first; expired ones too, until they are replaced.
@@ -202,7 +219,7 @@ pub trait Management: Store {
         &self,
         of: OrganizationId,
         id: InvitationId,
-        act: &Act,
+        audit_context: &AuditContext,
     ) -> Result<(), StoreError>;
 
     /// The open invitation with this token, expired or not.
@@ -215,14 +232,14 @@ pub trait Management: Store {
     ) -> Result<Vec<(Invitation, KeyHash)>, StoreError>;
 
     /// Makes a member of who was invited, and signs them in. Without a proof of the address it is a new user of
-    /// this organisation alone, of whom nothing else is known. None when the token opens nothing at `act.at`:
+    /// this organization alone, of whom nothing else is known. None when the token opens nothing at `act.at`:
     /// unknown, used, withdrawn or expired.
     async fn accept_invitation(
         &self,
         token: &KeyHash,
         ids: (MembershipId, UserId),
         session: &NewSession,
-        act: &Act,
+        audit_context: &AuditContext,
     ) -> Result<Option<Member>, StoreError>;
 
     /// Makes a link with which a member signs in once, until `expires_at`.
@@ -231,7 +248,7 @@ pub trait Management: Store {
         token: &KeyHash,
         member: &Member,
         expires_at: Timestamp,
-        act: &Act,
+        audit_context: &AuditContext,
     ) -> Result<(), StoreError>;
 
     /// Whether there is such a link, used or not. It takes no lock: guesses delay nobody.
@@ -243,18 +260,18 @@ pub trait Management: Store {
         &self,
         token: &KeyHash,
         session: &NewSession,
-        act: &Act,
+        audit_context: &AuditContext,
     ) -> Result<Option<Member>, StoreError>;
 
     /// Signs in a member whom somebody trusted has vouched for. With the address proven, this membership becomes one
     /// of the address's verified user, and sessions in it without that proof end, in the same transaction.
-    /// [`StoreError::NotFound`] when they are gone; [`StoreError::MeansEnded`] when the session to be replaced is, or
-    /// when it began before the ways into the organization were last ended.
+    /// [`StoreError::NotFound`] when they are gone; [`StoreError::AuthMethodEnded`] when the session to be replaced is,
+    /// or when it began before the ways into the organization were last ended.
     async fn begin_session(
         &self,
         member: &Member,
         session: &NewSession,
-        act: &Act,
+        audit_context: &AuditContext,
     ) -> Result<Member, StoreError>;
 
     /// The session with this token, of a present member; whether it has lasted too long is for the
@@ -265,7 +282,11 @@ pub trait Management: Store {
     async fn touch_session(&self, id: SessionId, now: Timestamp) -> Result<(), StoreError>;
 
     /// Signs out.
-    async fn end_session(&self, id: SessionId, act: &Act) -> Result<(), StoreError>;
+    async fn end_session(
+        &self,
+        id: SessionId,
+        audit_context: &AuditContext,
+    ) -> Result<(), StoreError>;
 
     /// Open sessions, the one that was seen last first.
     async fn sessions(&self, filter: &AccessFilter) -> Result<Vec<ListedSession>, StoreError>;
@@ -274,21 +295,29 @@ pub trait Management: Store {
     async fn end_sessions(
         &self,
         filter: &AccessFilter,
-        act: &Act,
+        audit_context: &AuditContext,
     ) -> Result<EndedAccess, StoreError>;
 
     /// Ends somebody's session; false: it had ended before. [`StoreError::NotFound`] for an unknown id.
-    async fn end_any_session(&self, id: SessionId, act: &Act) -> Result<bool, StoreError>;
+    async fn end_any_session(
+        &self,
+        id: SessionId,
+        audit_context: &AuditContext,
+    ) -> Result<bool, StoreError>;
 
     // ---- the audit log ----------------------------------------------------------------------
 
     /// Writes a row of something that changed nothing else.
-    async fn record(&self, deed: &Deed, act: &Act) -> Result<(), StoreError>;
+    async fn record(
+        &self,
+        audit_event: &AuditEvent,
+        audit_context: &AuditContext,
+    ) -> Result<(), StoreError>;
 
     /// Rows, oldest first.
     async fn audit_page(&self, page: AuditPage) -> Result<Vec<Entry>, StoreError>;
 
-    /// Rows of an organisation before a place, newest first.
+    /// Rows of an organization before a place, newest first.
     async fn newest_audit(
         &self,
         of: OrganizationId,
@@ -300,7 +329,7 @@ pub trait Management: Store {
 
     // ---- what gateways share ----------------------------------------------------------------
 
-    /// The secret of this name. Whoever asks first makes it: `fresh` is kept where there is none.
+    /// The secret of this name. If there is none, `fresh` is stored.
     async fn shared_secret(
         &self,
         name: &'static str,

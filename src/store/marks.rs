@@ -1,10 +1,10 @@
-//! Revoking very many keys: a mark says it of all of them in one small transaction, and their rows follow in short ones,
-//! between which others write.
+//! Revoking very many keys: a mark says it of all of them in one small transaction, and their rows follow in short
+//! ones, between which others write.
 
 use super::engine::{Session, Value};
 use super::rows::Columns;
 use super::sql::statements;
-use super::{Marked, StoreError};
+use super::{MarkProgress, StoreError};
 use crate::model::clock::Timestamp;
 use crate::model::id::OrganizationId;
 
@@ -34,7 +34,8 @@ statements! {
     /// The mark's one entry in the log speaks for every row.
     BEGIN_QUIET = "UPDATE revocation_head SET revoking_everything = TRUE";
     END_QUIET = "UPDATE revocation_head SET revoking_everything = FALSE";
-    /// Four statements, for the index that each wants. The first round has no bound: what plain SQL made may have any id.
+    /// Four statements, for the index that each wants. The first round has no bound: what plain SQL made may have any
+    /// id.
     WRITE_ALL = write_rows!("");
     WRITE_ALL_BELOW = write_rows!(" AND k.id < $4");
     WRITE_OF_ORGANIZATION = write_rows!(" AND k.organization_id = $4");
@@ -45,7 +46,7 @@ statements! {
         SELECT 1 FROM keys k WHERE k.revoked_at IS NULL AND k.created_seq <= $2 AND k.organization_id = $1)";
 }
 
-/// A mark: when and where in the log, and of which organization; none: of all.
+/// A mark: when and where in the log, and of which organization. `None`: of all.
 struct Mark {
     organization: Option<String>,
     seq: i64,
@@ -89,9 +90,9 @@ async fn first(session: &mut impl Session) -> Result<Option<Mark>, StoreError> {
 pub(super) async fn write_rows(
     transaction: &mut impl Session,
     below: Option<&str>,
-) -> Result<Marked, StoreError> {
+) -> Result<MarkProgress, StoreError> {
     let Some(mark) = first(transaction).await? else {
-        return Ok(Marked::Nothing);
+        return Ok(MarkProgress::Nothing);
     };
     transaction.execute(BEGIN_QUIET, vec![]).await?;
     let (statement, values) = mark.writing(below);
@@ -104,15 +105,15 @@ pub(super) async fn write_rows(
     transaction.execute(END_QUIET, vec![]).await?;
     let written = ids.len();
     if let Some(last) = ids.into_iter().min() {
-        return Ok(Marked::Rows { written, last });
+        return Ok(MarkProgress::Rows { written, last });
     }
     let (statement, values) = mark.deleting();
     if transaction.execute(statement, values).await? > 0 {
-        return Ok(Marked::MarkDone);
+        return Ok(MarkProgress::MarkDone);
     }
     match below {
         // Others that plain SQL added above the id meanwhile keep the mark.
-        Some(_id) => Ok(Marked::FromTheTop),
+        Some(_id) => Ok(MarkProgress::Restart),
         None => Err(StoreError::Unavailable(
             "keys were added by another program while the rows of revoked keys were written; they are refused in any \
              case, and a gateway writes their rows within seconds"

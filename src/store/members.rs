@@ -1,13 +1,14 @@
-//! The rules of organisations and members. Those that write are given a transaction that is alone.
+//! The rules of organizations and members. Those that write are given a transaction that is alone.
 
 use serde_json::json;
 
 use super::engine::{Session, Value};
 use super::rows::{self, Columns};
 use super::{
-    Clash, ListedMember, PageRequest, Revoked, RoleChange, StoreError, audit, invitations, log, sql,
+    Conflict, ListedMember, PageRequest, Revoked, RoleChange, StoreError, audit, invitations, log,
+    sql,
 };
-use crate::model::audit::{Act, Action, Actor, Deed};
+use crate::model::audit::{Action, Actor, AuditContext, AuditEvent};
 use crate::model::change::Sequence;
 use crate::model::clock::Timestamp;
 use crate::model::id::{MembershipId, OrganizationId, UserId};
@@ -19,10 +20,10 @@ const ABOVE_EVERY_ID: &str = "mbr_g";
 pub(super) async fn create_organization(
     transaction: &mut impl Session,
     organization: &Organization,
-    act: &Act,
+    audit_context: &AuditContext,
 ) -> Result<(), StoreError> {
     for present in organizations(transaction).await? {
-        refuse_look_alike("organisation", &present.name, &organization.name)?;
+        refuse_look_alike("organization", &present.name, &organization.name)?;
     }
     let values = vec![
         Value::text(organization.id),
@@ -31,16 +32,16 @@ pub(super) async fn create_organization(
     ];
     let inserted = transaction.execute(sql::INSERT_ORGANIZATION, values);
     if inserted.await? == 0 {
-        let taken = format!("the organisation {}", organization.name);
+        let taken = format!("the organization {}", organization.name);
         return Err(StoreError::Exists(taken));
     }
-    let deed = Deed {
+    let audit_event = AuditEvent {
         organization: Some(organization.id),
         action: Action::OrganizationCreated,
         subject: organization.id.to_string(),
         details: json!({ "name": organization.name.as_str() }),
     };
-    audit::append(transaction, act, &deed).await
+    audit::append(transaction, audit_context, &audit_event).await
 }
 
 /// A name that is there, or that people would take for one that is: writers are alone, so that it stays so.
@@ -66,17 +67,17 @@ pub(super) async fn organizations(
 pub(super) async fn add(
     transaction: &mut impl Session,
     member: &Member,
-    act: &Act,
+    audit_context: &AuditContext,
 ) -> Result<Member, StoreError> {
     let added = insert(transaction, member, Proof::Address).await?;
     let details = json!({ "email": added.email.as_str(), "role": added.role.as_str() });
-    let deed = deed(&added, Action::MemberAdded, details);
-    audit::append(transaction, act, &deed).await?;
+    let audit_event = audit_event(&added, Action::MemberAdded, details);
+    audit::append(transaction, audit_context, &audit_event).await?;
     Ok(added)
 }
 
-fn deed(member: &Member, action: Action, details: serde_json::Value) -> Deed {
-    Deed {
+fn audit_event(member: &Member, action: Action, details: serde_json::Value) -> AuditEvent {
+    AuditEvent {
         organization: Some(member.organization_id),
         action,
         subject: member.membership_id.to_string(),
@@ -84,24 +85,24 @@ fn deed(member: &Member, action: Action, details: serde_json::Value) -> Deed {
     }
 }
 
-/// The rows alone. With the address proven the member is its verified user; without, a user of this organisation
-/// alone, whoever else has the address. The name is this organisation's in any case.
+/// The rows alone. With the address proven the member is its verified user; without, a user of this organization
+/// alone, even if others have the address. The name is this organization's in any case.
 pub(super) async fn insert(
     transaction: &mut impl Session,
     member: &Member,
     proof: Proof,
 ) -> Result<Member, StoreError> {
     refuse_impossible(transaction, member).await?;
-    let standing = match proof {
-        Proof::Membership => Standing::Unverified,
+    let address_proof = match proof {
+        Proof::Membership => AddressProof::Unverified,
         Proof::Address | Proof::AssumedAddress => {
             match verified_user(transaction, &member.email).await? {
-                Some(id) => Standing::JoinedTo(id),
-                None => Standing::Verified(member.created_at),
+                Some(id) => AddressProof::JoinedTo(id),
+                None => AddressProof::Verified(member.created_at),
             }
         }
     };
-    insert_user(transaction, member, &standing).await?;
+    insert_user(transaction, member, &address_proof).await?;
     let stay = vec![
         Value::text(member.membership_id),
         Value::text(member.organization_id),
@@ -117,7 +118,7 @@ pub(super) async fn insert(
 }
 
 /// What a new user is to its address.
-enum Standing {
+enum AddressProof {
     Unverified,
     Verified(Timestamp),
     /// The same person as that verified user.
@@ -134,48 +135,53 @@ async fn verified_user(
     row.as_ref().map(|row| row.parsed("id")).transpose()
 }
 
-/// Whoever has proven the address enters a membership of it: the membership is that of the address's verified user,
+/// Anybody who has proven the address enters a membership of it: the membership is that of the address's verified user,
 /// who is found or made. Until then its organization learns nothing of them: somebody else may have opened it by its
-/// link. So the user it had is not made the verified one, and its keys tell their own id to upstreams for good.
+/// link. So its user does not become the verified one, and its keys keep their own user id towards upstreams.
 pub(super) async fn join(
     transaction: &mut impl Session,
     entered: &Member,
     spare: UserId,
-    act: &Act,
+    audit_context: &AuditContext,
 ) -> Result<(), StoreError> {
     let found = verified_user(transaction, &entered.email).await?;
     let verified = found.unwrap_or(spare);
     if found.is_none() {
         let user = Member {
             user_id: spare,
-            created_at: act.at,
+            created_at: audit_context.at,
             ..entered.clone()
         };
-        insert_user(transaction, &user, &Standing::Verified(act.at)).await?;
+        insert_user(
+            transaction,
+            &user,
+            &AddressProof::Verified(audit_context.at),
+        )
+        .await?;
     }
     let values = vec![Value::text(entered.membership_id), Value::text(verified)];
     if transaction.execute(sql::JOIN_USER, values).await? == 0 {
         return Ok(());
     }
-    let by_genkan = Act {
+    let by_genkan = AuditContext {
         actor: Actor::System,
         address: None,
-        ..act.clone()
+        ..audit_context.clone()
     };
     let details = json!({ "email": entered.email.as_str() });
-    let deed = deed(entered, Action::AddressProven, details);
-    audit::append(transaction, &by_genkan, &deed).await
+    let audit_event = audit_event(entered, Action::AddressProven, details);
+    audit::append(transaction, &by_genkan, &audit_event).await
 }
 
 async fn insert_user(
     transaction: &mut impl Session,
     member: &Member,
-    standing: &Standing,
+    address_proof: &AddressProof,
 ) -> Result<(), StoreError> {
-    let (verified_at, joined_to) = match standing {
-        Standing::Unverified => (None, None),
-        Standing::Verified(at) => (Some(*at), None),
-        Standing::JoinedTo(id) => (None, Some(*id)),
+    let (verified_at, joined_to) = match address_proof {
+        AddressProof::Unverified => (None, None),
+        AddressProof::Verified(at) => (Some(*at), None),
+        AddressProof::JoinedTo(id) => (None, Some(*id)),
     };
     let user = vec![
         Value::text(member.user_id),
@@ -196,14 +202,18 @@ async fn refuse_impossible(
     let organization = Value::text(member.organization_id);
     let known = transaction.count(sql::ORGANIZATION_EXISTS, vec![organization]);
     if known.await? == 0 {
-        let missing = format!("the organisation {}", member.organization_id);
+        let missing = format!("the organization {}", member.organization_id);
         return Err(StoreError::NotFound(missing));
     }
     let stay = vec![
         Value::text(member.organization_id),
         Value::text(&member.email),
     ];
-    if transaction.count(sql::PRESENT_STAYS, stay).await? > 0 {
+    if transaction
+        .count(sql::COUNT_PRESENT_MEMBERSHIPS, stay)
+        .await?
+        > 0
+    {
         return Err(StoreError::Exists(format!("the member {}", member.email)));
     }
     Ok(())
@@ -267,7 +277,7 @@ fn listed(row: &impl Columns) -> Result<ListedMember, StoreError> {
 pub(super) async fn change_role(
     transaction: &mut impl Session,
     change: RoleChange,
-    act: &Act,
+    audit_context: &AuditContext,
 ) -> Result<Sequence, StoreError> {
     let Some(member) = present(transaction, change.membership).await? else {
         return Err(gone(change.membership));
@@ -282,10 +292,10 @@ pub(super) async fn change_role(
             "from": change.from.as_str(),
             "to": change.to.as_str(),
         });
-        let deed = deed(&member, Action::MemberRoleChanged, details);
-        audit::append(transaction, act, &deed).await?;
+        let audit_event = audit_event(&member, Action::MemberRoleChanged, details);
+        audit::append(transaction, audit_context, &audit_event).await?;
         if change.to < member.role {
-            invitations::withdraw_all_by(transaction, &member, act).await?;
+            invitations::withdraw_all_by(transaction, &member, audit_context).await?;
         }
     }
     log::head(transaction).await
@@ -298,18 +308,18 @@ fn gone(id: MembershipId) -> StoreError {
 fn as_seen(member: &Member, seen: Option<Role>) -> Result<(), StoreError> {
     match seen {
         Some(role) if role != member.role => {
-            Err(StoreError::Conflict(Clash::RoleChanged(member.role)))
+            Err(StoreError::Conflict(Conflict::RoleChanged(member.role)))
         }
         Some(_) | None => Ok(()),
     }
 }
 
-/// Of a stay that is over it returns the present head, so that the caller can wait again.
+/// Of a membership that is over it returns the present head, so that the caller can wait again.
 pub(super) async fn remove(
     transaction: &mut impl Session,
     id: MembershipId,
     seen: Option<Role>,
-    act: &Act,
+    audit_context: &AuditContext,
 ) -> Result<Revoked, StoreError> {
     let Some(member) = present(transaction, id).await? else {
         let known = transaction.count(sql::MEMBERSHIP_EXISTS, vec![Value::text(id)]);
@@ -323,7 +333,7 @@ pub(super) async fn remove(
     keep_an_owner(transaction, &member).await?;
     let unrevoked = transaction.count(sql::UNREVOKED_KEYS, vec![Value::text(id)]);
     let keys = unrevoked.await?;
-    let end = vec![Value::text(id), act.at.into()];
+    let end = vec![Value::text(id), audit_context.at.into()];
     transaction.execute(sql::END_MEMBERSHIP, end).await?;
     let sequence = log::head(transaction).await?;
     let action = match member.kind {
@@ -336,8 +346,13 @@ pub(super) async fn remove(
         "keys": keys,
         "sequence": sequence.get(),
     });
-    audit::append(transaction, act, &deed(&member, action, details)).await?;
-    invitations::withdraw_all_by(transaction, &member, act).await?;
+    audit::append(
+        transaction,
+        audit_context,
+        &audit_event(&member, action, details),
+    )
+    .await?;
+    invitations::withdraw_all_by(transaction, &member, audit_context).await?;
     Ok(Revoked { sequence, keys })
 }
 

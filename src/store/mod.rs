@@ -12,7 +12,6 @@
 
 mod access_ends;
 mod accounts;
-mod asked;
 mod audit;
 mod database;
 mod engine;
@@ -26,6 +25,7 @@ mod management;
 mod marks;
 mod members;
 pub mod postgres;
+mod query;
 mod rotations;
 mod rows;
 mod schema;
@@ -46,13 +46,13 @@ use crate::model::clock::Timestamp;
 use crate::model::id::InstanceId;
 use crate::model::key::{Key, KeyHash};
 use crate::model::member::{EmailAddress, Role};
-pub use asked::{
-    AccessFilter, AuditPage, Created, Descendants, EndedAccess, Idempotency, KeyFilter, KeyPage,
-    KeyTraffic, ListedKey, ListedMember, ListedSession, Marked, NewSession, Overlap, PageRequest,
-    Reach, RevokedEverything, RevokedFamily, RoleChange, Rotation, Session, Whose,
-};
 pub use lineage::Beyond;
 pub use management::{Management, SharedSecret};
+pub use query::{
+    AccessFilter, AuditPage, Created, Descendants, EndedAccess, Idempotency, KeyFilter, KeyOwner,
+    KeyPage, KeyTraffic, ListedKey, ListedMember, ListedSession, MarkProgress, NewSession, Overlap,
+    PageRequest, Reach, RevokedEverything, RevokedFamily, RoleChange, Rotation, Session,
+};
 
 /// Why the store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -95,15 +95,15 @@ pub enum StoreError {
     /// A rule of the house forbids it.
     #[error("{0}")]
     Forbidden(String),
-    /// An organisation always has an owner.
-    #[error("{0} is the last owner of the organisation and stays; add another owner first")]
+    /// An organization always has an owner.
+    #[error("{0} is the last owner of the organization and stays; add another owner first")]
     LastOwner(EmailAddress),
     /// Who acts has lost the role by which it was allowed.
     #[error("your role was changed in this moment, and no longer allows this")]
     RoleLost,
     /// The key or the session by which somebody acts has ended.
     #[error("the key or the session by which this was asked for has ended in this moment")]
-    MeansEnded,
+    AuthMethodEnded,
     /// A key would be more than the key with which it is made.
     #[error("{0}")]
     BeyondKey(Beyond),
@@ -112,7 +112,7 @@ pub enum StoreError {
     OthersKeys,
     /// Somebody else changed it since the caller looked: look again.
     #[error("{0}")]
-    Conflict(Clash),
+    Conflict(Conflict),
     /// A trigger that writes the revocation log is missing, disabled or altered: a revocation would
     /// be committed and reach nobody.
     #[error(
@@ -127,7 +127,7 @@ pub enum StoreError {
 
 /// What was otherwise than the caller took it to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Clash {
+pub enum Conflict {
     /// The key is revoked.
     #[error("the key is revoked by now")]
     KeyRevoked,
@@ -153,7 +153,7 @@ pub enum Clash {
 pub struct LookedUp {
     /// The head of the log in the same snapshot: the answer holds all changes up to here.
     pub sequence: Sequence,
-    /// The key, live or not; none: unknown. `revoked_at` is set, too, when its member was removed.
+    /// The key, live or not. `None`: unknown. `revoked_at` is set, too, when its member was removed.
     pub key: Option<Key>,
 }
 
@@ -280,7 +280,7 @@ pub trait Store: Send + Sync {
     /// by this call. False: it has renewed since, is evicted already, or its row is gone.
     async fn evict(&self, id: InstanceId, renewals: i64) -> Result<bool, StoreError>;
 
-    /// What the instances told of the entries from `first` to `last`.
+    /// The instances' reports on the entries from `first` to `last`.
     async fn reports(
         &self,
         first: Sequence,
@@ -297,7 +297,7 @@ pub trait Store: Send + Sync {
     async fn wait_for_change(&self, at_most: Duration);
 
     /// Whether a gateway can run on it: it takes writes, and keeps for each connection what is set there. Asked before
-    /// [`Self::register`], and by whoever checks a configuration.
+    /// [`Self::register`], and by `config check`.
     ///
     /// # Errors
     /// Why not, and what to change.
@@ -313,7 +313,8 @@ pub trait Store: Send + Sync {
 /// What becomes of a database that does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WhenAbsent {
-    /// It is created. Only for what begins a gateway: a mistyped name makes an empty database, in which no key is valid.
+    /// It is created. Only for what begins a gateway: a mistyped name makes an empty database, in which no key is
+    /// valid.
     Create,
     /// [`StoreError::Absent`].
     Refuse,

@@ -222,7 +222,7 @@ fn change(row: &impl Columns) -> Result<Change, StoreError> {
     })
 }
 
-/// The organisation, or none for all of them.
+/// The organization, or none for all of them.
 fn everything(row: &impl Columns) -> Result<Option<OrganizationId>, StoreError> {
     match row.text("subject")?.as_deref() {
         Some("") => Ok(None),

@@ -6,7 +6,7 @@ use super::engine::{Session as Connection, Value};
 use super::rows::{self, Columns};
 use super::sql::{member_columns, present_members, statements};
 use super::{NewSession, Session, StoreError, audit, members};
-use crate::model::audit::{Act, Action, Actor, Deed};
+use crate::model::audit::{Action, Actor, AuditContext, AuditEvent};
 use crate::model::clock::Timestamp;
 use crate::model::id::SessionId;
 use crate::model::key::KeyHash;
@@ -59,26 +59,26 @@ pub(super) async fn create_link(
     token: &KeyHash,
     member: &Member,
     expires_at: Timestamp,
-    act: &Act,
+    audit_context: &AuditContext,
 ) -> Result<(), StoreError> {
     transaction
-        .execute(FORGET_LINKS, vec![act.at.into()])
+        .execute(FORGET_LINKS, vec![audit_context.at.into()])
         .await?;
     let row = vec![
         token.into(),
         Value::text(member.membership_id),
-        act.at.into(),
+        audit_context.at.into(),
         expires_at.into(),
         audit::head(transaction).await?.sequence.into(),
     ];
     transaction.execute(INSERT_LINK, row).await?;
-    let deed = Deed {
+    let audit_event = AuditEvent {
         organization: Some(member.organization_id),
         action: Action::SignInLinkCreated,
         subject: member.membership_id.to_string(),
         details: json!({ "email": member.email.as_str() }),
     };
-    audit::append(transaction, act, &deed).await
+    audit::append(transaction, audit_context, &audit_event).await
 }
 
 pub(super) async fn knows_link(
@@ -94,9 +94,9 @@ pub(super) async fn sign_in(
     transaction: &mut impl Connection,
     token: &KeyHash,
     new: &NewSession,
-    act: &Act,
+    audit_context: &AuditContext,
 ) -> Result<Option<Member>, StoreError> {
-    let used = vec![token.into(), act.at.into()];
+    let used = vec![token.into(), audit_context.at.into()];
     if transaction.execute(USE_LINK, used).await? == 0 {
         return Ok(None);
     }
@@ -109,21 +109,21 @@ pub(super) async fn sign_in(
     let Some(created) = created else {
         return Ok(None);
     };
-    let beginning = Beginning {
-        at: act.at,
+    let session_start = SessionStart {
+        at: audit_context.at,
         proven: created.integer("created_seq")?,
     };
     drop(created);
-    if is_ended_since(transaction, &member, &beginning).await? {
+    if is_ended_since(transaction, &member, &session_start).await? {
         return Ok(None);
     }
-    insert(transaction, &member, new, (&beginning, act))
+    insert(transaction, &member, new, (&session_start, audit_context))
         .await
         .map(Some)
 }
 
 /// When a session began, and, as a place in the audit log, when what it proved was shown: a link may have lain around.
-struct Beginning {
+struct SessionStart {
     at: Timestamp,
     proven: i64,
 }
@@ -134,13 +134,13 @@ pub(super) async fn begin(
     transaction: &mut impl Connection,
     member: &Member,
     new: &NewSession,
-    act: &Act,
+    audit_context: &AuditContext,
 ) -> Result<Member, StoreError> {
-    let beginning = beginning(transaction, new, act).await?;
-    if is_ended_since(transaction, member, &beginning).await? {
-        return Err(StoreError::MeansEnded);
+    let session_start = session_start(transaction, new, audit_context).await?;
+    if is_ended_since(transaction, member, &session_start).await? {
+        return Err(StoreError::AuthMethodEnded);
     }
-    insert(transaction, member, new, (&beginning, act)).await
+    insert(transaction, member, new, (&session_start, audit_context)).await
 }
 
 /// The same, of somebody who takes up an invitation: that is open, so it was made after the ways in were ended.
@@ -148,21 +148,21 @@ pub(super) async fn begin_invited(
     transaction: &mut impl Connection,
     member: &Member,
     new: &NewSession,
-    act: &Act,
+    audit_context: &AuditContext,
 ) -> Result<Member, StoreError> {
-    let beginning = beginning(transaction, new, act).await?;
-    insert(transaction, member, new, (&beginning, act)).await
+    let session_start = session_start(transaction, new, audit_context).await?;
+    insert(transaction, member, new, (&session_start, audit_context)).await
 }
 
-async fn beginning(
+async fn session_start(
     transaction: &mut impl Connection,
     new: &NewSession,
-    act: &Act,
-) -> Result<Beginning, StoreError> {
+    audit_context: &AuditContext,
+) -> Result<SessionStart, StoreError> {
     match new.replaces {
-        Some(old) => replace(transaction, old, act).await,
-        None => Ok(Beginning {
-            at: act.at,
+        Some(old) => replace(transaction, old, audit_context).await,
+        None => Ok(SessionStart {
+            at: audit_context.at,
             proven: audit::head(transaction).await?.sequence,
         }),
     }
@@ -173,9 +173,12 @@ async fn beginning(
 async fn is_ended_since(
     transaction: &mut impl Connection,
     member: &Member,
-    beginning: &Beginning,
+    session_start: &SessionStart,
 ) -> Result<bool, StoreError> {
-    let values = vec![Value::text(member.organization_id), beginning.proven.into()];
+    let values = vec![
+        Value::text(member.organization_id),
+        session_start.proven.into(),
+    ];
     Ok(transaction.count(ENDED_SINCE, values).await? > 0)
 }
 
@@ -183,11 +186,11 @@ async fn insert(
     transaction: &mut impl Connection,
     member: &Member,
     new: &NewSession,
-    (beginning, act): (&Beginning, &Act),
+    (session_start, audit_context): (&SessionStart, &AuditContext),
 ) -> Result<Member, StoreError> {
     let member = person(transaction, member).await?;
     if new.proof.is_of_address() {
-        prove(transaction, &member, new, act).await?;
+        prove(transaction, &member, new, audit_context).await?;
     }
     let forget = vec![new.forget_before.into()];
     transaction.execute(FORGET, forget).await?;
@@ -195,31 +198,31 @@ async fn insert(
         Value::text(new.id),
         (&new.token_hash).into(),
         Value::text(member.membership_id),
-        beginning.at.into(),
-        act.at.into(),
+        session_start.at.into(),
+        audit_context.at.into(),
         Value::text(if new.proof.is_of_address() {
             OF_ADDRESS
         } else {
             OF_MEMBERSHIP
         }),
-        Value::optional_text(act.address),
-        beginning.proven.into(),
+        Value::optional_text(audit_context.address),
+        session_start.proven.into(),
         Value::Flag(new.proof == Proof::AssumedAddress),
     ];
     transaction.execute(INSERT, row).await?;
     // By now it may be another user.
     let member = person(transaction, &member).await?;
-    let by_themselves = Act {
+    let by_themselves = AuditContext {
         actor: Actor::member(&member),
-        ..act.clone()
+        ..audit_context.clone()
     };
-    let deed = Deed {
+    let audit_event = AuditEvent {
         organization: Some(member.organization_id),
         action: Action::SignedIn,
         subject: new.id.to_string(),
         details: json!({ "proof": new.proof.as_str() }),
     };
-    audit::append(transaction, &by_themselves, &deed).await?;
+    audit::append(transaction, &by_themselves, &audit_event).await?;
     Ok(member)
 }
 
@@ -236,37 +239,37 @@ async fn person(transaction: &mut impl Connection, member: &Member) -> Result<Me
 async fn replace(
     transaction: &mut impl Connection,
     old: SessionId,
-    act: &Act,
-) -> Result<Beginning, StoreError> {
+    audit_context: &AuditContext,
+) -> Result<SessionStart, StoreError> {
     let id = || vec![Value::text(old)];
     let row = transaction.first(MEMBER_OF, id()).await?;
     let member = row.as_ref().map(rows::member).transpose()?;
-    let member = member.ok_or(StoreError::MeansEnded)?;
-    // The row is of the organisation that is left, and so is its actor.
-    let by_themselves = Act {
+    let member = member.ok_or(StoreError::AuthMethodEnded)?;
+    // The row is of the organization that is left, and so is its actor.
+    let by_themselves = AuditContext {
         actor: Actor::member(&member),
-        ..act.clone()
+        ..audit_context.clone()
     };
     if !finish(transaction, old, &by_themselves, json!({})).await? {
-        return Err(StoreError::MeansEnded);
+        return Err(StoreError::AuthMethodEnded);
     }
     let began = transaction.first(BEGAN, id()).await?;
-    let began = began.ok_or(StoreError::MeansEnded)?;
-    Ok(Beginning {
+    let began = began.ok_or(StoreError::AuthMethodEnded)?;
+    Ok(SessionStart {
         at: began.time("created_at")?,
         proven: began.integer("proven_seq")?,
     })
 }
 
-/// The address is theirs for certain, and with it this membership: whoever came into it without proving the address,
-/// came as somebody who may be another.
+/// The address is theirs for certain, and with it this membership: anybody who came into it without proving the
+/// address, came as somebody who may be another.
 async fn prove(
     transaction: &mut impl Connection,
     member: &Member,
     new: &NewSession,
-    act: &Act,
+    audit_context: &AuditContext,
 ) -> Result<(), StoreError> {
-    members::join(transaction, member, new.user_id, act).await?;
+    members::join(transaction, member, new.user_id, audit_context).await?;
     let of_membership = vec![Value::text(member.membership_id)];
     let found = transaction.fetch(UNPROVEN, of_membership).await?;
     let unproven: Vec<SessionId> = found
@@ -274,10 +277,10 @@ async fn prove(
         .map(|row| row.parsed("id"))
         .collect::<Result<_, _>>()?;
     drop(found);
-    let quiet = Act {
+    let quiet = AuditContext {
         actor: Actor::System,
         address: None,
-        ..act.clone()
+        ..audit_context.clone()
     };
     for id in unproven {
         let details = json!({ "because": Action::AddressProven.as_str() });
@@ -326,30 +329,32 @@ pub(super) async fn touch(
 pub(super) async fn end(
     transaction: &mut impl Connection,
     id: SessionId,
-    act: &Act,
+    audit_context: &AuditContext,
 ) -> Result<(), StoreError> {
-    finish(transaction, id, act, json!({})).await.map(drop)
+    finish(transaction, id, audit_context, json!({}))
+        .await
+        .map(drop)
 }
 
 /// False: it had ended before.
 async fn finish(
     transaction: &mut impl Connection,
     id: SessionId,
-    act: &Act,
+    audit_context: &AuditContext,
     details: serde_json::Value,
 ) -> Result<bool, StoreError> {
-    let values = vec![Value::text(id), act.at.into()];
+    let values = vec![Value::text(id), audit_context.at.into()];
     if transaction.execute(END, values).await? == 0 {
         return Ok(false);
     }
     let row = transaction.first(MEMBER_OF, vec![Value::text(id)]).await?;
     let member = row.as_ref().map(rows::member).transpose()?;
-    let deed = Deed {
+    let audit_event = AuditEvent {
         organization: member.map(|member| member.organization_id),
         action: Action::SignedOut,
         subject: id.to_string(),
         details,
     };
-    audit::append(transaction, act, &deed).await?;
+    audit::append(transaction, audit_context, &audit_event).await?;
     Ok(true)
 }

@@ -52,10 +52,10 @@ macro_rules! unrevoked {
     };
 }
 
-/// What [`super::rows::key`] reads. A key of a stay that is over is revoked, whatever its row says; one
+/// What [`super::rows::key`] reads. A key of a membership that is over is revoked, whatever its row says; one
 /// that was rotated ends no later than its rotation says. A key that was made before its owner's address was
-/// proven acts as the user of that organisation alone, whoever that turned out to be. Whether it was proven is
-/// asked of the user too: somebody with a shell may have taken that back.
+/// proven acts as the user of that organization alone, even if that user was joined to another later. Whether it was
+/// proven is asked of the user too: somebody with a shell may have taken that back.
 macro_rules! key_columns {
     () => {
         concat!(
@@ -200,7 +200,7 @@ statements! {
     JOIN_USER = "UPDATE users SET joined_to = $2 WHERE id = (SELECT m.user_id FROM memberships m WHERE m.id = $1) \
         AND id <> $2 AND kind = 'person' AND email_verified_at IS NULL \
         AND (joined_to IS NULL OR joined_to <> $2)";
-    PRESENT_STAYS = "SELECT COUNT(*) AS n FROM memberships m JOIN users u ON u.id = m.user_id \
+    COUNT_PRESENT_MEMBERSHIPS = "SELECT COUNT(*) AS n FROM memberships m JOIN users u ON u.id = m.user_id \
         WHERE m.removed_at IS NULL AND m.organization_id = $1 AND u.email = $2";
     INSERT_MEMBERSHIP = "INSERT INTO memberships (id, organization_id, user_id, role, created_at) \
         VALUES ($1, $2, $3, $4, $5)";

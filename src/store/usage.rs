@@ -1,4 +1,4 @@
-//! Who used a key last, and how much: told by the gateways a few times a minute, each statement for many
+//! The use of keys: reported by the gateways a few times a minute, each statement for many
 //! keys. On PostgreSQL nothing here takes the log's lock; SQLite has one writer, and a telling takes it for
 //! some milliseconds.
 
@@ -14,8 +14,8 @@ use crate::model::clock::Timestamp;
 use crate::model::id::{InstanceId, KeyId};
 use crate::model::usage::KeyUse;
 
-/// Open requests that a gateway has not told of for so long are no more: it ended without saying so.
-const OPEN_TOLD_WITHIN: Duration = Duration::from_mins(1);
+/// Open requests that a gateway has not reported for so long do not count: the gateway has ended.
+const OPEN_REPORT_MAX_AGE: Duration = Duration::from_mins(1);
 /// Hours that are kept.
 const HOURS_KEPT: i64 = 48;
 /// Hours of a day.
@@ -23,7 +23,7 @@ const HOURS_COUNTED: i64 = 24;
 const HOUR_MS: i64 = 3_600_000;
 
 /// The statements of one engine, over a list of uses in JSON (`$1`) that `$source` reads. Rows are
-/// written in the order of keys: two gateways that tell of the same keys do not deadlock.
+/// written in the order of keys: two gateways that report the same keys do not deadlock.
 macro_rules! uses {
     ($source:literal) => {
         $crate::store::sql::statements! {
@@ -77,14 +77,14 @@ pub(super) struct Statements {
 }
 
 /// A statement with its values.
-pub(super) type Bound = (&'static str, Vec<Value>);
+pub(super) type BoundStatement = (&'static str, Vec<Value>);
 
 /// What is to be run, in one transaction.
-pub(super) fn telling(
+pub(super) fn report_statements(
     statements: &Statements,
     instance: InstanceId,
     uses: &[KeyUse],
-) -> Vec<Bound> {
+) -> Vec<BoundStatement> {
     let list = as_json(uses);
     vec![
         (statements.used, vec![Value::text(&list)]),
@@ -97,9 +97,9 @@ pub(super) fn telling(
 }
 
 /// What is too old to be shown; and, of one's own rows, what says nothing.
-pub(super) fn forgetting(instance: InstanceId, now: Timestamp) -> Vec<Bound> {
+pub(super) fn cleanup_statements(instance: InstanceId, now: Timestamp) -> Vec<BoundStatement> {
     let hour = now.as_millis() / HOUR_MS;
-    let long_ago = now.minus(OPEN_TOLD_WITHIN);
+    let long_ago = now.minus(OPEN_REPORT_MAX_AGE);
     vec![
         (FORGET_HOURS, vec![(hour - HOURS_KEPT).into()]),
         (FORGET_CLOSED, vec![Value::text(instance)]),
@@ -129,7 +129,7 @@ pub(super) async fn of_key(
     let values = vec![
         Value::text(key),
         (now.as_millis() / HOUR_MS - HOURS_COUNTED).into(),
-        now.minus(OPEN_TOLD_WITHIN).into(),
+        now.minus(OPEN_REPORT_MAX_AGE).into(),
     ];
     let row = session.first(OF_KEY, values).await?;
     let row = row.ok_or_else(|| StoreError::Corrupt("a count has no row".to_owned()))?;

@@ -1,8 +1,8 @@
 //! What an upstream is told of a caller: who it is, once, by us; where it came from, by us or by whom
 //! we trust; and never its key.
 
-use crate::support::door::{Door, agree};
 use crate::support::scripted::{Reply, Seen};
+use crate::support::scripted_gateway::{ScriptedGateway, agree};
 
 const IDENTITY: [&str; 5] = [
     "x-genkan-key-id",
@@ -28,7 +28,7 @@ fn folded<'a>(seen: &'a Seen, name: &str) -> Vec<&'a str> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_identity_cannot_be_brought_along() {
-    let door = Door::open(agree, "").await;
+    let scripted = ScriptedGateway::open(agree, "").await;
     let spoofs = [
         "X-Genkan-User-Id: root",
         "x_genkan_user_id: root",
@@ -45,8 +45,8 @@ async fn an_identity_cannot_be_brought_along() {
         "X-GENKAN-SCOPES: manage",
     ];
     for spoof in spoofs {
-        let seen = door
-            .passed(door.get("/api/a", &format!("{spoof}\r\n")))
+        let seen = scripted
+            .passed(scripted.get("/api/a", &format!("{spoof}\r\n")))
             .await;
         for name in IDENTITY {
             assert_eq!(
@@ -58,7 +58,7 @@ async fn an_identity_cannot_be_brought_along() {
         }
         assert!(!seen.head.contains("root"), "{spoof}: {}", seen.head);
         assert_eq!(seen.header("x-genkan-user-email"), ["hana@example.com"]);
-        assert_eq!(seen.header("x-genkan-key-id"), [door.key.id.as_str()]);
+        assert_eq!(seen.header("x-genkan-key-id"), [scripted.key.id.as_str()]);
         assert!(
             !seen.header("x-genkan-scopes")[0].contains("manage"),
             "{spoof}"
@@ -68,20 +68,22 @@ async fn an_identity_cannot_be_brought_along() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_credential_is_never_passed_on_under_any_name() {
-    let door = Door::open(agree, "").await;
-    let key = &door.key.plain;
+    let scripted = ScriptedGateway::open(agree, "").await;
+    let key = &scripted.key.plain;
     let copies =
         format!("x_api_key: {key}\r\nx.api.key: {key}\r\nProxy-Authorization: Bearer {key}\r\n");
-    let seen = door.passed(door.get("/api/a", &copies)).await;
+    let seen = scripted.passed(scripted.get("/api/a", &copies)).await;
     assert!(!seen.head.contains(key.as_str()), "{}", seen.head);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_belongs_to_one_hop_stays_there() {
-    let door = Door::open(agree, "").await;
+    let scripted = ScriptedGateway::open(agree, "").await;
     let hop = "Connection: keep-alive, X-Mine, x-forwarded-for\r\nKeep-Alive: timeout=5\r\nX-Mine: 1\r\n\
                Proxy-Connection: keep-alive\r\nTE: gzip\r\nX-Kept: 1\r\n";
-    let seen = door.passed(door.get("/api/a?x=%2F&y=1;2", hop)).await;
+    let seen = scripted
+        .passed(scripted.get("/api/a?x=%2F&y=1;2", hop))
+        .await;
     for name in [
         "connection",
         "keep-alive",
@@ -103,8 +105,8 @@ async fn what_belongs_to_one_hop_stays_there() {
         "a query is passed as it came"
     );
     // `Connection: host` must not take away what the route was chosen by.
-    let seen = door
-        .passed(door.get("/api/a", "Connection: host\r\n"))
+    let seen = scripted
+        .passed(scripted.get("/api/a", "Connection: host\r\n"))
         .await;
     assert_eq!(seen.header("host"), ["genkan.test"]);
 }
@@ -115,8 +117,8 @@ const FORWARDED: &str = "X-Forwarded-For: 9.9.9.9\r\nX-Forwarded-For: 8.8.8.8\r\
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_is_not_believed_about_where_it_came_from() {
-    let door = Door::open(agree, "").await;
-    let seen = door.passed(door.get("/api/a", FORWARDED)).await;
+    let scripted = ScriptedGateway::open(agree, "").await;
+    let seen = scripted.passed(scripted.get("/api/a", FORWARDED)).await;
     assert_eq!(seen.header("x-forwarded-for"), ["127.0.0.1"]);
     assert_eq!(seen.header("x-forwarded-proto"), ["http"]);
     assert_eq!(seen.header("x-forwarded-host"), ["genkan.test"]);
@@ -128,8 +130,8 @@ async fn a_stranger_is_not_believed_about_where_it_came_from() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trusted_proxy_is_believed_and_continued() {
-    let door = Door::open_trusting(agree, "127.0.0.0/8").await;
-    let seen = door.passed(door.get("/api/a", FORWARDED)).await;
+    let scripted = ScriptedGateway::open_trusting(agree, "127.0.0.0/8").await;
+    let seen = scripted.passed(scripted.get("/api/a", FORWARDED)).await;
     assert_eq!(
         seen.header("x-forwarded-for"),
         ["9.9.9.9, 8.8.8.8, 127.0.0.1"]
@@ -140,7 +142,7 @@ async fn a_trusted_proxy_is_believed_and_continued() {
     assert_eq!(seen.header("forwarded"), ["for=127.0.0.1;proto=http"]);
     assert!(!seen.head.contains("7.7.7.7"), "{}", seen.head);
     let alone = "Forwarded: for=9.9.9.9;proto=https\r\n";
-    let seen = door.passed(door.get("/api/a", alone)).await;
+    let seen = scripted.passed(scripted.get("/api/a", alone)).await;
     assert_eq!(
         seen.header("forwarded"),
         ["for=9.9.9.9;proto=https, for=127.0.0.1;proto=http"]
@@ -157,8 +159,8 @@ fn knows_another_way(_: &Seen) -> Reply {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_is_not_told_where_else_the_upstream_is() {
-    let door = Door::open(knows_another_way, "").await;
-    let answer = door.ask(door.get("/api/a", "")).await;
+    let scripted = ScriptedGateway::open(knows_another_way, "").await;
+    let answer = scripted.ask(scripted.get("/api/a", "")).await;
     assert_eq!(answer.status, 200);
     assert!(answer.header("alt-svc").is_empty(), "{}", answer.head);
 }
@@ -167,12 +169,12 @@ async fn a_client_is_not_told_where_else_the_upstream_is() {
 async fn the_platforms_own_credential_takes_the_place_of_the_callers() {
     let swap = "[[routes]]\nname = \"swap\"\npath_prefix = \"/swap/\"\nupstream = \"genesis\"\n\
                 scope = \"api\"\n[routes.upstream_credential]\nheader = \"x-api-key\"\nvalue = \"platform\"\n";
-    let door = Door::open(agree, swap).await;
-    let seen = door
-        .passed(door.get("/swap/a", "Connection: x-api-key\r\n"))
+    let scripted = ScriptedGateway::open(agree, swap).await;
+    let seen = scripted
+        .passed(scripted.get("/swap/a", "Connection: x-api-key\r\n"))
         .await;
     assert_eq!(seen.header("x-api-key"), ["platform"]);
-    let seen = door.passed(door.get("/api/a", "")).await;
+    let seen = scripted.passed(scripted.get("/api/a", "")).await;
     assert!(
         seen.header("x-api-key").is_empty(),
         "only where the route says so"
@@ -181,7 +183,7 @@ async fn the_platforms_own_credential_takes_the_place_of_the_callers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_path_that_was_authorised_is_the_path_that_arrives() {
-    let door = Door::open(agree, "").await;
+    let scripted = ScriptedGateway::open(agree, "").await;
     for path in [
         "/api/..;/mcp",
         "/api/a/..",
@@ -202,22 +204,25 @@ async fn the_path_that_was_authorised_is_the_path_that_arrives() {
         "/api/a%zz",
         "/api/é",
     ] {
-        let answer = door.ask(door.get(path, "")).await;
+        let answer = scripted.ask(scripted.get(path, "")).await;
         assert_eq!(answer.status, 400, "{path}");
     }
-    assert!(door.upstream.seen().is_empty());
+    assert!(scripted.upstream.seen().is_empty());
     for (path, canonical) in [
         ("/%61pi/%7eb", "/api/~b"),
         ("/api/%e3%81%82", "/api/%E3%81%82"),
         ("/api/@evil", "/api/@evil"),
     ] {
-        assert_eq!(door.passed(door.get(path, "")).await.target(), canonical);
+        assert_eq!(
+            scripted.passed(scripted.get(path, "")).await.target(),
+            canonical
+        );
     }
     // Not yet 400: the parser drops a fragment before anybody sees it. Nobody behind sees it either.
-    let fragment = door.get("/api/a#/../../mcp", "");
-    assert_eq!(door.passed(fragment).await.target(), "/api/a");
-    let absolute = door
+    let fragment = scripted.get("/api/a#/../../mcp", "");
+    assert_eq!(scripted.passed(fragment).await.target(), "/api/a");
+    let absolute = scripted
         .get("/api/a?b", "")
         .replacen("/api", "http://genkan.test/api", 1);
-    assert_eq!(door.passed(absolute).await.target(), "/api/a?b");
+    assert_eq!(scripted.passed(absolute).await.target(), "/api/a?b");
 }

@@ -1,7 +1,7 @@
 //! What MCP clients depend on.
 
-use crate::support::door::{Door, agree, get};
 use crate::support::scripted::{Reply, Seen};
+use crate::support::scripted_gateway::{ScriptedGateway, agree, get};
 
 use serde_json::Value;
 
@@ -21,7 +21,7 @@ fn opens_sessions(seen: &Seen) -> Reply {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn oauth_discovery_is_answered_with_json() {
-    let door = Door::open(agree, "").await;
+    let scripted = ScriptedGateway::open(agree, "").await;
     let paths = [
         "/.well-known/oauth-authorization-server",
         "/.well-known/oauth-protected-resource",
@@ -34,7 +34,7 @@ async fn oauth_discovery_is_answered_with_json() {
     ];
     for path in paths {
         for method in ["GET", "POST"] {
-            let answer = door.ask(get(path, "").replacen("GET", method, 1)).await;
+            let answer = scripted.ask(get(path, "").replacen("GET", method, 1)).await;
             assert_eq!(answer.status, 404, "{method} {path}");
             let problem = answer.problem();
             assert_eq!(problem["error"], "not_supported", "{path}");
@@ -44,37 +44,37 @@ async fn oauth_discovery_is_answered_with_json() {
             assert!(answer.header("www-authenticate").is_empty());
         }
     }
-    assert!(door.upstream.seen().is_empty());
+    assert!(scripted.upstream.seen().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_belongs_to_the_key_that_opened_it() {
-    let door = Door::open(opens_sessions, "").await;
-    let other = door.house.key("other", &[]).plain;
-    let opened = door
-        .ask(door.get("/mcp", "").replacen("GET", "POST", 1))
+    let scripted = ScriptedGateway::open(opens_sessions, "").await;
+    let other = scripted.deployment.key("other", &[]).plain;
+    let opened = scripted
+        .ask(scripted.get("/mcp", "").replacen("GET", "POST", 1))
         .await;
     let held = opened.header("mcp-session-id");
     assert_eq!(held.len(), 1, "{}", opened.head);
     let session = &format!("Mcp-Session-Id: {}\r\n", held[0]);
     for method in ["GET", "POST", "DELETE"] {
-        let seen = door
-            .passed(door.get("/mcp", session).replacen("GET", method, 1))
+        let seen = scripted
+            .passed(scripted.get("/mcp", session).replacen("GET", method, 1))
             .await;
         assert_eq!(seen.header("mcp-session-id"), ["mine"], "{}", seen.head);
-        let before = door.upstream.seen().len();
+        let before = scripted.upstream.seen().len();
         let stolen = get("/mcp", &format!("x-api-key: {other}\r\n{session}"));
-        let answer = door.ask(stolen.replacen("GET", method, 1)).await;
+        let answer = scripted.ask(stolen.replacen("GET", method, 1)).await;
         assert_eq!(answer.status, 404, "{method}");
         answer.problem();
         assert!(answer.header("www-authenticate").is_empty());
-        assert_eq!(door.upstream.seen().len(), before);
+        assert_eq!(scripted.upstream.seen().len(), before);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_of_another_origin_is_refused_without_a_challenge() {
-    let door = Door::open(agree, "").await;
+    let scripted = ScriptedGateway::open(agree, "").await;
     for origin in [
         "https://evil.example",
         "null",
@@ -83,21 +83,21 @@ async fn a_page_of_another_origin_is_refused_without_a_challenge() {
         // What the request says of its own host is no evidence.
         "http://genkan.test",
     ] {
-        let answer = door
-            .ask(door.get("/mcp", &format!("Origin: {origin}\r\n")))
+        let answer = scripted
+            .ask(scripted.get("/mcp", &format!("Origin: {origin}\r\n")))
             .await;
         assert_eq!(answer.status, 403, "{origin}");
         assert!(answer.header("www-authenticate").is_empty(), "{origin}");
         answer.problem();
     }
-    assert!(door.upstream.seen().is_empty());
-    let own = format!("Origin: http://{}\r\n", door.gateway.address("plain"));
-    door.passed(door.get("/mcp", &own)).await;
+    assert!(scripted.upstream.seen().is_empty());
+    let own = format!("Origin: http://{}\r\n", scripted.gateway.address("plain"));
+    scripted.passed(scripted.get("/mcp", &own)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_method_is_authenticated_and_forwarded_with_the_headers_of_the_protocol() {
-    let door = Door::open(agree, "").await;
+    let scripted = ScriptedGateway::open(agree, "").await;
     let own = [
         ("mcp-protocol-version", "2026-07-28"),
         ("mcp-method", "tools/call"),
@@ -110,12 +110,12 @@ async fn every_method_is_authenticated_and_forwarded_with_the_headers_of_the_pro
         .map(|(name, value)| format!("{name}: {value}\r\n"))
         .concat();
     for method in ["GET", "POST", "DELETE", "PUT", "OPTIONS", "PATCH"] {
-        let refused = door
+        let refused = scripted
             .ask(get("/mcp", &lines).replacen("GET", method, 1))
             .await;
         assert_eq!(refused.status, 401, "{method}");
-        let seen = door
-            .passed(door.get("/mcp", &lines).replacen("GET", method, 1))
+        let seen = scripted
+            .passed(scripted.get("/mcp", &lines).replacen("GET", method, 1))
             .await;
         assert!(seen.head.starts_with(method), "{}", seen.head);
         for (name, value) in own {
@@ -133,8 +133,8 @@ fn call(headers: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_asked_in_jsonrpc_is_refused_in_jsonrpc() {
-    let door = Door::open(agree, "").await;
-    let api_only = door.house.key("api", &["--scope", "api"]).plain;
+    let scripted = ScriptedGateway::open(agree, "").await;
+    let api_only = scripted.deployment.key("api", &["--scope", "api"]).plain;
     for (key, status, words) in [
         (
             String::new(),
@@ -157,7 +157,7 @@ async fn who_asked_in_jsonrpc_is_refused_in_jsonrpc() {
         ),
     ] {
         for content_type in ["application/json", "Application/JSON; charset=utf-8"] {
-            let answer = door
+            let answer = scripted
                 .ask(call(&format!("{key}Content-Type: {content_type}\r\n")))
                 .await;
             assert_eq!(answer.status, status);
@@ -176,7 +176,7 @@ async fn who_asked_in_jsonrpc_is_refused_in_jsonrpc() {
             assert_eq!(id, [problem["request_id"].as_str().unwrap()]);
         }
         // Who asked otherwise reads problem details, in the order in which people read.
-        let answer = door
+        let answer = scripted
             .ask(call(&format!("{key}Content-Type: text/plain\r\n")))
             .await;
         answer.problem();
@@ -193,5 +193,5 @@ async fn who_asked_in_jsonrpc_is_refused_in_jsonrpc() {
         .collect();
         assert!(places.is_sorted(), "{text}");
     }
-    assert!(door.upstream.seen().is_empty());
+    assert!(scripted.upstream.seen().is_empty());
 }

@@ -10,8 +10,8 @@ mod upstream_trouble;
 use std::time::Duration;
 
 use crate::support::client::{self, Mode};
-use crate::support::door::{Door, agree, get};
 use crate::support::raw::Answer;
+use crate::support::scripted_gateway::{ScriptedGateway, agree, get};
 use crate::support::within;
 
 /// Words by which some MCP clients decide, in the text of a 401, that the endpoint is absent.
@@ -40,7 +40,7 @@ fn wrong_checksum(key: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_credential_is_a_bare_challenge() {
-    let door = Door::open(agree, "").await;
+    let scripted = ScriptedGateway::open(agree, "").await;
     let without = [
         ("none", ""),
         ("an empty header", "x-api-key:\r\n"),
@@ -52,9 +52,9 @@ async fn no_credential_is_a_bare_challenge() {
         ("a cookie", "Cookie: x-api-key=KEY\r\n"),
         ("an underscore", "x_api_key: KEY\r\n"),
     ];
-    let mut wire = door.wire().await;
+    let mut wire = scripted.wire().await;
     for (name, headers) in without {
-        let request = get("/api/a", &headers.replace("KEY", &door.key.plain));
+        let request = get("/api/a", &headers.replace("KEY", &scripted.key.plain));
         let answer = wire.ask(request).await;
         assert_eq!(answer.status, 401, "{name}");
         assert_eq!(challenge(&answer), "Bearer realm=\"api\"", "{name}");
@@ -62,35 +62,39 @@ async fn no_credential_is_a_bare_challenge() {
     }
     for query in ["x-api-key", "api_key", "key", "access_token"] {
         let answer = wire
-            .ask(get(&format!("/api/a?{query}={}", door.key.plain), ""))
+            .ask(get(&format!("/api/a?{query}={}", scripted.key.plain), ""))
             .await;
         assert_eq!(answer.status, 401, "{query} in the query");
-        assert!(!answer.text().contains(&door.key.plain));
+        assert!(!answer.text().contains(&scripted.key.plain));
     }
     // All of it on one connection, which is still good.
-    assert_eq!(wire.ask(door.get("/api/a", "")).await.status, 200);
-    assert_eq!(door.upstream.seen().len(), 1);
-    let log = door.gateway.stderr().join("\n");
+    assert_eq!(wire.ask(scripted.get("/api/a", "")).await.status, 200);
+    assert_eq!(scripted.upstream.seen().len(), 1);
+    let log = scripted.gateway.stderr().join("\n");
     assert!(
-        !log.contains(&door.key.plain),
+        !log.contains(&scripted.key.plain),
         "a key in the query was logged"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_key_that_does_not_open_gets_the_same_answer() {
-    let door = Door::open(agree, "").await;
-    let revoked = door.house.key("revoked", &[]);
+    let scripted = ScriptedGateway::open(agree, "").await;
+    let revoked = scripted.deployment.key("revoked", &[]);
     assert_eq!(
-        door.ask(get("/api/a", &api_key(&revoked.plain)))
+        scripted
+            .ask(get("/api/a", &api_key(&revoked.plain)))
             .await
             .status,
         200
     );
-    door.house.run(&["keys", "revoke", &revoked.id]).ok();
-    let expired = door.house.key("expired", &["--expires", "1s"]);
+    scripted
+        .deployment
+        .run(&["keys", "revoke", &revoked.id])
+        .ok();
+    let expired = scripted.deployment.key("expired", &["--expires", "1s"]);
     within("the key expires", async {
-        while door
+        while scripted
             .ask(get("/api/a", &api_key(&expired.plain)))
             .await
             .status
@@ -100,7 +104,7 @@ async fn every_key_that_does_not_open_gets_the_same_answer() {
         }
     })
     .await;
-    let seen = door.upstream.seen().len();
+    let seen = scripted.upstream.seen().len();
 
     let unknown = unknown_key();
     let bad = [
@@ -108,24 +112,24 @@ async fn every_key_that_does_not_open_gets_the_same_answer() {
         ("unknown, asked again", unknown.clone()),
         ("revoked", revoked.plain),
         ("expired", expired.plain),
-        ("a wrong checksum", wrong_checksum(&door.key.plain)),
+        ("a wrong checksum", wrong_checksum(&scripted.key.plain)),
         ("too short", "gk_1".to_owned()),
         (
             "of another kind",
             "sk-not-one-of-ours-at-all-0123456789".to_owned(),
         ),
         ("not ASCII", "gk_玄関".to_owned()),
-        ("with a space", format!("{} x", door.key.plain)),
-        ("in upper case", door.key.plain.to_uppercase()),
+        ("with a space", format!("{} x", scripted.key.plain)),
+        ("in upper case", scripted.key.plain.to_uppercase()),
         ("very long", "x".repeat(4_000)),
     ];
-    let first = door.ask(get("/api/a", &api_key(&unknown))).await;
+    let first = scripted.ask(get("/api/a", &api_key(&unknown))).await;
     assert_eq!(first.status, 401);
     assert_eq!(
         challenge(&first),
         "Bearer realm=\"api\", error=\"invalid_token\""
     );
-    let mut wire = door.wire().await;
+    let mut wire = scripted.wire().await;
     for (name, key) in bad {
         for header in [api_key(&key), format!("Authorization: Bearer {key}\r\n")] {
             let answer = wire.ask(get("/api/a", &header)).await;
@@ -133,8 +137,8 @@ async fn every_key_that_does_not_open_gets_the_same_answer() {
             assert!(!answer.text().contains(&key), "{name}");
         }
     }
-    assert_eq!(door.upstream.seen().len(), seen);
-    assert_eq!(wire.ask(door.get("/api/a", "")).await.status, 200);
+    assert_eq!(scripted.upstream.seen().len(), seen);
+    assert_eq!(wire.ask(scripted.get("/api/a", "")).await.status, 200);
 }
 
 fn api_key(key: &str) -> String {
@@ -143,8 +147,8 @@ fn api_key(key: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_key_may_come_in_many_ways() {
-    let door = Door::open(agree, "").await;
-    let key = &door.key.plain;
+    let scripted = ScriptedGateway::open(agree, "").await;
+    let key = &scripted.key.plain;
     let ways = [
         format!("x-api-key: {key}"),
         format!("X-API-KEY:\t {key} \t"),
@@ -158,7 +162,7 @@ async fn one_key_may_come_in_many_ways() {
         format!("Connection: x-api-key\r\nx-api-key: {key}"),
     ];
     for way in ways {
-        let seen = door.passed(get("/api/a", &format!("{way}\r\n"))).await;
+        let seen = scripted.passed(get("/api/a", &format!("{way}\r\n"))).await;
         assert!(
             !seen.head.contains(key.as_str()),
             "{way} reached the upstream"
@@ -169,9 +173,9 @@ async fn one_key_may_come_in_many_ways() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_credentials_are_a_malformed_request() {
-    let door = Door::open(agree, "").await;
-    let key = &door.key.plain;
-    let other = door.house.key("other", &[]).plain;
+    let scripted = ScriptedGateway::open(agree, "").await;
+    let key = &scripted.key.plain;
+    let other = scripted.deployment.key("other", &[]).plain;
     let both = [
         (
             "two headers",
@@ -199,7 +203,7 @@ async fn two_credentials_are_a_malformed_request() {
         ),
     ];
     for (name, headers) in both {
-        let answer = door.ask(get("/api/a", &headers)).await;
+        let answer = scripted.ask(get("/api/a", &headers)).await;
         assert_eq!(answer.status, 400, "{name}");
         assert_eq!(
             challenge(&answer),
@@ -208,20 +212,20 @@ async fn two_credentials_are_a_malformed_request() {
         );
         answer.problem();
     }
-    assert!(door.upstream.seen().is_empty());
+    assert!(scripted.upstream.seen().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_without_the_scope_is_told_which_one_it_lacks() {
-    let door = Door::open(agree, "").await;
-    let narrow = door.house.key("narrow", &["--scope", "mcp"]);
-    let mut wire = door.wire().await;
+    let scripted = ScriptedGateway::open(agree, "").await;
+    let narrow = scripted.deployment.key("narrow", &["--scope", "mcp"]);
+    let mut wire = scripted.wire().await;
     let answer = wire.ask(get("/api/a", &api_key(&narrow.plain))).await;
     assert_eq!(answer.status, 403);
     let expected = "Bearer realm=\"api\", error=\"insufficient_scope\", scope=\"api\"";
     assert_eq!(challenge(&answer), expected);
     answer.problem();
-    assert!(door.upstream.seen().is_empty());
+    assert!(scripted.upstream.seen().is_empty());
     assert_eq!(
         wire.ask(get("/mcp", &api_key(&narrow.plain))).await.status,
         200
@@ -230,12 +234,13 @@ async fn a_key_without_the_scope_is_told_which_one_it_lacks() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_above_its_rate_is_told_when_to_come_back() {
-    let door = Door::open(agree, "[limits]\nrequests_per_second_per_key = 2\n").await;
-    let other = door.house.key("other", &[]);
-    let mut wire = door.wire().await;
+    let scripted =
+        ScriptedGateway::open(agree, "[limits]\nrequests_per_second_per_key = 2\n").await;
+    let other = scripted.deployment.key("other", &[]);
+    let mut wire = scripted.wire().await;
     let refused = within("the rate is used up", async {
         loop {
-            let answer = wire.ask(door.get("/api/a", "")).await;
+            let answer = wire.ask(scripted.get("/api/a", "")).await;
             if answer.status != 200 {
                 return answer;
             }
@@ -252,9 +257,12 @@ async fn a_key_above_its_rate_is_told_when_to_come_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_refusal_of_a_key_holds_a_word_that_misleads_mcp_clients() {
-    let door = Door::open(agree, "").await;
-    let narrow = door.house.key("narrow", &["--scope", "manage"]).plain;
-    let mut wire = door.wire().await;
+    let scripted = ScriptedGateway::open(agree, "").await;
+    let narrow = scripted
+        .deployment
+        .key("narrow", &["--scope", "manage"])
+        .plain;
+    let mut wire = scripted.wire().await;
     // Request ids differ each time: none of them may hold such a word either.
     for _ in 0..200 {
         for (headers, status) in [
@@ -273,12 +281,12 @@ async fn no_refusal_of_a_key_holds_a_word_that_misleads_mcp_clients() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_nowhere_is_404_and_public_paths_need_no_key() {
-    let door = Door::open(agree, "").await;
-    let answer = door.ask(door.get("/elsewhere", "")).await;
+    let scripted = ScriptedGateway::open(agree, "").await;
+    let answer = scripted.ask(scripted.get("/elsewhere", "")).await;
     assert_eq!(answer.status, 404);
     answer.problem();
-    assert!(door.upstream.seen().is_empty());
-    let seen = door
+    assert!(scripted.upstream.seen().is_empty());
+    let seen = scripted
         .passed(get("/api/public", "X-Genkan-User-Id: root\r\n"))
         .await;
     assert!(
@@ -287,7 +295,7 @@ async fn what_is_nowhere_is_404_and_public_paths_need_no_key() {
         seen.head
     );
     // A key there is neither asked for nor passed on.
-    let seen = door
+    let seen = scripted
         .passed(get("/api/public", &api_key(&unknown_key())))
         .await;
     assert!(seen.header("x-api-key").is_empty());
@@ -297,31 +305,31 @@ async fn what_is_nowhere_is_404_and_public_paths_need_no_key() {
         "/api/public/../a",
         "/api/%70ublic/x",
     ] {
-        let answer = door.ask(get(near, "")).await;
+        let answer = scripted.ask(get(near, "")).await;
         assert!(
             matches!(answer.status, 400 | 401),
             "{near}: {}",
             answer.status
         );
     }
-    door.passed(get("/api/%70ublic", "")).await;
+    scripted.passed(get("/api/%70ublic", "")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_of_head_has_no_body_and_keeps_the_connection_in_step() {
-    let door = Door::open(agree, "").await;
-    let mut wire = door.wire().await;
+    let scripted = ScriptedGateway::open(agree, "").await;
+    let mut wire = scripted.wire().await;
     let answer = wire.ask(get("/api/a", "").replacen("GET", "HEAD", 1)).await;
     assert_eq!((answer.status, answer.body.len()), (401, 0));
     assert_eq!(challenge(&answer), "Bearer realm=\"api\"");
-    assert_eq!(wire.ask(door.get("/api/a", "")).await.status, 200);
+    assert_eq!(wire.ask(scripted.get("/api/a", "")).await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn over_http2_the_answers_are_the_same_and_one_refusal_does_not_end_the_others() {
-    let door = Door::open(agree, "").await;
-    let narrow = door.house.key("narrow", &["--scope", "mcp"]).plain;
-    let target = door.house.target(&door.gateway, None);
+    let scripted = ScriptedGateway::open(agree, "").await;
+    let narrow = scripted.deployment.key("narrow", &["--scope", "mcp"]).plain;
+    let target = scripted.deployment.target(&scripted.gateway, None);
     let mut connection = target.connect(Mode::TlsHttp2).await;
     let bare = "Bearer realm=\"api\"";
     for (key, status, challenge) in [
@@ -354,8 +362,8 @@ async fn over_http2_the_answers_are_the_same_and_one_refusal_does_not_end_the_ot
     }
     let good = target
         .request(Mode::TlsHttp2, "GET", "/api/a")
-        .header("x-api-key", &door.key.plain);
+        .header("x-api-key", &scripted.key.plain);
     let answer = connection.send(good.body(client::empty()).unwrap()).await;
     assert_eq!(answer.status(), 200);
-    assert_eq!(door.upstream.seen().len(), 1);
+    assert_eq!(scripted.upstream.seen().len(), 1);
 }

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use super::unknown_key;
-use crate::support::door::{Door, agree, get};
 use crate::support::postgres::Server;
 use crate::support::raw::Answer;
+use crate::support::scripted_gateway::{ScriptedGateway, agree, get};
 use crate::support::within;
 
 fn says_nothing_about_the_key(answer: &Answer) {
@@ -22,9 +22,9 @@ fn says_nothing_about_the_key(answer: &Answer) {
     );
 }
 
-async fn door(server: &Server) -> Door {
+async fn scripted(server: &Server) -> ScriptedGateway {
     let url = server.database("genkan").await;
-    Door::open_on(
+    ScriptedGateway::open_on(
         agree,
         &format!("postgres = {url:?}"),
         "[limits]\nlease_ms = 3_000\nlookup_timeout_ms = 1_000\n",
@@ -33,11 +33,11 @@ async fn door(server: &Server) -> Door {
 }
 
 /// What a gateway does from the moment that its database is gone.
-async fn outage(door: &Door, fresh: &str) {
-    let mut wire = door.wire().await;
+async fn outage(scripted: &ScriptedGateway, fresh: &str) {
+    let mut wire = scripted.wire().await;
     let ask_fresh = get("/api/a", &format!("x-api-key: {fresh}\r\n"));
     // Remembered keys open, unknown ones are not decided.
-    assert_eq!(wire.ask(door.get("/api/a", "")).await.status, 200);
+    assert_eq!(wire.ask(scripted.get("/api/a", "")).await.status, 200);
     says_nothing_about_the_key(&wire.ask(&ask_fresh).await);
     let unknown = get("/api/a", &format!("x-api-key: {}\r\n", unknown_key()));
     says_nothing_about_the_key(&wire.ask(unknown).await);
@@ -49,7 +49,7 @@ async fn outage(door: &Door, fresh: &str) {
     );
     let refused = within("the lease is out", async {
         loop {
-            let answer = wire.ask(door.get("/api/a", "")).await;
+            let answer = wire.ask(scripted.get("/api/a", "")).await;
             if answer.status != 200 {
                 return answer;
             }
@@ -61,9 +61,9 @@ async fn outage(door: &Door, fresh: &str) {
 }
 
 /// Both keys open again once the database is back.
-async fn recovery(door: &Door, fresh: &str) {
-    let mut wire = door.wire().await;
-    for key in [&door.key.plain, fresh] {
+async fn recovery(scripted: &ScriptedGateway, fresh: &str) {
+    let mut wire = scripted.wire().await;
+    for key in [&scripted.key.plain, fresh] {
         within("the key opens again", async {
             while wire
                 .ask(get("/api/a", &format!("x-api-key: {key}\r\n")))
@@ -81,23 +81,23 @@ async fn recovery(door: &Door, fresh: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_crashed_is_503_until_it_is_back() {
     let server = Server::start_private();
-    let door = door(&server).await;
-    let fresh = door.house.key("fresh", &[]).plain;
-    assert_eq!(door.ask(door.get("/api/a", "")).await.status, 200);
+    let scripted = scripted(&server).await;
+    let fresh = scripted.deployment.key("fresh", &[]).plain;
+    assert_eq!(scripted.ask(scripted.get("/api/a", "")).await.status, 200);
     server.stop();
-    outage(&door, &fresh).await;
+    outage(&scripted, &fresh).await;
     server.start();
-    recovery(&door, &fresh).await;
+    recovery(&scripted, &fresh).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_hangs_is_503_until_it_goes_on() {
     let server = Server::start_private();
-    let door = door(&server).await;
-    let fresh = door.house.key("fresh", &[]).plain;
-    assert_eq!(door.ask(door.get("/api/a", "")).await.status, 200);
+    let scripted = scripted(&server).await;
+    let fresh = scripted.deployment.key("fresh", &[]).plain;
+    assert_eq!(scripted.ask(scripted.get("/api/a", "")).await.status, 200);
     server.freeze();
-    outage(&door, &fresh).await;
+    outage(&scripted, &fresh).await;
     server.thaw();
-    recovery(&door, &fresh).await;
+    recovery(&scripted, &fresh).await;
 }

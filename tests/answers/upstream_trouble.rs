@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::door::{Door, agree};
 use crate::support::scripted::{OK, Reply, Seen};
+use crate::support::scripted_gateway::{ScriptedGateway, agree};
 
 fn troubled(seen: &Seen) -> Reply {
     match seen.target() {
@@ -41,7 +41,7 @@ fn troubled(seen: &Seen) -> Reply {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn trouble_has_a_status_of_its_own() {
-    let door = Door::open(troubled, "").await;
+    let scripted = ScriptedGateway::open(troubled, "").await;
     for (path, status) in [
         ("/api/silent", 504),
         ("/api/vanishes", 502),
@@ -51,16 +51,16 @@ async fn trouble_has_a_status_of_its_own() {
         ("/api/two-lengths", 502),
         ("/api/switches", 502),
     ] {
-        let before = door.upstream.seen().len();
-        let answer = door.ask(door.get(path, "")).await;
+        let before = scripted.upstream.seen().len();
+        let answer = scripted.ask(scripted.get(path, "")).await;
         assert_eq!(answer.status, status, "{path}");
         answer.problem();
         assert_eq!(
-            door.upstream.seen().len(),
+            scripted.upstream.seen().len(),
             before + 1,
             "{path} was sent once"
         );
-        door.passed(door.get("/api/good", "")).await;
+        scripted.passed(scripted.get("/api/good", "")).await;
     }
 }
 
@@ -74,20 +74,20 @@ async fn an_upstream_that_is_away_is_502() {
         "[[routes]]\nname = \"away\"\npath_prefix = \"/away/\"\nupstream = \"away\"\nscope = \"api\"\n\
          [upstreams.away]\nurls = [\"http://{nobody}\"]\n"
     );
-    let door = Door::open(agree, &away).await;
-    let mut wire = door.wire().await;
-    let answer = wire.ask(door.get("/away/a", "")).await;
+    let scripted = ScriptedGateway::open(agree, &away).await;
+    let mut wire = scripted.wire().await;
+    let answer = wire.ask(scripted.get("/away/a", "")).await;
     assert_eq!(answer.status, 502);
     answer.problem();
-    assert_eq!(wire.ask(door.get("/api/a", "")).await.status, 200);
+    assert_eq!(wire.ask(scripted.get("/api/a", "")).await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cut_answer_never_ends_cleanly() {
-    let door = Door::open(troubled, "").await;
+    let scripted = ScriptedGateway::open(troubled, "").await;
     for path in ["/api/cut-length", "/api/cut-chunks", "/api/cut-in-chunk"] {
-        let mut wire = door.wire().await;
-        wire.send(door.get(path, "")).await;
+        let mut wire = scripted.wire().await;
+        wire.send(scripted.get(path, "")).await;
         // The head may already be on its way, or the break may come first.
         if let Some(answer) = wire.answer().await {
             assert!(
@@ -101,14 +101,14 @@ async fn a_cut_answer_never_ends_cleanly() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_nobody_asked_for_reaches_nobody() {
-    let door = Door::open(troubled, "").await;
-    let mut wire = door.wire().await;
-    assert_eq!(wire.ask(door.get("/api/extra", "")).await.text(), "ok");
+    let scripted = ScriptedGateway::open(troubled, "").await;
+    let mut wire = scripted.wire().await;
+    assert_eq!(wire.ask(scripted.get("/api/extra", "")).await.text(), "ok");
     for _ in 0..20 {
-        let answer = wire.ask(door.get("/api/a", "")).await;
+        let answer = wire.ask(scripted.get("/api/a", "")).await;
         assert_eq!((answer.status, answer.text().as_str()), (200, "ok"));
     }
-    let seen = door.upstream.seen();
+    let seen = scripted.upstream.seen();
     let first = seen[0].connection;
     let used_again = seen.iter().skip(1).any(|seen| seen.connection == first);
     assert!(
@@ -119,24 +119,24 @@ async fn an_answer_that_nobody_asked_for_reaches_nobody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_closed_while_idle_costs_nothing() {
-    let door = Door::open(troubled, "").await;
-    let mut wire = door.wire().await;
+    let scripted = ScriptedGateway::open(troubled, "").await;
+    let mut wire = scripted.wire().await;
     for closed in 1..=50 {
-        let answer = wire.ask(door.get("/api/says-goodbye", "")).await;
+        let answer = wire.ask(scripted.get("/api/says-goodbye", "")).await;
         assert_eq!(answer.status, 200);
-        door.upstream.wait_for_closed(closed).await;
+        scripted.upstream.wait_for_closed(closed).await;
     }
-    assert_eq!(door.upstream.seen().len(), 50);
+    assert_eq!(scripted.upstream.seen().len(), 50);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_closes_as_it_is_used_is_tried_again_only_if_nothing_was_sent() {
-    let door = Door::open(troubled, "").await;
-    let mut wire = door.wire().await;
+    let scripted = ScriptedGateway::open(troubled, "").await;
+    let mut wire = scripted.wire().await;
     for _ in 0..200 {
-        let before = door.upstream.seen().len();
-        let answer = wire.ask(door.get("/api/is-gone", "")).await;
-        let arrived = door.upstream.seen().len() - before;
+        let before = scripted.upstream.seen().len();
+        let answer = wire.ask(scripted.get("/api/is-gone", "")).await;
+        let arrived = scripted.upstream.seen().len() - before;
         match answer.status {
             200 => assert_eq!(arrived, 1),
             // Written to a connection that was ending: whether it was read nobody can know.
@@ -148,17 +148,17 @@ async fn a_connection_that_closes_as_it_is_used_is_tried_again_only_if_nothing_w
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trigger_is_never_sent_twice() {
-    let door = Door::open(troubled, "").await;
+    let scripted = ScriptedGateway::open(troubled, "").await;
     for round in 1..=20 {
         // The connection behind is kept, so that the trigger goes out on one that was used before.
-        let mut wire = door.wire().await;
-        assert_eq!(wire.ask(door.get("/api/good", "")).await.status, 200);
-        let trigger = door
+        let mut wire = scripted.wire().await;
+        assert_eq!(wire.ask(scripted.get("/api/good", "")).await.status, 200);
+        let trigger = scripted
             .get("/api/vanishes", "Content-Length: 2\r\n")
             .replacen("GET", "POST", 1);
         let answer = wire.ask(trigger + "{}").await;
         assert_eq!(answer.status, 502);
-        let seen = door.upstream.seen();
+        let seen = scripted.upstream.seen();
         let triggers = seen.iter().filter(|seen| seen.head.starts_with("POST"));
         assert_eq!(triggers.count(), round);
         let [.., first, second] = seen.as_slice() else {
@@ -174,15 +174,16 @@ async fn a_trigger_is_never_sent_twice() {
 /// The upstream has a second to answer, from when it has the request: whether that has a body or not.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_with_a_body_waits_for_its_answer_no_longer_than_one_without() {
-    let door = Door::open(troubled, "").await;
+    let scripted = ScriptedGateway::open(troubled, "").await;
     for request in [
-        door.get("/api/silent", ""),
-        door.get("/api/silent", "Content-Length: 4\r\n")
+        scripted.get("/api/silent", ""),
+        scripted
+            .get("/api/silent", "Content-Length: 4\r\n")
             .replacen("GET", "POST", 1)
             + "body",
     ] {
         let begun = Instant::now();
-        assert_eq!(door.ask(&request).await.status, 504);
+        assert_eq!(scripted.ask(&request).await.status, 504);
         // One and a half times the limit: a busy machine is late, and a second wait would be as long as the first.
         assert!(
             begun.elapsed() < Duration::from_millis(1_500),

@@ -1,18 +1,18 @@
 //! What people and programs do with the API, and how it tells them what went wrong.
 
 use genkan::model::member::Role;
-use genkan::service::acting::NewInvitation;
+use genkan::service::member_context::NewInvitation;
 use serde_json::json;
 
 use super::{Office, Who};
 use crate::support::client::Target;
-use crate::support::house::Engine;
+use crate::support::deployment::Engine;
 use crate::support::raw::Wire;
 use crate::support::within;
 
 /// The status that a key gets at the gateway.
 async fn gateway_says(office: &Office, key: &str) -> u16 {
-    let target: Target = office.house.target(&office.gateway, Some(key));
+    let target: Target = office.deployment.target(&office.gateway, Some(key));
     let request =
         format!("GET /api/identity HTTP/1.1\r\nHost: genkan.test\r\nx-api-key: {key}\r\n\r\n");
     Wire::connect(target.plain).await.ask(request).await.status
@@ -70,12 +70,12 @@ async fn a_key_is_made_used_rotated_and_ended_with_a_receipt() {
             (200, Some(true))
         );
         assert_eq!(receipt["instances"][0]["result"], "acknowledged");
-        assert!(receipt["settled_at"].is_string());
+        assert!(receipt["confirmed_at"].is_string());
         let at_once = office
             .ask(&mina, "DELETE", &format!("{path}?wait=0"), None)
             .await;
         assert_eq!(
-            (at_once.status.as_u16(), &at_once.json()["settled_at"]),
+            (at_once.status.as_u16(), &at_once.json()["confirmed_at"]),
             (202, &json!(null))
         );
     }
@@ -84,7 +84,7 @@ async fn a_key_is_made_used_rotated_and_ended_with_a_receipt() {
 #[tokio::test(flavor = "multi_thread")]
 async fn removing_a_member_answers_with_one_receipt_and_their_keys_are_refused() {
     let office = Office::open(Engine::Sqlite).await;
-    let (mina, acting) = office.signed_in("mina").await;
+    let (mina, member_context) = office.signed_in("mina").await;
     let (hana, _) = office.signed_in("hana").await;
     let mut secrets = Vec::new();
     for name in ["one", "two"] {
@@ -96,7 +96,7 @@ async fn removing_a_member_answers_with_one_receipt_and_their_keys_are_refused()
     for secret in &secrets {
         assert_eq!(gateway_says(&office, secret).await, 200);
     }
-    let path = format!("/api/v1/members/{}", acting.member().membership_id);
+    let path = format!("/api/v1/members/{}", member_context.member().membership_id);
     let removed = office.ask(&hana, "DELETE", &path, None).await;
     assert_eq!(removed.status, 200, "{}", removed.text);
     for secret in &secrets {
@@ -117,13 +117,13 @@ async fn removing_a_member_answers_with_one_receipt_and_their_keys_are_refused()
 #[tokio::test(flavor = "multi_thread")]
 async fn who_saw_somebody_unproven_does_not_promote_whoever_proved_the_address_since() {
     let office = Office::open(Engine::Sqlite).await;
-    let (hana, acting) = office.signed_in("hana").await;
+    let (hana, member_context) = office.signed_in("hana").await;
     let new = NewInvitation {
         email: "sora@example.com".parse().unwrap(),
         name: "Sora".parse().unwrap(),
         role: Role::Member,
     };
-    let (_open, link) = acting.invite(new).await.unwrap();
+    let (_open, link) = member_context.invite(new).await.unwrap();
     let joined = office.service.accept_invitation(&link, None).await.unwrap();
     let path = format!("/api/v1/members/{}", joined.member.membership_id);
     let seen = office.ask(&hana, "GET", &path, None).await;
@@ -367,7 +367,7 @@ async fn what_passes_the_gateway_is_seen_in_a_keys_usage() {
         let unused = office.ask(&mina, "GET", &path, None).await.json();
         assert_eq!(unused["requests_24h"], 0);
         assert_eq!(unused["last_used_at"], json!(null));
-        let gateway = office.house.target(&office.gateway, None).plain;
+        let gateway = office.deployment.target(&office.gateway, None).plain;
         let ask = async |path: &str| {
             let request = office.client.get(format!("http://{gateway}{path}"));
             let request = request.header("x-api-key", secret);
@@ -402,8 +402,8 @@ async fn what_passes_the_gateway_is_seen_in_a_keys_usage() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_without_the_scope_is_forbidden_and_every_refusal_has_a_name() {
     let office = Office::open(Engine::Sqlite).await;
-    let plain = Who::Key(office.house.key("ci", &[]).plain);
-    let unknown = Who::Key(format!("{}x", office.house.key("gone", &[]).plain));
+    let plain = Who::Key(office.deployment.key("ci", &[]).plain);
+    let unknown = Who::Key(format!("{}x", office.deployment.key("gone", &[]).plain));
     for (who, status, problem) in [
         (&plain, 403, "key_manages_nothing"),
         (&unknown, 401, "unauthenticated"),

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use genkan::model::member::Role;
 use genkan::model::scope::Scopes;
-use genkan::service::acting::{NewOwnKey, NewServiceAccount};
+use genkan::service::member_context::{NewOwnKey, NewServiceAccount};
 
 use super::{Office, Who, body_for};
-use crate::support::house::Engine;
+use crate::support::deployment::Engine;
 
 const CALLERS: [&str; 6] = ["nobody", "mina", "jun", "hana", "bot", "ryo"];
 
@@ -92,7 +92,7 @@ async fn everybody_gets_the_answers_of_the_table() {
             )
         });
         for row in rows {
-            // Removed by the row before, and here again: another stay, another key.
+            // Removed by the row before, and here again: another membership, another key.
             let mina = office.signed_in("mina").await.1;
             let (_hana, hana) = office.signed_in("hana").await;
             let new = NewOwnKey {

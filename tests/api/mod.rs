@@ -12,13 +12,13 @@ use genkan::config;
 use genkan::model::clock::SystemClock;
 use genkan::model::member::Role;
 use genkan::model::random::SystemEntropy;
-use genkan::service::acting::{Acting, NewInvitation};
+use genkan::service::member_context::{MemberContext, NewInvitation};
 use genkan::service::{NewMember, Service};
 use genkan::store::{self, WhenAbsent};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::house::{Engine, House, Process};
+use crate::support::deployment::{Deployment, Engine, Process};
 use crate::support::upstream::Upstream;
 
 /// How a caller shows who they are.
@@ -29,9 +29,9 @@ enum Who {
     Key(String),
 }
 
-/// A gateway with people: hana (owner), jun (admin), mina (member), and ryo, who owns another organisation.
+/// A gateway with people: hana (owner), jun (admin), mina (member), and ryo, who owns another organization.
 struct Office {
-    house: House,
+    deployment: Deployment,
     gateway: Process,
     service: Service,
     _upstream: Upstream,
@@ -63,9 +63,9 @@ impl Answer {
 impl Office {
     async fn open(engine: Engine) -> Self {
         let upstream = Upstream::start().await;
-        let house = House::new(engine, upstream.plain, "").await;
-        let gateway = house.start().await;
-        let config = config::load(&house.config(), []).unwrap();
+        let deployment = Deployment::new(engine, upstream.plain, "").await;
+        let gateway = deployment.start().await;
+        let config = config::load(&deployment.config(), []).unwrap();
         let store = store::open(&config.store, WhenAbsent::Create)
             .await
             .unwrap();
@@ -88,7 +88,7 @@ impl Office {
             service.add_member(new).await.unwrap();
         }
         Self {
-            house,
+            deployment,
             gateway,
             service,
             _upstream: upstream,
@@ -101,7 +101,7 @@ impl Office {
     }
 
     /// A session, as a browser holds it.
-    async fn signed_in(&self, who: &str) -> (Who, Acting) {
+    async fn signed_in(&self, who: &str) -> (Who, MemberContext) {
         let email = format!("{who}@example.com").parse().unwrap();
         let (_member, link) = self
             .service
@@ -109,8 +109,11 @@ impl Office {
             .await
             .unwrap();
         let token = self.service.sign_in(&link, None).await.unwrap().token;
-        let acting = self.service.by_session(&token, None).await.unwrap();
-        (Who::Session(token.expose().to_owned()), acting.unwrap())
+        let member_context = self.service.by_session(&token, None).await.unwrap();
+        (
+            Who::Session(token.expose().to_owned()),
+            member_context.unwrap(),
+        )
     }
 
     async fn ask(&self, who: &Who, method: &str, path: &str, body: Option<Value>) -> Answer {
@@ -148,7 +151,7 @@ impl Office {
     }
 
     /// An invitation that is open; its id.
-    async fn invitation(&self, hana: &Acting) -> String {
+    async fn invitation(&self, hana: &MemberContext) -> String {
         let new = NewInvitation {
             email: "sora@example.com".parse().unwrap(),
             name: "Sora".parse().unwrap(),

@@ -1,4 +1,4 @@
-//! An organisation of 1,000 members with 100,000 keys: every list goes by an index. What each call takes is
+//! An organization of 1,000 members with 100,000 keys: every list goes by an index. What each call takes is
 //! printed (`cargo test api::scale -- --nocapture`), and not asserted: the machine may be busy.
 
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row, SqlSafeStr, S
 
 use super::{Office, Who};
 use crate::support::ALONE;
-use crate::support::house::Engine;
+use crate::support::deployment::Engine;
 
 const MEMBERS: u32 = 1_000;
 const KEYS: u32 = 100_000;
@@ -169,7 +169,7 @@ async fn every_list_of_a_large_organization_goes_by_an_index() {
     let _alone = ALONE.lock().await;
     for engine in [Engine::Sqlite, Engine::Postgres] {
         let office = Office::open(engine).await;
-        let store = config::load(&office.house.config(), []).unwrap().store;
+        let store = config::load(&office.deployment.config(), []).unwrap().store;
         match &store {
             config::Store::Postgres { url, .. } => {
                 let mut shell = PgConnection::connect(url).await.unwrap();

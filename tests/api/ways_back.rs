@@ -1,21 +1,21 @@
-//! The ways back in after the red button, keys that were made with a key, and query parameters: everything here
-//! goes through the command line and HTTP alone.
+//! Sessions, links and invitations after all keys were revoked, keys that were made with a key, and query parameters.
+//! Everything here goes through the command line and HTTP alone.
 
 use reqwest::redirect::Policy;
 use serde_json::{Value, json};
 
-use crate::support::house::{Engine, House, Process};
+use crate::support::deployment::{Deployment, Engine, Process};
 use crate::support::raw::Wire;
 use crate::support::upstream::Upstream;
 
 const REVOKE_ALL: &str = "/api/v1/organization/keys/revoke-all";
 
 /// A gateway with hana, who owns its organization.
-struct Desk {
-    house: House,
+struct ApiClient {
+    deployment: Deployment,
     gateway: Process,
     _upstream: Upstream,
-    client: reqwest::Client,
+    http: reqwest::Client,
 }
 
 /// A session's cookie, or a key.
@@ -25,17 +25,17 @@ enum By {
     Key(String),
 }
 
-impl Desk {
+impl ApiClient {
     async fn open(engine: Engine) -> Self {
         let upstream = Upstream::start().await;
-        let house = House::new(engine, upstream.plain, "").await;
-        let gateway = house.start().await;
+        let deployment = Deployment::new(engine, upstream.plain, "").await;
+        let gateway = deployment.start().await;
         let client = reqwest::Client::builder().redirect(Policy::none());
         Self {
-            house,
+            deployment,
             gateway,
             _upstream: upstream,
-            client: client.build().unwrap(),
+            http: client.build().unwrap(),
         }
     }
 
@@ -46,13 +46,13 @@ impl Desk {
     fn link(&self) -> String {
         let base = self.url("");
         let command = ["sign-in-link", "hana@example.com", "--url", &base, "-q"];
-        self.house.run(&command).ok().trim().to_owned()
+        self.deployment.run(&command).ok().trim().to_owned()
     }
 
     /// Presses the button of a link's page.
     async fn press(&self, link: &str) -> reqwest::Response {
         let form = self
-            .client
+            .http
             .post(link)
             .header("content-type", "application/x-www-form-urlencoded");
         form.send().await.unwrap()
@@ -69,7 +69,7 @@ impl Desk {
     }
 
     async fn ask(&self, by: &By, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
-        let request = self.client.request(method.parse().unwrap(), self.url(path));
+        let request = self.http.request(method.parse().unwrap(), self.url(path));
         let mut request = match by {
             By::Session(cookie) => request.header("cookie", cookie),
             By::Key(key) => request.header("x-api-key", key),
@@ -96,7 +96,7 @@ impl Desk {
     /// An event stream that goes on.
     async fn stream(&self, key: &str) -> reqwest::Response {
         let url = format!("http://{}/sse", self.gateway.address("plain"));
-        let opened = self.client.get(url).header("x-api-key", key).send().await;
+        let opened = self.http.get(url).header("x-api-key", key).send().await;
         let opened = opened.unwrap();
         assert_eq!(opened.status(), 200);
         opened
@@ -114,13 +114,13 @@ impl Desk {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_revoke_all_no_session_link_or_invitation_makes_a_key() {
     for engine in [Engine::Sqlite, Engine::Postgres] {
-        let desk = Desk::open(engine).await;
-        let hana = desk.signed_in().await;
-        let (_id, secret) = desk.made(&hana, json!({ "name": "ci" })).await;
-        assert_eq!(desk.gateway_says(&secret).await, 200);
-        let link = desk.link();
+        let client = ApiClient::open(engine).await;
+        let hana = client.signed_in().await;
+        let (_id, secret) = client.made(&hana, json!({ "name": "ci" })).await;
+        assert_eq!(client.gateway_says(&secret).await, 200);
+        let link = client.link();
         let invite = json!({ "email": "eve@example.com", "name": "Eve", "role": "owner" });
-        let (_status, invited) = desk
+        let (_status, invited) = client
             .ask(&hana, "POST", "/api/v1/invitations", Some(invite))
             .await;
         let invitation = invited["link"]
@@ -129,18 +129,21 @@ async fn after_revoke_all_no_session_link_or_invitation_makes_a_key() {
             .rsplit('/')
             .next()
             .unwrap();
-        let invitation = desk.url(&format!("/invitation/{invitation}"));
+        let invitation = client.url(&format!("/invitation/{invitation}"));
 
         let revoke = ["keys", "revoke-all", "--organization", "Story"];
-        let done = desk.house.run_beside(&revoke).await;
+        let done = client.deployment.run_beside(&revoke).await;
         assert_eq!(done.code, Some(0), "{done:?}");
         let again = json!({ "name": "again" });
-        let again = desk.ask(&hana, "POST", "/api/v1/keys", Some(again)).await.0;
+        let again = client
+            .ask(&hana, "POST", "/api/v1/keys", Some(again))
+            .await
+            .0;
         let answers = (
-            desk.gateway_says(&secret).await,
+            client.gateway_says(&secret).await,
             again,
-            desk.press(&link).await.status().as_u16(),
-            desk.press(&invitation).await.status().as_u16(),
+            client.press(&link).await.status().as_u16(),
+            client.press(&invitation).await.status().as_u16(),
         );
         assert_eq!(
             answers,
@@ -151,27 +154,27 @@ async fn after_revoke_all_no_session_link_or_invitation_makes_a_key() {
         assert!(done.stderr.contains(words), "{}", done.stderr);
 
         // Who is signed in may stay, where that is wanted.
-        let hana = desk.signed_in().await;
+        let hana = client.signed_in().await;
         let keep = [&revoke[..], &["--keep-sessions", "--output", "json"]].concat();
-        let receipt: Value = serde_json::from_str(&desk.house.run(&keep).ok()).unwrap();
+        let receipt: Value = serde_json::from_str(&client.deployment.run(&keep).ok()).unwrap();
         let ended =
             json!({ "keys": 0, "sessions": null, "sign_in_links": null, "invitations": null });
         assert_eq!(receipt["ended"], ended, "{receipt}");
-        assert!(receipt["settled_at"].is_string(), "{receipt}");
-        desk.made(&hana, json!({ "name": "after" })).await;
+        assert!(receipt["confirmed_at"].is_string(), "{receipt}");
+        client.made(&hana, json!({ "name": "after" })).await;
         let everybody = ["keys", "revoke-all", "--everybody", "--output", "json"];
-        let receipt: Value = serde_json::from_str(&desk.house.run(&everybody).ok()).unwrap();
+        let receipt: Value = serde_json::from_str(&client.deployment.run(&everybody).ok()).unwrap();
         let ended = json!({ "keys": 1, "sessions": 1, "sign_in_links": 0, "invitations": 0 });
         assert_eq!(receipt["ended"], ended, "{receipt}");
-        assert_eq!(desk.ask(&hana, "GET", "/api/v1/me", None).await.0, 401);
+        assert_eq!(client.ask(&hana, "GET", "/api/v1/me", None).await.0, 401);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_is_revoked_only_by_who_names_the_organization() {
-    let desk = Desk::open(Engine::Sqlite).await;
-    let hana = desk.signed_in().await;
-    let (_id, secret) = desk.made(&hana, json!({ "name": "ci" })).await;
+    let client = ApiClient::open(Engine::Sqlite).await;
+    let hana = client.signed_in().await;
+    let (_id, secret) = client.made(&hana, json!({ "name": "ci" })).await;
     for slip in [
         json!({}),
         json!({ "confirm": null }),
@@ -180,32 +183,36 @@ async fn everything_is_revoked_only_by_who_names_the_organization() {
         json!({ "confirm": "Story " }),
         json!({ "confirm": "yes", "end_sessions": false }),
     ] {
-        let (status, told) = desk
+        let (status, message) = client
             .ask(&hana, "POST", REVOKE_ALL, Some(slip.clone()))
             .await;
-        let pointer = &told["errors"][0]["pointer"];
+        let pointer = &message["errors"][0]["pointer"];
         assert_eq!(
             (status, pointer),
             (422, &json!("/confirm")),
-            "{slip}: {told}"
+            "{slip}: {message}"
         );
     }
     for old in [
         "/api/v1/organization/keys",
         "/api/v1/organization/keys?owner=mbr_0",
     ] {
-        let (status, told) = desk.ask(&hana, "DELETE", old, None).await;
-        assert_eq!(status, 405, "{old}: {told}");
+        let (status, message) = client.ask(&hana, "DELETE", old, None).await;
+        assert_eq!(status, 405, "{old}: {message}");
         assert!(
-            told["detail"].as_str().unwrap().contains(REVOKE_ALL),
-            "{told}"
+            message["detail"].as_str().unwrap().contains(REVOKE_ALL),
+            "{message}"
         );
     }
-    assert_eq!(desk.gateway_says(&secret).await, 200, "nothing was revoked");
-    let (status, me) = desk.ask(&hana, "GET", "/api/v1/me", None).await;
+    assert_eq!(
+        client.gateway_says(&secret).await,
+        200,
+        "nothing was revoked"
+    );
+    let (status, me) = client.ask(&hana, "GET", "/api/v1/me", None).await;
     assert_eq!((status, &me["organization"]), (200, &json!("Story")));
     let meant = json!({ "confirm": me["organization"] });
-    let (status, receipt) = desk.ask(&hana, "POST", REVOKE_ALL, Some(meant)).await;
+    let (status, receipt) = client.ask(&hana, "POST", REVOKE_ALL, Some(meant)).await;
     assert_eq!(status, 200, "{receipt}");
     assert_eq!(
         receipt["instances"][0]["result"], "acknowledged",
@@ -213,9 +220,9 @@ async fn everything_is_revoked_only_by_who_names_the_organization() {
     );
     assert_eq!(receipt["ended"]["keys"], 1, "{receipt}");
     assert_eq!(receipt["ended"]["sessions"], 1, "{receipt}");
-    assert_eq!(desk.gateway_says(&secret).await, 401);
+    assert_eq!(client.gateway_says(&secret).await, 401);
     assert_eq!(
-        desk.ask(&hana, "GET", "/api/v1/me", None).await.0,
+        client.ask(&hana, "GET", "/api/v1/me", None).await.0,
         401,
         "signed out"
     );
@@ -223,22 +230,22 @@ async fn everything_is_revoked_only_by_who_names_the_organization() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delete_that_names_one_owner_does_not_end_everybodys_keys() {
-    let desk = Desk::open(Engine::Sqlite).await;
-    let hana = desk.signed_in().await;
-    let (_id, secret) = desk.made(&hana, json!({ "name": "ci" })).await;
+    let client = ApiClient::open(Engine::Sqlite).await;
+    let hana = client.signed_in().await;
+    let (_id, secret) = client.made(&hana, json!({ "name": "ci" })).await;
     let wrong = format!("/api/v1/organization/keys?owner=mbr_{}", "0".repeat(32));
-    let status = desk.ask(&hana, "DELETE", &wrong, None).await.0;
-    assert_eq!((status, desk.gateway_says(&secret).await), (405, 200));
+    let status = client.ask(&hana, "DELETE", &wrong, None).await.0;
+    assert_eq!((status, client.gateway_says(&secret).await), (405, 200));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_parameter_that_an_endpoint_does_not_take_is_refused_by_every_endpoint() {
-    let desk = Desk::open(Engine::Sqlite).await;
-    let hana = desk.signed_in().await;
-    let (_id, secret) = desk.made(&hana, json!({ "name": "ci" })).await;
-    let document = desk.ask(&hana, "GET", "/openapi.json", None).await.1;
-    let kind = |told: &Value| {
-        let kind = told["type"].as_str().unwrap_or_default();
+    let client = ApiClient::open(Engine::Sqlite).await;
+    let hana = client.signed_in().await;
+    let (_id, secret) = client.made(&hana, json!({ "name": "ci" })).await;
+    let document = client.ask(&hana, "GET", "/openapi.json", None).await.1;
+    let kind = |message: &Value| {
+        let kind = message["type"].as_str().unwrap_or_default();
         kind.rsplit(':').next().unwrap_or_default().to_owned()
     };
     let (mut endpoints, mut known) = (0, 0);
@@ -265,32 +272,32 @@ async fn a_query_parameter_that_an_endpoint_does_not_take_is_refused_by_every_en
             }
             for (query, name, expected) in wrong {
                 let asked = format!("{path}?{query}");
-                let (status, told) = desk.ask(&hana, &method, &asked, None).await;
-                let what = format!("{method} {asked}: {told}");
-                assert_eq!((status, kind(&told).as_str()), (400, expected), "{what}");
-                assert!(told["detail"].as_str().unwrap().contains(name), "{what}");
+                let (status, message) = client.ask(&hana, &method, &asked, None).await;
+                let what = format!("{method} {asked}: {message}");
+                assert_eq!((status, kind(&message).as_str()), (400, expected), "{what}");
+                assert!(message["detail"].as_str().unwrap().contains(name), "{what}");
             }
         }
     }
     assert!(endpoints > 20 && known > 12, "{endpoints} {known}");
-    assert_eq!(desk.gateway_says(&secret).await, 200, "nothing was done");
-    let taken = desk.ask(&hana, "GET", "/api/v1/keys?limit=1&revoked=true", None);
+    assert_eq!(client.gateway_says(&secret).await, 200, "nothing was done");
+    let taken = client.ask(&hana, "GET", "/api/v1/keys?limit=1&revoked=true", None);
     assert_eq!(taken.await.0, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_made_or_rotated_with_a_key_is_no_more_than_that() {
     for engine in [Engine::Sqlite, Engine::Postgres] {
-        let desk = Desk::open(engine).await;
+        let client = ApiClient::open(engine).await;
         let more = ["--scope", "api", "--scope", "manage", "--expires", "1h"];
-        let maker = desk.house.key("deploy", &more);
-        let other = desk.house.key("other", &["--scope", "api"]);
+        let maker = client.deployment.key("deploy", &more);
+        let other = client.deployment.key("other", &["--scope", "api"]);
         let by = By::Key(maker.plain.clone());
         let shown = ["keys", "show", &maker.id, "--output", "json"];
-        let shown: Value = serde_json::from_str(&desk.house.run(&shown).ok()).unwrap();
+        let shown: Value = serde_json::from_str(&client.deployment.run(&shown).ok()).unwrap();
         let end = shown["expires_at"].as_str().unwrap();
 
-        let ask = async |body| desk.ask(&by, "POST", "/api/v1/keys", Some(body)).await;
+        let ask = async |body| client.ask(&by, "POST", "/api/v1/keys", Some(body)).await;
         let (status, child) = ask(json!({ "name": "child", "scopes": ["api", "manage"] })).await;
         assert_eq!(
             (status, &child["parent"]),
@@ -305,26 +312,29 @@ async fn a_key_made_or_rotated_with_a_key_is_no_more_than_that() {
             (long, "/expires_in_s", &ends[..19]),
             (wide, "/scopes", "api manage"),
         ] {
-            let (status, told) = ask(body).await;
-            let error = &told["errors"][0];
+            let (status, message) = ask(body).await;
+            let error = &message["errors"][0];
             assert_eq!(
                 (status, &error["pointer"]),
                 (422, &json!(pointer)),
-                "{told}"
+                "{message}"
             );
-            assert!(error["detail"].as_str().unwrap().contains(bound), "{told}");
+            assert!(
+                error["detail"].as_str().unwrap().contains(bound),
+                "{message}"
+            );
         }
         let rotation = format!("/api/v1/keys/{}/rotation", other.id);
-        let (status, rotated) = desk.ask(&by, "POST", &rotation, Some(json!({}))).await;
+        let (status, rotated) = client.ask(&by, "POST", &rotation, Some(json!({}))).await;
         assert_eq!(
             (status, &rotated["expires_at"]),
             (201, &child["expires_at"])
         );
-        let wide = desk.house.key("wide", &[]);
+        let wide = client.deployment.key("wide", &[]);
         let rotation = format!("/api/v1/keys/{}/rotation", wide.id);
-        let (status, told) = desk.ask(&by, "POST", &rotation, Some(json!({}))).await;
+        let (status, message) = client.ask(&by, "POST", &rotation, Some(json!({}))).await;
         assert_eq!(
-            (status, &told["type"]),
+            (status, &message["type"]),
             (422, &json!("urn:genkan:problem:scope_beyond_key"))
         );
     }
@@ -333,36 +343,39 @@ async fn a_key_made_or_rotated_with_a_key_is_no_more_than_that() {
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_made_with_a_key_are_shown_with_it_and_revoked_with_it() {
     for engine in [Engine::Sqlite, Engine::Postgres] {
-        let desk = Desk::open(engine).await;
+        let client = ApiClient::open(engine).await;
         let more = ["--scope", "api", "--scope", "manage"];
-        let (maker, wide) = (desk.house.key("deploy", &more), desk.house.key("wide", &[]));
-        let other = desk.house.key("other", &["--scope", "api"]);
+        let (maker, wide) = (
+            client.deployment.key("deploy", &more),
+            client.deployment.key("wide", &[]),
+        );
+        let other = client.deployment.key("other", &["--scope", "api"]);
         let by = By::Key(maker.plain.clone());
         let body = json!({ "name": "child", "scopes": ["api", "manage"] });
-        let (child, text) = desk.made(&by, body).await;
+        let (child, text) = client.made(&by, body).await;
         let rotation = format!("/api/v1/keys/{}/rotation", other.id);
-        let rotated = desk.ask(&by, "POST", &rotation, Some(json!({}))).await.1;
+        let rotated = client.ask(&by, "POST", &rotation, Some(json!({}))).await.1;
         let child_key = By::Key(text.clone());
-        let mut streams = vec![desk.stream(&text).await];
+        let mut streams = vec![client.stream(&text).await];
         let body = json!({ "name": "grandchild", "scopes": ["api"] });
-        let (grandchild, text) = desk.made(&child_key, body).await;
+        let (grandchild, text) = client.made(&child_key, body).await;
         for list in ["/api/v1/keys", "/api/v1/organization/keys"] {
             let list = format!("{list}?parent={}", maker.id);
-            let (status, listed) = desk.ask(&by, "GET", &list, None).await;
+            let (status, listed) = client.ask(&by, "GET", &list, None).await;
             let items = listed["items"].as_array().unwrap();
             assert_eq!((status, items.len()), (200, 2), "{listed}");
             assert!(items.iter().all(|it| it["parent"] == maker.id.as_str()));
         }
         let unknown = format!("/api/v1/keys?parent=key_{}", "0".repeat(32));
-        assert_eq!(desk.ask(&by, "GET", &unknown, None).await.0, 404);
+        assert_eq!(client.ask(&by, "GET", &unknown, None).await.0, 404);
         let shown = ["keys", "show", &grandchild, "--output", "json"];
-        let shown: Value = serde_json::from_str(&desk.house.run(&shown).ok()).unwrap();
+        let shown: Value = serde_json::from_str(&client.deployment.run(&shown).ok()).unwrap();
         assert_eq!(shown["parent"], child.as_str());
 
-        assert_eq!(desk.gateway_says(&text).await, 200);
-        streams.push(desk.stream(&text).await);
+        assert_eq!(client.gateway_says(&text).await, 200);
+        streams.push(client.stream(&text).await);
         let path = format!("/api/v1/keys/{child}?children=true");
-        let (status, receipt) = desk.ask(&by, "DELETE", &path, None).await;
+        let (status, receipt) = client.ask(&by, "DELETE", &path, None).await;
         assert_eq!(
             (status, &receipt["ended"]["keys"]),
             (200, &json!(2)),
@@ -370,28 +383,31 @@ async fn keys_made_with_a_key_are_shown_with_it_and_revoked_with_it() {
         );
         // One receipt tells of both, whose entries of the log are two.
         assert_eq!(receipt["streams_cut"], streams.len(), "{receipt}");
-        assert_eq!(desk.gateway_says(&text).await, 401);
+        assert_eq!(client.gateway_says(&text).await, 401);
         let taken = rotated["secret"].as_str().unwrap();
-        assert_eq!(desk.gateway_says(taken).await, 200);
+        assert_eq!(client.gateway_says(taken).await, 200);
         let revoke = ["keys", "revoke", &maker.id, "--with-children"];
-        let done = desk.house.run_beside(&revoke).await;
+        let done = client.deployment.run_beside(&revoke).await;
         // Itself, what it got by rotating another, and that.
         assert!(
-            done.stderr.contains("revoked 3 keys; 1 gateway obeys"),
+            done.stderr
+                .contains("revoked 3 keys; confirmed by 1 gateway"),
             "{done:?}"
         );
-        let wide = desk.gateway_says(&wide.plain).await;
-        assert_eq!((desk.gateway_says(taken).await, wide), (401, 200));
+        let wide = client.gateway_says(&wide.plain).await;
+        assert_eq!((client.gateway_says(taken).await, wide), (401, 200));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_are_listed_and_ended_on_the_command_line() {
     for engine in [Engine::Sqlite, Engine::Postgres] {
-        let desk = Desk::open(engine).await;
-        let sessions = [desk.signed_in().await, desk.signed_in().await];
+        let client = ApiClient::open(engine).await;
+        let sessions = [client.signed_in().await, client.signed_in().await];
         let list = || {
-            let list = desk.house.run(&["sessions", "list", "--output", "json"]);
+            let list = client
+                .deployment
+                .run(&["sessions", "list", "--output", "json"]);
             let listed: Value = serde_json::from_str(&list.ok()).unwrap();
             listed.as_array().unwrap().clone()
         };
@@ -406,14 +422,14 @@ async fn sessions_are_listed_and_ended_on_the_command_line() {
                 &json!("127.0.0.1")
             )
         );
-        let table = desk.house.run(&["sessions", "list"]).ok();
+        let table = client.deployment.run(&["sessions", "list"]).ok();
         assert!(
             table.starts_with("id ") && table.contains("seen at"),
             "{table}"
         );
 
         let id = one["id"].as_str().unwrap();
-        let ended = desk.house.run(&["sessions", "end", id]);
+        let ended = client.deployment.run(&["sessions", "end", id]);
         assert_eq!(
             (ended.code, ended.stdout.as_str()),
             (Some(0), ""),
@@ -422,44 +438,50 @@ async fn sessions_are_listed_and_ended_on_the_command_line() {
         let stands = async || {
             let mut stands = 0;
             for by in &sessions {
-                let status = desk.ask(by, "GET", "/api/v1/me", None).await.0;
+                let status = client.ask(by, "GET", "/api/v1/me", None).await.0;
                 stands += usize::from(status == 200);
             }
             stands
         };
         assert_eq!((stands().await, list().len()), (1, 1));
-        let again = desk.house.run(&["sessions", "end", id]);
+        let again = client.deployment.run(&["sessions", "end", id]);
         assert!(again.stderr.contains("had ended already"), "{again:?}");
         let nobodys = format!("ses_{}", "0".repeat(32));
-        let unknown = desk.house.run(&["sessions", "end", &nobodys]);
+        let unknown = client.deployment.run(&["sessions", "end", &nobodys]);
         unknown.failed(5, &[&nobodys, "genkan sessions list"]);
         let nobody = ["sessions", "end", "--member", "nobody@example.com"];
-        desk.house.run(&nobody).failed(5, &["nobody@example.com"]);
+        client
+            .deployment
+            .run(&nobody)
+            .failed(5, &["nobody@example.com"]);
         let end = ["sessions", "end", "--member", "hana@example.com"];
         let end = [&end[..], &["--organization", "Story", "--output", "json"]].concat();
-        let ended: Value = serde_json::from_str(&desk.house.run(&end).ok()).unwrap();
+        let ended: Value = serde_json::from_str(&client.deployment.run(&end).ok()).unwrap();
         assert_eq!(ended, json!({ "sessions": 1, "sign_in_links": 0 }));
         assert_eq!((stands().await, list().len()), (0, 0));
-        desk.house.run(&["sessions", "end", "--everybody"]).ok();
-        desk.house.run(&["audit", "verify"]).ok();
+        client
+            .deployment
+            .run(&["sessions", "end", "--everybody"])
+            .ok();
+        client.deployment.run(&["audit", "verify"]).ok();
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_is_being_replaced_does_not_prolong_its_own_life() {
     for engine in [Engine::Sqlite, Engine::Postgres] {
-        let desk = Desk::open(engine).await;
-        let hana = desk.signed_in().await;
+        let client = ApiClient::open(engine).await;
+        let hana = client.signed_in().await;
         let body = json!({ "name": "ci", "scopes": ["api", "manage"] });
-        let (id, secret) = desk.made(&hana, body).await;
+        let (id, secret) = client.made(&hana, body).await;
         let (path, stolen) = (format!("/api/v1/keys/{id}"), By::Key(secret));
         let rotation = format!("{path}/rotation");
         let rotate = async |by: &By, overlap_s: u64| {
             let body = json!({ "overlap_s": overlap_s });
-            desk.ask(by, "POST", &rotation, Some(body)).await
+            client.ask(by, "POST", &rotation, Some(body)).await
         };
         let end = async || {
-            let key = desk.ask(&hana, "GET", &path, None).await.1;
+            let key = client.ask(&hana, "GET", &path, None).await.1;
             assert_eq!(key["expires_at"], key["rotation"]["ends_at"], "{key}");
             key["expires_at"].clone()
         };
@@ -467,33 +489,39 @@ async fn a_key_that_is_being_replaced_does_not_prolong_its_own_life() {
         assert_eq!(status, 201, "{successor}");
         let before = end().await;
         let successor = format!("/api/v1/keys/{}", successor["id"].as_str().unwrap());
-        assert_eq!(desk.ask(&stolen, "DELETE", &successor, None).await.0, 200);
+        assert_eq!(client.ask(&stolen, "DELETE", &successor, None).await.0, 200);
         let days = 90 * 24 * 3_600;
-        let (status, told) = rotate(&stolen, days).await;
+        let (status, message) = rotate(&stolen, days).await;
         let kind = json!("urn:genkan:problem:key_being_replaced");
-        assert_eq!((status, &told["type"]), (409, &kind), "{engine:?}: {told}");
+        assert_eq!(
+            (status, &message["type"]),
+            (409, &kind),
+            "{engine:?}: {message}"
+        );
         assert_eq!(end().await, before);
         // Nor does its owner prolong it; a shorter end is taken.
         let (status, successor) = rotate(&hana, days).await;
         assert_eq!(status, 201, "{successor}");
         assert_eq!(end().await, before);
         let successor = format!("/api/v1/keys/{}", successor["id"].as_str().unwrap());
-        assert_eq!(desk.ask(&hana, "DELETE", &successor, None).await.0, 200);
+        assert_eq!(client.ask(&hana, "DELETE", &successor, None).await.0, 200);
         assert_eq!(rotate(&hana, 0).await.0, 201);
-        assert_eq!(desk.ask(&stolen, "GET", "/api/v1/me", None).await.0, 401);
+        assert_eq!(client.ask(&stolen, "GET", "/api/v1/me", None).await.0, 401);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_invitation_made_with_a_key_says_so_and_goes_with_it() {
     for engine in [Engine::Sqlite, Engine::Postgres] {
-        let desk = Desk::open(engine).await;
-        let hana = desk.signed_in().await;
+        let client = ApiClient::open(engine).await;
+        let hana = client.signed_in().await;
         let body = json!({ "name": "ci", "scopes": ["manage"] });
-        let (id, secret) = desk.made(&hana, body).await;
+        let (id, secret) = client.made(&hana, body).await;
         let invite = json!({ "email": "eve@example.com", "name": "Eve", "role": "owner" });
         let path = "/api/v1/invitations";
-        let invited = desk.ask(&By::Key(secret), "POST", path, Some(invite)).await;
+        let invited = client
+            .ask(&By::Key(secret), "POST", path, Some(invite))
+            .await;
         let (status, invited) = invited;
         assert_eq!(
             (status, &invited["made_with"], &invited["void"]),
@@ -501,34 +529,34 @@ async fn an_invitation_made_with_a_key_says_so_and_goes_with_it() {
             "{invited}"
         );
         let link = invited["link"].as_str().unwrap();
-        let link = desk.url(&format!("/invitation/{}", link.rsplit('/').next().unwrap()));
+        let link = client.url(&format!("/invitation/{}", link.rsplit('/').next().unwrap()));
         let revoke = format!("/api/v1/keys/{id}?children=true");
-        assert_eq!(desk.ask(&hana, "DELETE", &revoke, None).await.0, 200);
-        let listed = desk.ask(&hana, "GET", path, None).await.1;
+        assert_eq!(client.ask(&hana, "DELETE", &revoke, None).await.0, 200);
+        let listed = client.ask(&hana, "GET", path, None).await.1;
         let listed = &listed["items"][0];
         assert_eq!(
             (&listed["made_with"], &listed["void"]),
             (&json!(id), &json!(true)),
             "{engine:?}: {listed}"
         );
-        assert_eq!(desk.client.get(&link).send().await.unwrap().status(), 410);
-        assert_eq!(desk.press(&link).await.status(), 410, "{engine:?}");
+        assert_eq!(client.http.get(&link).send().await.unwrap().status(), 410);
+        assert_eq!(client.press(&link).await.status(), 410, "{engine:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_is_no_object_is_refused_by_every_endpoint() {
-    let desk = Desk::open(Engine::Sqlite).await;
-    let hana = desk.signed_in().await;
+    let client = ApiClient::open(Engine::Sqlite).await;
+    let hana = client.signed_in().await;
     let By::Session(cookie) = &hana else {
         panic!("a session")
     };
-    let (_id, secret) = desk.made(&hana, json!({ "name": "ci" })).await;
-    let document = desk.ask(&hana, "GET", "/openapi.json", None).await.1;
+    let (_id, secret) = client.made(&hana, json!({ "name": "ci" })).await;
+    let document = client.ask(&hana, "GET", "/openapi.json", None).await.1;
     let send = async |method: &str, path: &str, body: String| {
-        let request = desk
-            .client
-            .request(method.parse().unwrap(), desk.url(path))
+        let request = client
+            .http
+            .request(method.parse().unwrap(), client.url(path))
             .header("cookie", cookie)
             .header("content-type", "application/json")
             .body(body);
@@ -562,7 +590,11 @@ async fn a_body_that_is_no_object_is_refused_by_every_endpoint() {
     for list in ["[\"Story\"]", "[\"Story\",true]"] {
         assert_eq!(send("POST", REVOKE_ALL, list.to_owned()).await, 400);
     }
-    assert_eq!(desk.gateway_says(&secret).await, 200, "nothing was revoked");
+    assert_eq!(
+        client.gateway_says(&secret).await,
+        200,
+        "nothing was revoked"
+    );
     let object = " \t\r\n{\"name\": \"ci\"}".to_owned();
     assert_eq!(send("POST", "/api/v1/keys", object).await, 201);
 }

@@ -3,9 +3,9 @@
 
 use serde_json::Value;
 
-use crate::support::door::{Door, agree, get};
-use crate::support::house::{Process, field};
+use crate::support::deployment::{Process, field};
 use crate::support::raw::Wire;
+use crate::support::scripted_gateway::{ScriptedGateway, agree, get};
 use crate::support::within;
 
 /// The balancer's chain: what a client wrote itself, the client, and a proxy of ours.
@@ -13,9 +13,9 @@ const CHAIN: &str = "X-Forwarded-For: 6.6.6.6, 203.0.113.9, 10.1.2.3\r\n";
 const NETWORKS: [&str; 2] = ["127.0.0.0/8", "10.0.0.0/8"];
 const LOG: &str = "[log]\nformat = \"json\"\nrequests = \"all\"\n";
 
-/// A door whose peers are trusted proxies, and a log with every request.
-async fn behind_a_balancer() -> Door {
-    Door::open_behind(agree, &NETWORKS, LOG).await
+/// A gateway whose peers are trusted proxies, and a log with every request.
+async fn behind_a_balancer() -> ScriptedGateway {
+    ScriptedGateway::open_behind(agree, &NETWORKS, LOG).await
 }
 
 /// The log line of a request.
@@ -26,7 +26,7 @@ async fn logged(gateway: &mut Process, path: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn behind_trusted_proxies_the_clients_own_address_is_logged() {
-    let mut door = behind_a_balancer().await;
+    let mut scripted = behind_a_balancer().await;
     for (path, headers, client) in [
         ("/api/chain", CHAIN, "203.0.113.9"),
         (
@@ -60,16 +60,17 @@ async fn behind_trusted_proxies_the_clients_own_address_is_logged() {
             "203.0.113.9",
         ),
     ] {
-        let request = door.get(path, headers);
-        assert_eq!(door.ask(request).await.status, 200);
+        let request = scripted.get(path, headers);
+        assert_eq!(scripted.ask(request).await.status, 200);
         assert_eq!(
-            field(&logged(&mut door.gateway, path).await, "client"),
+            field(&logged(&mut scripted.gateway, path).await, "client"),
             client
         );
     }
     // A key that does not open: whoever tries it is named, and not the balancer.
-    let revoked = door.house.key("revoked", &[]);
-    door.house
+    let revoked = scripted.deployment.key("revoked", &[]);
+    scripted
+        .deployment
         .run_beside(&["keys", "revoke", &revoked.id])
         .await
         .ok();
@@ -77,63 +78,66 @@ async fn behind_trusted_proxies_the_clients_own_address_is_logged() {
         "/api/refused",
         &format!("x-api-key: {}\r\n{CHAIN}", revoked.plain),
     );
-    assert_eq!(door.ask(request).await.status, 401);
-    let line = logged(&mut door.gateway, "/api/refused").await;
+    assert_eq!(scripted.ask(request).await.status, 401);
+    let line = logged(&mut scripted.gateway, "/api/refused").await;
     assert_eq!(field(&line, "client"), "203.0.113.9", "{line}");
     assert_eq!(field(&line, "refusal"), "key_revoked");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_not_a_trusted_proxy_is_where_its_connection_comes_from() {
-    let mut door = Door::open(agree, LOG).await;
+    let mut scripted = ScriptedGateway::open(agree, LOG).await;
     let claims = format!("{CHAIN}Forwarded: for=6.6.6.6\r\nX-Request-Id: theirs\r\n");
-    let request = door.get("/api/stranger", &claims);
-    let seen = door.passed(request).await;
+    let request = scripted.get("/api/stranger", &claims);
+    let seen = scripted.passed(request).await;
     assert_ne!(seen.header("x-request-id"), ["theirs"]);
-    let line = logged(&mut door.gateway, "/api/stranger").await;
+    let line = logged(&mut scripted.gateway, "/api/stranger").await;
     assert!(field(&line, "client").starts_with("127.0.0.1:"), "{line}");
     assert_ne!(field(&line, "request_id"), "theirs");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trusted_proxys_request_id_is_kept_logged_and_passed_on() {
-    let mut door = behind_a_balancer().await;
+    let mut scripted = behind_a_balancer().await;
     let id = "Root=1-67891233-abcdef012345678912345678";
-    let request = door.get("/api/named", &format!("X-Request-Id: {id}\r\n"));
-    let seen = door.passed(request).await;
+    let request = scripted.get("/api/named", &format!("X-Request-Id: {id}\r\n"));
+    let seen = scripted.passed(request).await;
     assert_eq!(seen.header("x-request-id"), [id]);
     assert_eq!(
-        field(&logged(&mut door.gateway, "/api/named").await, "request_id"),
+        field(
+            &logged(&mut scripted.gateway, "/api/named").await,
+            "request_id"
+        ),
         id
     );
-    let refused = door
+    let refused = scripted
         .ask(get("/api/unnamed", "X-Request-Id: abc-1\r\n"))
         .await;
     assert_eq!(refused.header("x-request-id"), ["abc-1"]);
     assert_eq!(refused.problem()["request_id"], "abc-1");
     // What is no id, or looks like a key, is replaced as a stranger's is.
-    let key = door.key.plain.clone();
+    let key = scripted.key.plain.clone();
     let long = "x".repeat(65);
     for bad in [key.as_str(), &long, "a b", "a\"b", "a\r\nX-Request-Id: b"] {
-        let request = door.get("/api/a", &format!("X-Request-Id: {bad}\r\n"));
-        let seen = door.passed(request).await;
+        let request = scripted.get("/api/a", &format!("X-Request-Id: {bad}\r\n"));
+        let seen = scripted.passed(request).await;
         let ids = seen.header("x-request-id");
         assert!(ids.len() == 1 && ids[0].len() == 24, "{bad}: {ids:?}");
     }
-    let lines = door.gateway.stderr();
+    let lines = scripted.gateway.stderr();
     assert!(!lines.iter().any(|line| line.contains(&key)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn last_use_and_the_audit_log_have_the_clients_address() {
-    let door = behind_a_balancer().await;
-    let request = door.get("/api/used", CHAIN);
-    assert_eq!(door.ask(request).await.status, 200);
-    let manager = door.house.key(
+    let scripted = behind_a_balancer().await;
+    let request = scripted.get("/api/used", CHAIN);
+    assert_eq!(scripted.ask(request).await.status, 200);
+    let manager = scripted.deployment.key(
         "manager",
         &["--scope", "api", "--scope", "mcp", "--scope", "manage"],
     );
-    let admin = door.gateway.address("admin");
+    let admin = scripted.gateway.address("admin");
     let api = async |method: &str, path: &str| -> Value {
         let mut wire = Wire::connect(admin).await;
         let head = format!(
@@ -146,7 +150,7 @@ async fn last_use_and_the_audit_log_have_the_clients_address() {
     };
     let last_use = async {
         loop {
-            let usage = api("GET", &format!("/keys/{}/usage", door.key.id)).await;
+            let usage = api("GET", &format!("/keys/{}/usage", scripted.key.id)).await;
             if usage["last_address"].is_string() {
                 return usage;
             }
@@ -155,7 +159,7 @@ async fn last_use_and_the_audit_log_have_the_clients_address() {
     };
     let usage = within("the use is told", last_use).await;
     assert_eq!(usage["last_address"], "203.0.113.9", "{usage}");
-    let ended = door.house.key("ended", &[]);
+    let ended = scripted.deployment.key("ended", &[]);
     api("DELETE", &format!("/keys/{}", ended.id)).await;
     let audit = api("GET", "/audit?limit=20").await.to_string();
     assert!(audit.contains("203.0.113.9"), "{audit}");
@@ -165,11 +169,11 @@ async fn last_use_and_the_audit_log_have_the_clients_address() {
 /// What a balancer passes on that knows `X-Forwarded-For` and `-Proto` alone, as many do.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_balancer_passes_on_for_its_client_chooses_no_host() {
-    let door = behind_a_balancer().await;
+    let scripted = behind_a_balancer().await;
     let written = "X-Forwarded-Host: evil.example\r\nForwarded: for=6.6.6.6;host=evil.example\r\n";
     let appended = "X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: gopher, https\r\n";
-    let request = door.get("/api/a", &format!("{written}{appended}"));
-    let seen = door.passed(request).await;
+    let request = scripted.get("/api/a", &format!("{written}{appended}"));
+    let seen = scripted.passed(request).await;
     assert_eq!(seen.header("x-forwarded-host"), ["genkan.test"]);
     assert_eq!(seen.header("x-forwarded-proto"), ["https"]);
     assert_eq!(seen.header("forwarded"), ["for=127.0.0.1;proto=http"]);
@@ -178,8 +182,8 @@ async fn what_a_balancer_passes_on_for_its_client_chooses_no_host() {
     }
     // What is no scheme is not believed.
     for odd in ["gopher", "https,", "", "https, javascript:"] {
-        let request = door.get("/api/a", &format!("X-Forwarded-Proto: {odd}\r\n"));
-        let seen = door.passed(request).await;
+        let request = scripted.get("/api/a", &format!("X-Forwarded-Proto: {odd}\r\n"));
+        let seen = scripted.passed(request).await;
         assert_eq!(seen.header("x-forwarded-proto"), ["http"], "{odd:?}");
     }
 }
@@ -193,7 +197,7 @@ async fn where_a_route_keeps_the_forwarded_host_the_nearest_proxys_word_counts()
         let text = text.replacen(prefix, &kept, 1);
         format!("trusted_proxies = {NETWORKS:?}\n{text}")
     };
-    let door = Door::open_changed(agree, "", keeps).await;
+    let scripted = ScriptedGateway::open_changed(agree, "", keeps).await;
     let long = "a".repeat(254);
     let long = format!("X-Forwarded-Host: {long}\r\n");
     for (lines, host) in [
@@ -213,12 +217,12 @@ async fn where_a_route_keeps_the_forwarded_host_the_nearest_proxys_word_counts()
         (&long, "genkan.test"),
         ("", "genkan.test"),
     ] {
-        let seen = door.passed(door.get("/api/a", lines)).await;
+        let seen = scripted.passed(scripted.get("/api/a", lines)).await;
         assert_eq!(seen.header("x-forwarded-host"), [host], "{lines}");
         assert_eq!(seen.header("host"), ["genkan.test"]);
     }
     // Another route does not.
-    let request = door.get("/mcp", "X-Forwarded-Host: evil.example\r\n");
-    let seen = door.passed(request).await;
+    let request = scripted.get("/mcp", "X-Forwarded-Host: evil.example\r\n");
+    let seen = scripted.passed(request).await;
     assert_eq!(seen.header("x-forwarded-host"), ["genkan.test"]);
 }

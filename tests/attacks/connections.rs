@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::{ATTACKER, HONEST};
 use crate::support::client::Mode;
-use crate::support::house::{Engine, House, Process, route};
+use crate::support::deployment::{Deployment, Engine, Process, route};
 use crate::support::raw::Wire;
 use crate::support::upstream::Upstream;
 use crate::support::within;
@@ -29,9 +29,9 @@ async fn status(gateway: &Process, from: Ipv4Addr, key: &str) -> std::io::Result
 async fn one_address_does_not_have_the_connections_of_all() {
     let upstream = Upstream::start().await;
     let limits = format!("[limits]\nconnections_max = {CONNECTIONS}\n");
-    let house = House::new(Engine::Sqlite, upstream.plain, &limits).await;
-    let key = house.key("ci", &[]).plain;
-    let mut gateway = house.start().await;
+    let deployment = Deployment::new(Engine::Sqlite, upstream.plain, &limits).await;
+    let key = deployment.key("ci", &[]).plain;
+    let mut gateway = deployment.start().await;
     let mut held = Vec::new();
     for _ in 0..2 * CONNECTIONS {
         held.push(
@@ -73,16 +73,16 @@ async fn one_address_does_not_have_the_connections_of_all() {
 async fn a_trusted_proxy_connects_for_many() {
     let upstream = Upstream::start().await;
     let limits = format!("[limits]\nconnections_max = {CONNECTIONS}\n");
-    let house = House::new(Engine::Sqlite, upstream.plain, &limits).await;
-    let file = house.config();
+    let deployment = Deployment::new(Engine::Sqlite, upstream.plain, &limits).await;
+    let file = deployment.config();
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(
         &file,
         format!("trusted_proxies = [\"127.0.0.1/32\"]\n{text}"),
     )
     .unwrap();
-    let key = house.key("ci", &[]).plain;
-    let gateway = house.start().await;
+    let key = deployment.key("ci", &[]).plain;
+    let gateway = deployment.start().await;
     let mut held = Vec::new();
     for _ in 0..CONNECTIONS - 2 {
         held.push(
@@ -111,9 +111,9 @@ async fn idle_connections_of_one_upstream_leave_places_to_another() {
         route("identity", "/api/", "other", "api"),
         format!("[limits]\nupstream_connections_max = {PLACES}\n"),
     ];
-    let house = House::with_routes(Engine::Sqlite, &parts.concat()).await;
-    let key = house.key("ci", &[]).plain;
-    let gateway = house.start().await;
+    let deployment = Deployment::with_routes(Engine::Sqlite, &parts.concat()).await;
+    let key = deployment.key("ci", &[]).plain;
+    let gateway = deployment.start().await;
     let mut wires = Vec::new();
     for _ in 0..PLACES {
         let mut wire = Wire::connect(gateway.address("plain")).await;
@@ -136,20 +136,27 @@ async fn idle_connections_of_one_upstream_leave_places_to_another() {
             200
         );
     }
+    // A place is free when the connection's task has ended, a moment after the answer.
+    within("places are free", async {
+        while status(&gateway, HONEST, &key).await.unwrap() != 200 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     for _ in 0..3 {
         assert_eq!(status(&gateway, HONEST, &key).await.unwrap(), 200);
     }
 }
 
-/// A client with many requests on one connection uses up what there is for upstreams: it is told that the gateway has no
-/// more, and everything else goes on.
+/// A client with many requests on one connection uses up what there is for upstreams: it is told that the gateway has
+/// no more, and everything else goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn too_few_descriptors_are_a_503_and_never_a_silent_listener() {
     let upstream = Upstream::start().await;
-    let house = House::new(Engine::Sqlite, upstream.plain, "").await;
-    let key = house.key("ci", &[]).plain;
-    let gateway = house.start_within(DESCRIPTORS).await;
-    let target = house.target(&gateway, Some(&key));
+    let deployment = Deployment::new(Engine::Sqlite, upstream.plain, "").await;
+    let key = deployment.key("ci", &[]).plain;
+    let gateway = deployment.start_within(DESCRIPTORS).await;
+    let target = deployment.target(&gateway, Some(&key));
     let mut connection = target.connect(Mode::TlsHttp2).await;
     let (mut open, mut refused) = (Vec::new(), Vec::new());
     for _ in 0..STREAMS {
@@ -159,7 +166,7 @@ async fn too_few_descriptors_are_a_503_and_never_a_silent_listener() {
         if answer.status() == 200 {
             open.push(answer);
         } else {
-            refused.push(crate::support::house::text(answer).await);
+            refused.push(crate::support::deployment::text(answer).await);
         }
     }
     assert!(
@@ -185,7 +192,7 @@ async fn too_few_descriptors_are_a_503_and_never_a_silent_listener() {
     // The operators' side, the database and a new client go on.
     assert_eq!(gateway.operators("/readyz").await.status(), 200);
     assert_eq!(gateway.operators("/sign-in").await.status(), 200);
-    house
+    deployment
         .run(&[
             "keys",
             "create",

@@ -1,6 +1,6 @@
 //! DNS rebinding: a page whose name was made to lead to this machine reads nothing from the admin listener.
 
-use crate::support::house::{Engine, House};
+use crate::support::deployment::{Deployment, Engine};
 use crate::support::raw::Wire;
 use crate::support::upstream::Upstream;
 
@@ -17,11 +17,11 @@ const PATHS: [&str; 7] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_is_not_known_beforehand_is_refused_everywhere() {
     let upstream = Upstream::start().await;
-    let house = House::new(Engine::Sqlite, upstream.plain, "").await;
-    let text = std::fs::read_to_string(house.config()).unwrap();
+    let deployment = Deployment::new(Engine::Sqlite, upstream.plain, "").await;
+    let text = std::fs::read_to_string(deployment.config()).unwrap();
     let named = "[admin]\nurl = \"https://keys.example.com\"\n";
-    std::fs::write(house.config(), text.replace("[admin]\n", named)).unwrap();
-    let gateway = house.start().await;
+    std::fs::write(deployment.config(), text.replace("[admin]\n", named)).unwrap();
+    let gateway = deployment.start().await;
     let admin = gateway.address("admin");
     for path in PATHS {
         let get = async |line: String, host: String| {
@@ -79,11 +79,11 @@ async fn a_name_that_is_not_known_beforehand_is_refused_everywhere() {
 #[tokio::test(flavor = "multi_thread")]
 async fn other_names_can_be_configured() {
     let upstream = Upstream::start().await;
-    let house = House::new(Engine::Sqlite, upstream.plain, "").await;
-    let text = std::fs::read_to_string(house.config()).unwrap();
+    let deployment = Deployment::new(Engine::Sqlite, upstream.plain, "").await;
+    let text = std::fs::read_to_string(deployment.config()).unwrap();
     let named = "[admin]\nhosts = [\"Genkan\", \"metrics.internal.\"]\n";
-    std::fs::write(house.config(), text.replace("[admin]\n", named)).unwrap();
-    let gateway = house.start().await;
+    std::fs::write(deployment.config(), text.replace("[admin]\n", named)).unwrap();
+    let gateway = deployment.start().await;
     for (host, status) in [
         ("genkan:8081", 200),
         ("metrics.internal", 200),

@@ -19,7 +19,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use crate::support::ALONE;
-use crate::support::house::{Engine, House, Key, Process};
+use crate::support::deployment::{Deployment, Engine, Key, Process};
 use crate::support::legitimate::{Legitimate, Plan};
 use crate::support::raw::{Answer, Wire, connect_from};
 use crate::support::upstream::Upstream;
@@ -51,7 +51,7 @@ const PROMPT: Duration = Duration::from_secs(2);
 
 /// A gateway that is attacked, and what honest people need for their work.
 struct Scene {
-    house: House,
+    deployment: Deployment,
     gateway: Process,
     remembered: Key,
     fresh: Vec<String>,
@@ -66,18 +66,18 @@ impl Scene {
         let alone = ALONE.lock().await;
         let upstream = Upstream::start().await;
         let extra = format!("{extra}[limits]\nlookup_timeout_ms = 2_000\n");
-        let house = House::new(Engine::Sqlite, upstream.plain, &extra).await;
-        let remembered = house.key("remembered", &[]);
-        let manager = house.key(
+        let deployment = Deployment::new(Engine::Sqlite, upstream.plain, &extra).await;
+        let remembered = deployment.key("remembered", &[]);
+        let manager = deployment.key(
             "manager",
             &["--scope", "api", "--scope", "mcp", "--scope", "manage"],
         );
         let gateway = match descriptors {
-            Some(most) => house.start_within(most).await,
-            None => house.start().await,
+            Some(most) => deployment.start_within(most).await,
+            None => deployment.start().await,
         };
         let mut scene = Self {
-            house,
+            deployment,
             gateway,
             remembered,
             fresh: Vec::new(),
@@ -168,7 +168,7 @@ impl Scene {
             }
             rounds += 1;
         }
-        let ended = self.house.key("ended", &[]);
+        let ended = self.deployment.key("ended", &[]);
         assert_eq!(self.asks(&ended).await, 200, "{attack}");
         let revoke = format!("DELETE /api/v1/keys/{}", ended.id);
         let answer = self
@@ -182,8 +182,11 @@ impl Scene {
         );
         assert_eq!(self.asks(&ended).await, 401, "{attack}");
         // And from the command line, by way of the database alone.
-        let ended = self.house.key("ended too", &[]);
-        let done = self.house.run_beside(&["keys", "revoke", &ended.id]).await;
+        let ended = self.deployment.key("ended too", &[]);
+        let done = self
+            .deployment
+            .run_beside(&["keys", "revoke", &ended.id])
+            .await;
         assert!(done.stderr.contains("acknowledged"), "{attack}: {done:#?}");
         let seen = traffic.ended().await;
         seen.none_failed(attack);
@@ -323,8 +326,8 @@ async fn what_waits_leaves_connections_to_probes() {
     let (provider, oidc) = silent_provider().await;
     let upstream = Upstream::start().await;
     let limits = format!("{oidc}[limits]\nadmin_connections_max = {CONNECTIONS}\n");
-    let house = House::new(Engine::Sqlite, upstream.plain, &limits).await;
-    let gateway = house.start().await;
+    let deployment = Deployment::new(Engine::Sqlite, upstream.plain, &limits).await;
+    let gateway = deployment.start().await;
     let admin = gateway.address("admin");
     let sign_in = format!("GET /sign-in/provider HTTP/1.1\r\nHost: {admin}\r\n\r\n");
     let attackers = [3, 4, 5, 6].map(|last| Ipv4Addr::new(127, 0, 0, last));
@@ -433,17 +436,17 @@ async fn sign_ins_at_a_provider_that_hangs_hold_up_nobody_else() {
 async fn revocations_that_wait_for_a_gateway_hold_up_nobody_else() {
     let upstream = Upstream::start().await;
     let lease = "[limits]\nlease_ms = 10_000\nlookup_timeout_ms = 2_000\n";
-    let house = House::new(Engine::Postgres, upstream.plain, lease).await;
-    let manager = house.key(
+    let deployment = Deployment::new(Engine::Postgres, upstream.plain, lease).await;
+    let manager = deployment.key(
         "manager",
         &["--scope", "api", "--scope", "mcp", "--scope", "manage"],
     );
-    let gateway = house.start().await;
+    let gateway = deployment.start().await;
     let mut scene = Scene {
         remembered: manager.clone(),
         fresh: Vec::new(),
         gateway,
-        house,
+        deployment,
         manager,
         _upstream: upstream,
         _alone: ALONE.lock().await,
@@ -459,7 +462,7 @@ async fn revocations_that_wait_for_a_gateway_hold_up_nobody_else() {
     let ids: Vec<_> = keys.map(|key| key["id"].as_str().unwrap()).collect();
     assert_eq!(ids.len(), WAITING);
     // The other gateway stands still: until its lease is over, every revocation waits for it.
-    let other = scene.house.start().await;
+    let other = scene.deployment.start().await;
     other.signal(Signal::STOP);
     let (admin, manager) = (scene.admin(), scene.manager.plain.clone());
     let mut revocations = JoinSet::new();
@@ -500,8 +503,8 @@ async fn revocations_that_wait_for_a_gateway_hold_up_nobody_else() {
 async fn deadlines_of_the_data_plane_hold_on_the_admin_listener() {
     let limits = "[limits]\nhandshake_timeout_ms = 500\nhead_timeout_ms = 500\nkeep_alive_timeout_ms = 500\n";
     let upstream = Upstream::start().await;
-    let house = House::new(Engine::Sqlite, upstream.plain, limits).await;
-    let gateway = house.start().await;
+    let deployment = Deployment::new(Engine::Sqlite, upstream.plain, limits).await;
+    let gateway = deployment.start().await;
     let admin = gateway.address("admin");
     let mut silent = Wire::connect(admin).await;
     let mut slow = Wire::connect(admin).await;

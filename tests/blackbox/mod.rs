@@ -29,5 +29,5 @@ async fn nothing_is_accepted_after_a_receipt_whatever_fails() {
     let _alone = ALONE.lock().await;
     let report = checker::run(plan).await;
     println!("{}", report.table);
-    assert_eq!(report.failures, [""; 0], "{:#?}", report.told);
+    assert_eq!(report.failures, [""; 0], "{:#?}", report.message);
 }

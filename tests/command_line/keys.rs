@@ -3,8 +3,8 @@
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor};
 
-use super::{house, sqlite};
-use crate::support::house::{Engine, House, Process};
+use super::{deployment, sqlite};
+use crate::support::deployment::{Deployment, Engine, Process};
 use crate::support::raw::Wire;
 use crate::support::upstream::Upstream;
 
@@ -22,11 +22,11 @@ async fn status(gateway: &Process, key: &str) -> u16 {
 async fn a_key_is_rotated_with_an_overlap_of_choice() {
     for engine in [Engine::Sqlite, Engine::Postgres] {
         let upstream = Upstream::start().await;
-        let house = House::new(engine, upstream.plain, "").await;
-        let gateway = house.start().await;
-        let old = house.key("ci", &["--expires", "90d", "--scope", "api"]);
+        let deployment = Deployment::new(engine, upstream.plain, "").await;
+        let gateway = deployment.start().await;
+        let old = deployment.key("ci", &["--expires", "90d", "--scope", "api"]);
         let json = ["keys", "rotate", &old.id, "--output", "json"];
-        let made: Value = serde_json::from_str(&house.run(&json).ok()).unwrap();
+        let made: Value = serde_json::from_str(&deployment.run(&json).ok()).unwrap();
         let new = made["key"].as_str().unwrap();
         assert_eq!(
             (&made["name"], &made["scopes"]),
@@ -37,11 +37,11 @@ async fn a_key_is_rotated_with_an_overlap_of_choice() {
             assert_eq!(status(&gateway, key).await, 200, "both, for a day");
         }
         // It is being replaced already; its successor is not.
-        house
+        deployment
             .run(&["keys", "rotate", &old.id])
             .failed(6, &["replaced"]);
         let new_id = made["id"].as_str().unwrap();
-        let done = house.run(&["keys", "rotate", new_id, "--overlap", "0"]);
+        let done = deployment.run(&["keys", "rotate", new_id, "--overlap", "0"]);
         assert!(
             done.stderr
                 .contains(&format!("The old key {new_id} works until")),
@@ -51,19 +51,22 @@ async fn a_key_is_rotated_with_an_overlap_of_choice() {
         assert_eq!(status(&gateway, new).await, 401, "no overlap");
         assert_eq!(status(&gateway, newest.trim()).await, 200);
         // By silence; and what is out of bounds says what the bounds are.
-        let other = house.key("other", &[]);
+        let other = deployment.key("other", &[]);
         let too_short = ["keys", "rotate", &other.id, "--until-unused-for", "59m"];
-        house.run(&too_short).failed(6, &["one hour", "90 days"]);
-        house
+        deployment
+            .run(&too_short)
+            .failed(6, &["one hour", "90 days"]);
+        deployment
             .run(&["keys", "rotate", &other.id, "--overlap", "91d"])
             .failed(6, &["90 days"]);
         let by_silence = ["keys", "rotate", &other.id, "--until-unused-for", "2h"];
-        let done = house.run(&by_silence);
+        let done = deployment.run(&by_silence);
         assert!(
-            done.stderr.contains("nobody has used it for 2 h"),
+            done.stderr
+                .contains("ends once it has not been used for 2 h"),
             "{done:?}"
         );
-        house
+        deployment
             .run(&["keys", "rotate", super::NO_KEY])
             .failed(5, &[super::NO_KEY]);
     }
@@ -72,37 +75,41 @@ async fn a_key_is_rotated_with_an_overlap_of_choice() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_renamed_and_goes_on_working() {
     let upstream = Upstream::start().await;
-    let house = House::new(Engine::Sqlite, upstream.plain, "").await;
-    let gateway = house.start().await;
-    let key = house.key("ci", &[]);
-    let done = house.run(&["keys", "rename", &key.id, "配備"]);
+    let deployment = Deployment::new(Engine::Sqlite, upstream.plain, "").await;
+    let gateway = deployment.start().await;
+    let key = deployment.key("ci", &[]);
+    let done = deployment.run(&["keys", "rename", &key.id, "配備"]);
+    assert!(done.stderr.contains("from `ci` to `配備`"), "{done:?}");
     assert!(
-        done.stderr.contains("was `ci` and is `配備` now"),
-        "{done:?}"
+        deployment
+            .run(&["keys", "show", &key.id])
+            .ok()
+            .contains("配備")
     );
-    assert!(house.run(&["keys", "show", &key.id]).ok().contains("配備"));
     assert_eq!(status(&gateway, &key.plain).await, 200);
-    house
+    deployment
         .run(&["keys", "rename", super::NO_KEY, "x"])
         .failed(5, &[super::NO_KEY]);
-    let log = house.run(&["audit", "export"]).ok();
+    let log = deployment.run(&["audit", "export"]).ok();
     assert!(log.contains("key.renamed"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_account_is_made_given_a_key_and_removed() {
     let upstream = Upstream::start().await;
-    let house = House::new(Engine::Sqlite, upstream.plain, "").await;
-    let gateway = house.start().await;
-    let address = house.run(&["service-accounts", "create", "ci", "-q"]).ok();
+    let deployment = Deployment::new(Engine::Sqlite, upstream.plain, "").await;
+    let gateway = deployment.start().await;
+    let address = deployment
+        .run(&["service-accounts", "create", "ci", "-q"])
+        .ok();
     let address = address.trim();
-    let key = house.key_of(address, "deploy", &[]);
+    let key = deployment.key_of(address, "deploy", &[]);
     assert_eq!(status(&gateway, &key.plain).await, 200);
-    let again = house.run(&["service-accounts", "create", "ci"]);
+    let again = deployment.run(&["service-accounts", "create", "ci"]);
     again.failed(6, &["ci", "exists already"]);
     let owner = ["service-accounts", "create", "boss", "--role", "owner"];
-    house.run(&owner).failed(6, &["not an owner"]);
-    let listed = house
+    deployment.run(&owner).failed(6, &["not an owner"]);
+    let listed = deployment
         .run(&["service-accounts", "list", "--output", "json"])
         .ok();
     let listed: Value = serde_json::from_str(&listed).unwrap();
@@ -110,9 +117,9 @@ async fn a_service_account_is_made_given_a_key_and_removed() {
         (listed.as_array().unwrap().len(), &listed[0]["email"]),
         (1, &address.into())
     );
-    let person = house.run(&["service-accounts", "remove", "hana@example.com"]);
+    let person = deployment.run(&["service-accounts", "remove", "hana@example.com"]);
     person.failed(6, &["is a person", "genkan members remove"]);
-    let done = house.run(&["service-accounts", "remove", address]);
+    let done = deployment.run(&["service-accounts", "remove", address]);
     assert!(done.stderr.contains("1 key ended"), "{done:?}");
     assert_eq!(status(&gateway, &key.plain).await, 401);
 }
@@ -120,14 +127,14 @@ async fn a_service_account_is_made_given_a_key_and_removed() {
 /// The list comes in parts: nothing is missing, nothing comes twice, and JSON is one array.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_of_many_keys_is_whole() {
-    let house = house().await;
-    let key = house.key("first", &[]);
-    let config = std::fs::read_to_string(house.config()).unwrap();
+    let deployment = deployment().await;
+    let key = deployment.key("first", &[]);
+    let config = std::fs::read_to_string(deployment.config()).unwrap();
     let path = config
         .lines()
         .find_map(|line| line.strip_prefix("sqlite = "));
     let path = path.unwrap().trim_matches('"');
-    let path = house.config().parent().unwrap().join(path);
+    let path = deployment.config().parent().unwrap().join(path);
     let mut database = sqlite(&path).await;
     let fill = format!(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {MANY}) \
@@ -142,7 +149,9 @@ async fn a_list_of_many_keys_is_whole() {
     database.execute(AssertSqlSafe(fill)).await.unwrap();
     for (more, expected) in [(&["--all"][..], MANY + 1), (&[], MANY - MANY / 5 + 1)] {
         let list = [&["keys", "list"][..], more].concat();
-        let json = house.run(&[&list[..], &["--output", "json"]].concat()).ok();
+        let json = deployment
+            .run(&[&list[..], &["--output", "json"]].concat())
+            .ok();
         let json: Value = serde_json::from_str(&json).unwrap();
         let ids = json
             .as_array()
@@ -152,11 +161,11 @@ async fn a_list_of_many_keys_is_whole() {
         let ids: Vec<_> = ids.collect();
         assert!(ids.is_sorted_by(|a, b| a > b), "newest first, each once");
         assert_eq!((ids.len(), ids[0]), (expected, key.id.as_str()));
-        let table = house.run(&list).ok();
+        let table = deployment.run(&list).ok();
         assert_eq!(table.lines().count(), expected + 1, "and one heading");
         assert_eq!(table.matches("created at").count(), 1);
     }
-    let nobody = house.run(&[
+    let nobody = deployment.run(&[
         "members",
         "add",
         "jun@example.com",
@@ -174,7 +183,7 @@ async fn a_list_of_many_keys_is_whole() {
         "--output",
         "json",
     ];
-    let empty: Value = serde_json::from_str(&house.run(&empty).ok()).unwrap();
+    let empty: Value = serde_json::from_str(&deployment.run(&empty).ok()).unwrap();
     assert_eq!(empty, serde_json::json!([]));
 }
 

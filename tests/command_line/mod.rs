@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
 
-use crate::support::house::{Done, Engine, House, genkan};
+use crate::support::deployment::{Deployment, Done, Engine, genkan};
 use crate::support::postgres;
 use crate::support::tls::Certificate;
 use crate::support::within;
@@ -198,15 +198,15 @@ async fn a_postgresql_that_is_away_or_takes_no_writes_is_said_to_be_so() {
     served.failed(4, &["read-only"]);
 }
 
-async fn house() -> House {
-    House::new(Engine::Sqlite, NO_UPSTREAM.parse().unwrap(), "").await
+async fn deployment() -> Deployment {
+    Deployment::new(Engine::Sqlite, NO_UPSTREAM.parse().unwrap(), "").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_there_or_not_allowed_is_said_in_one_sentence() {
-    let house = house().await;
+    let deployment = deployment().await;
     for command in ["show", "revoke"] {
-        let done = house.run(&["keys", command, NO_KEY]);
+        let done = deployment.run(&["keys", command, NO_KEY]);
         done.failed(5, &[NO_KEY, "genkan keys list --all"]);
     }
     let create = [
@@ -217,10 +217,10 @@ async fn what_is_not_there_or_not_allowed_is_said_in_one_sentence() {
         "--member",
         "nobody@example.com",
     ];
-    house
+    deployment
         .run(&create)
         .failed(5, &["nobody@example.com", "genkan members add"]);
-    house
+    deployment
         .run(&["organizations", "create", "Story"])
         .failed(6, &["Story", "exists already"]);
     let again = [
@@ -232,11 +232,11 @@ async fn what_is_not_there_or_not_allowed_is_said_in_one_sentence() {
         "--role",
         "admin",
     ];
-    house.run(&again).failed(6, &["hana@example.com"]);
-    let last = house.run(&["members", "remove", "hana@example.com"]);
+    deployment.run(&again).failed(6, &["hana@example.com"]);
+    let last = deployment.run(&["members", "remove", "hana@example.com"]);
     println!("{}", last.stderr);
     last.failed(6, &["owner"]);
-    let remove = house.run(&["members", "remove", "nobody@example.com"]);
+    let remove = deployment.run(&["members", "remove", "nobody@example.com"]);
     remove.failed(5, &["nobody@example.com"]);
 }
 
@@ -251,7 +251,7 @@ fn a_mistyped_data_folder_does_not_become_a_database() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn output_is_for_machines_too() {
-    let house = house().await;
+    let deployment = deployment().await;
     let quiet = [
         "keys",
         "create",
@@ -261,7 +261,7 @@ async fn output_is_for_machines_too() {
         "hana@example.com",
         "-q",
     ];
-    let done = house.run(&quiet);
+    let done = deployment.run(&quiet);
     assert_eq!(
         (done.stdout.lines().count(), done.stderr.as_str()),
         (1, ""),
@@ -272,11 +272,11 @@ async fn output_is_for_machines_too() {
         "{done:?}"
     );
     let json = [&quiet[..6], &["--output", "json"]].concat();
-    let made: serde_json::Value = serde_json::from_str(&house.run(&json).ok()).unwrap();
+    let made: serde_json::Value = serde_json::from_str(&deployment.run(&json).ok()).unwrap();
     assert!(made["key"].as_str().unwrap().starts_with("gk_"));
     assert!(made["id"].as_str().unwrap().starts_with("key_"));
     assert_eq!(made["scopes"], serde_json::json!(["api", "mcp"]));
-    let key = house.key("second", &[]);
+    let key = deployment.key("second", &[]);
     for (command, count) in [
         (&["keys", "list"][..], Some(3)),
         (&["keys", "show", &key.id], None),
@@ -284,7 +284,9 @@ async fn output_is_for_machines_too() {
         (&["organizations", "list"], Some(1)),
         (&["status"], None),
     ] {
-        let text = house.run(&[command, &["--output", "json"]].concat()).ok();
+        let text = deployment
+            .run(&[command, &["--output", "json"]].concat())
+            .ok();
         let json: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(json.as_array().map(Vec::len), count, "{command:?}: {text}");
     }
@@ -293,15 +295,15 @@ async fn output_is_for_machines_too() {
 /// Runs a command whose reader closes the pipe before anything is written.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_leaves_is_no_failure() {
-    let house = house().await;
-    house.key("ci", &[]);
+    let deployment = deployment().await;
+    deployment.key("ci", &[]);
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     for arguments in [&["keys", "list"][..], &["keys", "list", "--output", "json"]] {
         let output = Command::new(env!("CARGO_BIN_EXE_genkan"))
             .args(arguments)
             .arg("--config")
-            .arg(house.config())
+            .arg(deployment.config())
             .stdin(Stdio::null())
             .stdout(writer.try_clone().unwrap())
             .output()

@@ -2,7 +2,7 @@
 //! connection. (Every form and every option: `config::postgres::tests`.)
 
 use super::{CANARY, Written, assert_hidden};
-use crate::support::house::Done;
+use crate::support::deployment::Done;
 use crate::support::postgres::{self, Server};
 use crate::support::tls::Certificate;
 
@@ -19,21 +19,21 @@ fn checked_with(url: &str, environment: &[(&str, &str)]) -> Done {
 }
 
 /// The line about the database is good and says this.
-fn is_good(url: &str, told: &str) {
+fn is_good(url: &str, message: &str) {
     let done = checked(url);
     let line = done.stderr.lines().find(|line| line.contains("PostgreSQL"));
     let line = line.unwrap_or_else(|| panic!("{url}: {done:#?}"));
     assert!(
-        line.starts_with("ok") && line.ends_with(told),
+        line.starts_with("ok") && line.ends_with(message),
         "{url}: {line}"
     );
 }
 
 /// The database is not good, and this is said of it.
-fn is_bad(url: &str, told: &str) {
+fn is_bad(url: &str, message: &str) {
     let done = checked(url);
     let said = done.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(said.contains(told), "{url}: {}", done.stderr);
+    assert!(said.contains(message), "{url}: {}", done.stderr);
     assert!(!said.contains("ok: database"), "{url}: {}", done.stderr);
 }
 
@@ -41,7 +41,7 @@ fn is_bad(url: &str, told: &str) {
 async fn an_option_that_is_not_honoured_is_an_error_at_its_place_in_the_file() {
     let url = postgres::database().await;
     let url = url.split('?').next().unwrap();
-    for (query, told) in [
+    for (query, message) in [
         (
             "channel_binding=require",
             "`channel_binding` cannot be honoured",
@@ -85,7 +85,7 @@ async fn an_option_that_is_not_honoured_is_an_error_at_its_place_in_the_file() {
         let done = checked(&format!("{url}?{query}"));
         done.failed_at_length(3, &["store.postgres", "genkan.toml:"]);
         let said = done.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(said.contains(told), "{query}: {}", done.stderr);
+        assert!(said.contains(message), "{query}: {}", done.stderr);
     }
     let several = url.replacen("127.0.0.1", "127.0.0.1,127.0.0.2", 1);
     checked(&several).failed_at_length(3, &["several hosts"]);
@@ -207,7 +207,7 @@ async fn every_form_of_a_host_connects() {
     let escaped = folder.replace('/', "%2F");
     let socket = "a Unix socket of this machine";
     let network = "TLS 1.3, certificate NOT verified (sslmode=prefer)";
-    for (url, told) in [
+    for (url, message) in [
         (format!("postgres://genkan@localhost:{port}/story"), network),
         (
             format!("postgresql://genkan@127.0.0.1:{port}/story"),
@@ -236,7 +236,7 @@ async fn every_form_of_a_host_connects() {
             network,
         ),
     ] {
-        is_good(&url, told);
+        is_good(&url, message);
     }
 }
 

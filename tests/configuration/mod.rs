@@ -7,7 +7,7 @@ mod serving;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::house::Done;
+use crate::support::deployment::Done;
 
 const CANARY: &str = "c4n4ry";
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use tokio::task::block_in_place;
 
 use super::Written;
-use crate::support::house::House;
+use crate::support::deployment::Deployment;
 use crate::support::other_user;
 use crate::support::pooler::Pooler;
 use crate::support::postgres::Server;
@@ -63,11 +63,11 @@ async fn a_pooler_that_keeps_sessions_serves_like_the_server_itself() {
     server.database("genkan").await;
     let pooler = Pooler::start(&server, "session").await;
     let upstream = Upstream::start().await;
-    let house = House::on(&pooler.url("genkan"), upstream.plain, "");
-    let checked = house.run(&["config", "check"]);
+    let deployment = Deployment::on(&pooler.url("genkan"), upstream.plain, "");
+    let checked = deployment.run(&["config", "check"]);
     assert!(checked.stderr.contains("ok: database"), "{checked:?}");
-    let gateway = house.start().await;
-    let key = house.key("ci", &[]);
+    let gateway = deployment.start().await;
+    let key = deployment.key("ci", &[]);
     let status = async || {
         let request = format!(
             "GET /api/identity HTTP/1.1\r\nHost: genkan.test\r\nx-api-key: {}\r\n\r\n",
@@ -77,7 +77,7 @@ async fn a_pooler_that_keeps_sessions_serves_like_the_server_itself() {
         wire.ask(request).await.status
     };
     assert_eq!(status().await, 200);
-    house.run(&["keys", "revoke", &key.id]).ok();
+    deployment.run(&["keys", "revoke", &key.id]).ok();
     assert_eq!(status().await, 401);
 }
 

@@ -10,7 +10,7 @@ use genkan::config;
 use genkan::model::clock::SystemClock;
 use genkan::model::member::Role;
 use genkan::model::random::SystemEntropy;
-use genkan::service::acting::Acting;
+use genkan::service::member_context::MemberContext;
 use genkan::service::{NewMember, Service};
 use genkan::store::{self, WhenAbsent};
 
@@ -18,13 +18,13 @@ use tokio::sync::MutexGuard;
 
 use crate::support::ALONE;
 use crate::support::browser::{Browser, Look};
-use crate::support::house::{Engine, House, Process};
+use crate::support::deployment::{Deployment, Engine, Process};
 use crate::support::raw::Wire;
 use crate::support::upstream::Upstream;
 
 /// A gateway with hana (owner), jun (admin) and mina (member), and its console.
 struct Office {
-    house: House,
+    deployment: Deployment,
     gateway: Process,
     service: Service,
     _upstream: Upstream,
@@ -35,14 +35,14 @@ struct Office {
 impl Office {
     async fn open() -> Self {
         let upstream = Upstream::start().await;
-        let house = House::new(Engine::Sqlite, upstream.plain, "").await;
-        Self::in_house(house, upstream).await
+        let deployment = Deployment::new(Engine::Sqlite, upstream.plain, "").await;
+        Self::in_house(deployment, upstream).await
     }
 
-    async fn in_house(house: House, upstream: Upstream) -> Self {
+    async fn in_house(deployment: Deployment, upstream: Upstream) -> Self {
         let alone = ALONE.lock().await;
-        let gateway = house.start().await;
-        let config = config::load(&house.config(), []).unwrap();
+        let gateway = deployment.start().await;
+        let config = config::load(&deployment.config(), []).unwrap();
         let store = store::open(&config.store, WhenAbsent::Create)
             .await
             .unwrap();
@@ -60,7 +60,7 @@ impl Office {
             service.add_member(new).await.unwrap();
         }
         Self {
-            house,
+            deployment,
             gateway,
             service,
             _upstream: upstream,
@@ -69,7 +69,7 @@ impl Office {
     }
 
     /// Somebody who does things past the console.
-    async fn acting(&self, who: &str) -> Acting {
+    async fn member_context(&self, who: &str) -> MemberContext {
         let email = format!("{who}@example.com").parse().unwrap();
         let (_member, link) = self
             .service
@@ -77,8 +77,8 @@ impl Office {
             .await
             .unwrap();
         let token = self.service.sign_in(&link, None).await.unwrap().token;
-        let acting = self.service.by_session(&token, None).await;
-        acting.unwrap().unwrap()
+        let member_context = self.service.by_session(&token, None).await;
+        member_context.unwrap().unwrap()
     }
 
     fn url(&self, path: &str) -> String {
@@ -90,7 +90,7 @@ impl Office {
         let email = format!("{who}@example.com");
         let base = self.url("");
         let link = self
-            .house
+            .deployment
             .run(&["sign-in-link", &email, "--url", &base, "-q"])
             .ok();
         let browser = Browser::start(look).await;
@@ -102,7 +102,7 @@ impl Office {
 
     /// What the gateway says to a key.
     async fn gateway_says(&self, key: &str) -> u16 {
-        let target = self.house.target(&self.gateway, Some(key));
+        let target = self.deployment.target(&self.gateway, Some(key));
         let request =
             format!("GET /api/identity HTTP/1.1\r\nHost: genkan.test\r\nx-api-key: {key}\r\n\r\n");
         Wire::connect(target.plain).await.ask(request).await.status

@@ -186,7 +186,7 @@ async fn an_admin_revokes_another_members_key_and_a_member_does_not_see_the_sect
 
 /// Whether an event stream of this key is still open: it ends when its key does.
 async fn open_stream(office: &Office, key: &str) -> reqwest::Response {
-    let target = office.house.target(&office.gateway, Some(key));
+    let target = office.deployment.target(&office.gateway, Some(key));
     let stream = reqwest::Client::new()
         .get(format!("http://{}/sse", target.plain))
         .header("x-api-key", key)

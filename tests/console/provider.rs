@@ -1,19 +1,19 @@
 //! Signing in by an identity provider: a certified one, which is made to lie.
 
 use genkan::model::member::Role;
-use genkan::service::acting::NewInvitation;
+use genkan::service::member_context::NewInvitation;
 
 use super::Office;
 use crate::support::browser::{Browser, Look};
-use crate::support::house::Engine;
+use crate::support::deployment::Engine;
 use crate::support::provider::{self, Provider};
 use crate::support::upstream::Upstream;
 
 /// An office with a provider beside its links.
 async fn open() -> (Office, Provider) {
     let upstream = Upstream::start().await;
-    let (house, provider) = provider::house(Engine::Sqlite, &upstream).await;
-    (Office::in_house(house, upstream).await, provider)
+    let (deployment, provider) = provider::deployment(Engine::Sqlite, &upstream).await;
+    (Office::in_house(deployment, upstream).await, provider)
 }
 
 async fn sign_in(office: &Office, who: &str) -> Browser {
@@ -35,7 +35,7 @@ async fn a_member_and_an_invited_person_come_in_and_nobody_else() {
     assert_eq!(stranger.text("h1").await, "Nobody has invited you yet");
     stranger.closed().await;
 
-    let hana = office.acting("hana").await;
+    let hana = office.member_context("hana").await;
     let new = NewInvitation {
         email: "stranger@example.com".parse().unwrap(),
         name: "Sora".parse().unwrap(),
@@ -73,10 +73,10 @@ async fn a_provider_that_lies_is_not_believed_and_one_that_changes_its_keys_is()
             "The sign-in did not succeed",
             "{lie}"
         );
-        let told = office
+        let message = office
             .gateway
             .stderr_line(reason, |line| line.contains(reason));
-        told.await;
+        message.await;
         mina.open(&office.url("/keys")).await;
         assert!(mina.url().await.ends_with("/sign-in"), "{lie}");
         mina.closed().await;
@@ -126,8 +126,8 @@ async fn a_provider_that_does_not_say_whether_an_address_is_verified_is_believed
 
     let upstream = Upstream::start().await;
     let set = "assume_email_verified = true\n";
-    let (house, provider) = provider::house_with(Engine::Sqlite, &upstream, set).await;
-    let office = Office::in_house(house, upstream).await;
+    let (deployment, provider) = provider::house_with(Engine::Sqlite, &upstream, set).await;
+    let office = Office::in_house(deployment, upstream).await;
     provider.becomes("silent").await;
     let mina = sign_in(&office, "mina@example.com").await;
     mina.see("#list").await;

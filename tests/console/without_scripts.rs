@@ -3,7 +3,7 @@
 use genkan::model::key::PresentedKey;
 use genkan::model::member::Role;
 use genkan::model::scope::Scopes;
-use genkan::service::acting::NewOwnKey;
+use genkan::service::member_context::NewOwnKey;
 
 use super::Office;
 use crate::support::browser::Look;
@@ -99,7 +99,7 @@ async fn a_form_that_is_sent_twice_makes_one_key_and_a_wrong_name_is_told_beside
     assert_eq!(rows.len(), 1);
 
     let used = office
-        .house
+        .deployment
         .run(&[
             "sign-in-link",
             "jun@example.com",
@@ -119,14 +119,19 @@ async fn a_form_that_is_sent_twice_makes_one_key_and_a_wrong_name_is_told_beside
 #[tokio::test(flavor = "multi_thread")]
 async fn a_keys_page_says_what_was_made_with_it_and_ends_that_too() {
     let office = Office::open().await;
-    let acting = office.acting("jun").await;
+    let member_context = office.member_context("jun").await;
     let new = |name: &str| NewOwnKey {
         name: name.parse().unwrap(),
         owner: None,
         scopes: Scopes::ALL,
         expires_in: None,
     };
-    let mut made = vec![acting.create_key(new("deploy"), None).await.unwrap()];
+    let mut made = vec![
+        member_context
+            .create_key(new("deploy"), None)
+            .await
+            .unwrap(),
+    ];
     for name in ["child", "grandchild"] {
         let text = made
             .last()

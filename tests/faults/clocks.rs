@@ -16,8 +16,8 @@ use tokio::task::JoinHandle;
 
 use super::{BUSY, alone, ask, ask_once, make_key, new_key, service};
 use crate::support::client::Target;
+use crate::support::deployment::{Deployment, Engine, Key, operators};
 use crate::support::fault_proxy::FaultProxy;
-use crate::support::house::{Engine, House, Key, operators};
 use crate::support::postgres;
 use crate::support::raw::Wire;
 use crate::support::upstream::Upstream;
@@ -66,8 +66,8 @@ struct Inside {
 }
 
 impl Inside {
-    async fn start(house: &House, clock: Arc<Turned>) -> Self {
-        let config = config::load(&house.config(), []).unwrap();
+    async fn start(deployment: &Deployment, clock: Arc<Turned>) -> Self {
+        let config = config::load(&deployment.config(), []).unwrap();
         let store = store::open(&config.store, WhenAbsent::Create)
             .await
             .unwrap();
@@ -122,14 +122,14 @@ impl Inside {
     }
 }
 
-async fn house(engine: Engine) -> (Upstream, House) {
+async fn deployment(engine: Engine) -> (Upstream, Deployment) {
     let upstream = Upstream::start().await;
     let limits = format!(
         "[limits]\nlease_ms = {}\nshutdown_linger_ms = 0\n",
         LEASE.as_millis()
     );
-    let house = House::new(engine, upstream.plain, &limits).await;
-    (upstream, house)
+    let deployment = Deployment::new(engine, upstream.plain, &limits).await;
+    (upstream, deployment)
 }
 
 /// A key of an hour, made by a true clock, and its end.
@@ -154,9 +154,9 @@ async fn turned_until(wire: &mut Wire, key: &Key, status: u16) -> Duration {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_over_at_its_date_after_a_step_of_the_clock_in_either_direction() {
     let _alone = alone().await;
-    let (_upstream, house) = house(Engine::Sqlite).await;
-    let service = service(&house, Arc::new(SystemClock)).await;
-    let gateway = Inside::start(&house, Turned::by(0)).await;
+    let (_upstream, deployment) = deployment(Engine::Sqlite).await;
+    let service = service(&deployment, Arc::new(SystemClock)).await;
+    let gateway = Inside::start(&deployment, Turned::by(0)).await;
     let (key, end) = key_of_an_hour(&service).await;
     let mut wire = gateway.wire(&key).await;
     assert_eq!(ask(&mut wire, &key.plain).await, 200);
@@ -192,12 +192,12 @@ async fn a_key_is_over_at_its_date_after_a_step_of_the_clock_in_either_direction
 async fn no_lease_minds_a_step_of_the_clock() {
     let _alone = alone().await;
     for engine in [Engine::Sqlite, Engine::Postgres] {
-        let (_upstream, house) = house(engine).await;
-        let service = service(&house, Arc::new(SystemClock)).await;
+        let (_upstream, deployment) = deployment(engine).await;
+        let service = service(&deployment, Arc::new(SystemClock)).await;
         let key = make_key(&service).await;
         let gateways = [
-            Inside::start(&house, Turned::by(0)).await,
-            Inside::start(&house, Turned::by(0)).await,
+            Inside::start(&deployment, Turned::by(0)).await,
+            Inside::start(&deployment, Turned::by(0)).await,
         ];
         let mut wires = [gateways[0].wire(&key).await, gateways[1].wire(&key).await];
         let (mut steps, mut answers, mut failed) = (0, 0, 0);
@@ -224,10 +224,10 @@ async fn no_lease_minds_a_step_of_the_clock() {
 
 /// A key that both have accepted, revoked by a revoker whose clock is right.
 async fn revoked_by_both(
-    house: &House,
+    deployment: &Deployment,
     gateways: &[Inside; 2],
 ) -> (Key, Vec<&'static str>, Duration) {
-    let service = service(house, Arc::new(SystemClock)).await;
+    let service = service(deployment, Arc::new(SystemClock)).await;
     let key = make_key(&service).await;
     for gateway in gateways {
         assert_eq!(ask_once(&gateway.target(&key)).await, 200);
@@ -239,7 +239,11 @@ async fn revoked_by_both(
 async fn revoke(service: &Service, key: &Key) -> (Vec<&'static str>, Duration) {
     let begun = Instant::now();
     let revoked = service.revoke_key(key.id.parse().unwrap()).await.unwrap();
-    let receipt = within("it settles", service.settle(revoked.sequence)).await;
+    let receipt = within(
+        "it settles",
+        service.wait_for_acknowledgements(revoked.sequence),
+    )
+    .await;
     let receipt = receipt.unwrap();
     let mut outcomes: Vec<_> = receipt
         .instances
@@ -254,12 +258,12 @@ async fn revoke(service: &Service, key: &Key) -> (Vec<&'static str>, Duration) {
 async fn instances_whose_clocks_are_hours_apart_obey_one_revocation() {
     let _alone = alone().await;
     for engine in [Engine::Sqlite, Engine::Postgres] {
-        let (_upstream, house) = house(engine).await;
+        let (_upstream, deployment) = deployment(engine).await;
         let gateways = [
-            Inside::start(&house, Turned::by(-1)).await,
-            Inside::start(&house, Turned::by(1)).await,
+            Inside::start(&deployment, Turned::by(-1)).await,
+            Inside::start(&deployment, Turned::by(1)).await,
         ];
-        let (key, outcomes, took) = revoked_by_both(&house, &gateways).await;
+        let (key, outcomes, took) = revoked_by_both(&deployment, &gateways).await;
         println!("{engine:?}, two hours apart: {outcomes:?} after {took:?}");
         assert_eq!(outcomes, ["acknowledged", "acknowledged"]);
         for gateway in &gateways {
@@ -280,17 +284,17 @@ async fn an_instance_that_is_cut_off_is_fenced_in_time_whatever_its_clock_says()
         "[limits]\nlease_ms = {}\nshutdown_linger_ms = 0\n",
         LEASE.as_millis()
     );
-    let house = House::on(&url, upstream.plain, &limits);
+    let deployment = Deployment::on(&url, upstream.plain, &limits);
     let server: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
     let own = format!("{}:{}", server.get_host(), server.get_port());
     let address = within("the server has an address", tokio::net::lookup_host(&own)).await;
     let proxy = FaultProxy::before(address.unwrap().next().unwrap()).await;
-    let beyond = House::on(
+    let beyond = Deployment::on(
         &url.replace(&own, &proxy.address().to_string()),
         upstream.plain,
         &limits,
     );
-    let service = service(&house, Arc::new(SystemClock)).await;
+    let service = service(&deployment, Arc::new(SystemClock)).await;
     for hours in [-1, 1] {
         let gateway = Inside::start(&beyond, Turned::by(hours)).await;
         let key = make_key(&service).await;

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 
 use super::load::{Caller, Three};
 use super::{BUSY, alone, no_panic, outcomes, receipt};
-use crate::support::house::Key;
+use crate::support::deployment::Key;
 use crate::support::postgres::{self, execute, scalar};
 use crate::support::within;
 
@@ -44,12 +44,12 @@ async fn jump(url: &str, hours: i64) {
 
 /// Makes a key that all accept, and revokes it while the first gateway is stopped and the clock jumps.
 async fn fenced_across(url: &str, three: &Three, hours: i64) -> Key {
-    let key = three.house.key("ci", &[]);
+    let key = three.deployment.key("ci", &[]);
     three.known(&key).await;
     three.gateways[0].signal(Signal::STOP);
     let revoke = ["keys", "revoke", &key.id, "--output", "json"];
     let begun = Instant::now();
-    let (done, ()) = tokio::join!(three.house.run_beside(&revoke), async {
+    let (done, ()) = tokio::join!(three.deployment.run_beside(&revoke), async {
         committed(url, &key).await;
         jump(url, hours).await;
     });
@@ -98,7 +98,7 @@ async fn no_jump_of_the_databases_clock_evicts_anybody_or_lets_a_revocation_retu
             while number().await < before + 12 {}
         })
         .await;
-        let key = three.house.key("jumped", &[]);
+        let key = three.deployment.key("jumped", &[]);
         assert_eq!(
             scalar(&url, at).await,
             (hours == 1).to_string(),

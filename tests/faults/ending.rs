@@ -9,7 +9,7 @@ use sqlx::{ConnectOptions as _, raw_sql};
 use tokio::task::block_in_place;
 
 use super::{ask_gateway, no_panic};
-use crate::support::house::{Engine, House, Process, field};
+use crate::support::deployment::{Deployment, Engine, Process, field};
 use crate::support::postgres::Server;
 use crate::support::upstream::Upstream;
 
@@ -20,7 +20,7 @@ fn left(gateway: &Process) -> Vec<String> {
     let lines = gateway.stderr();
     let left = lines
         .iter()
-        .filter(|line| field(line, "message").contains("was not done in time, and is left"));
+        .filter(|line| field(line, "message").contains("was not done in time and is aborted"));
     left.map(|line| field(line, "step")).collect()
 }
 
@@ -29,9 +29,9 @@ async fn a_gateway_ends_though_its_postgresql_does_not_answer() {
     let server = Server::start_private();
     let url = server.database("genkan").await;
     let upstream = Upstream::start().await;
-    let house = House::on(&url, upstream.plain, LIMITS);
-    let key = house.key("ci", &[]);
-    let mut gateway = house.start().await;
+    let deployment = Deployment::on(&url, upstream.plain, LIMITS);
+    let key = deployment.key("ci", &[]);
+    let mut gateway = deployment.start().await;
     assert_eq!(ask_gateway(&gateway, &key).await, 200);
     block_in_place(|| server.freeze());
     gateway.signal(Signal::TERM);
@@ -50,11 +50,11 @@ async fn a_gateway_ends_though_its_postgresql_does_not_answer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_ends_though_another_process_holds_its_sqlite_file() {
     let upstream = Upstream::start().await;
-    let house = House::new(Engine::Sqlite, upstream.plain, LIMITS).await;
-    let key = house.key("ci", &[]);
-    let mut gateway = house.start().await;
+    let deployment = Deployment::new(Engine::Sqlite, upstream.plain, LIMITS).await;
+    let key = deployment.key("ci", &[]);
+    let mut gateway = deployment.start().await;
     assert_eq!(ask_gateway(&gateway, &key).await, 200);
-    let file = house.folder.path().join("genkan.db");
+    let file = deployment.folder.path().join("genkan.db");
     let mut holder = SqliteConnectOptions::new()
         .filename(file)
         .connect()
@@ -73,9 +73,9 @@ async fn a_gateway_ends_though_another_process_holds_its_sqlite_file() {
 #[tokio::test(flavor = "multi_thread")]
 async fn signals_that_are_no_end_are_ignored_and_logged() {
     let upstream = Upstream::start().await;
-    let house = House::new(Engine::Sqlite, upstream.plain, "").await;
-    let key = house.key("ci", &[]);
-    let mut gateway = house.start().await;
+    let deployment = Deployment::new(Engine::Sqlite, upstream.plain, "").await;
+    let key = deployment.key("ci", &[]);
+    let mut gateway = deployment.start().await;
     for (signal, name) in [
         (Signal::HUP, "SIGHUP"),
         (Signal::USR1, "SIGUSR1"),
@@ -110,8 +110,8 @@ print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_whose_terminal_closes_ends_gracefully() {
     let upstream = Upstream::start().await;
-    let house = House::new(Engine::Sqlite, upstream.plain, "").await;
-    let config = house.config();
+    let deployment = Deployment::new(Engine::Sqlite, upstream.plain, "").await;
+    let config = deployment.config();
     let code = tokio::task::spawn_blocking(move || {
         let mut python = Command::new("python3")
             .args(["-c", IN_A_TERMINAL, env!("CARGO_BIN_EXE_genkan")])

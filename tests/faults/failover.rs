@@ -7,8 +7,8 @@ use tokio::task::block_in_place;
 
 use super::load::{Caller, Three};
 use super::{BUSY, alone, no_panic};
+use crate::support::deployment::{Key, Process, field};
 use crate::support::fault_proxy::FaultProxy;
-use crate::support::house::{Key, Process, field};
 use crate::support::postgres::{Server, scalar};
 use crate::support::within;
 
@@ -71,7 +71,7 @@ async fn a_revocation_that_a_failover_lost_is_told_to_the_new_primary() {
     let pair = Pair::new().await;
     let three = &pair.three;
     pair.standby.fall_behind().await;
-    let lost = three.house.key("lost with its creation", &[]);
+    let lost = three.deployment.key("lost with its creation", &[]);
     three.revoke(&three.remembered).await;
     assert!(
         !pair.is_revoked(&three.remembered).await,
@@ -125,7 +125,7 @@ async fn a_revocation_that_a_failover_lost_is_told_to_the_new_primary() {
     }
     // What was created on the old primary alone is gone, and what is new works.
     assert_eq!(three.ask_all(&lost).await, [401; 3]);
-    let new = three.house.key("new", &[]);
+    let new = three.deployment.key("new", &[]);
     three.known(&new).await;
     three.revoke(&new).await;
     no_panic(&three.gateways);
@@ -148,7 +148,7 @@ async fn a_revocation_that_is_lost_while_it_is_waited_for_is_no_success() {
          WHERE applied = (SELECT seq FROM revocation_head)))::TEXT FROM keys WHERE id = '{}'",
         key.id
     );
-    let (done, _) = tokio::join!(three.house.run_beside(&revoke), async {
+    let (done, _) = tokio::join!(three.deployment.run_beside(&revoke), async {
         within("it is committed", async {
             while scalar(&old, &question).await != "true" {}
         })

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::ask;
-use crate::support::house::{House, Key, PROMPTLY, Process};
+use crate::support::deployment::{Deployment, Key, PROMPTLY, Process};
 use crate::support::raw::Wire;
 use crate::support::upstream::Upstream;
 
@@ -40,7 +40,7 @@ pub(super) async fn readiness(gateway: &Process) -> serde_json::Value {
     serde_json::from_str(answer.body()).unwrap()
 }
 
-/// How long a command of this house takes until it succeeds.
+/// How long a command of this deployment takes until it succeeds.
 pub(super) fn recovery(succeeds: impl Fn() -> bool) -> Duration {
     let begun = Instant::now();
     while !succeeds() {
@@ -49,9 +49,9 @@ pub(super) fn recovery(succeeds: impl Fn() -> bool) -> Duration {
     begun.elapsed()
 }
 
-/// A house whose database is in a folder that holds nothing else.
-pub(super) fn house_in_a_folder(upstream: &Upstream) -> House {
+/// A deployment whose database is in a folder that holds nothing else.
+pub(super) fn deployment_in_a_folder(upstream: &Upstream) -> Deployment {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("data/genkan.db");
-    House::at(folder, &format!("sqlite = {file:?}"), upstream.plain, "")
+    Deployment::at(folder, &format!("sqlite = {file:?}"), upstream.plain, "")
 }

@@ -7,14 +7,16 @@ use std::process::Command;
 
 use tokio::task::block_in_place;
 
-use super::files::{FAULT, RECOVERY, house_in_a_folder, readiness, recovery, remembered_works};
+use super::files::{
+    FAULT, RECOVERY, deployment_in_a_folder, readiness, recovery, remembered_works,
+};
 use super::{ask, no_panic};
-use crate::support::house::{House, Process};
+use crate::support::deployment::{Deployment, Process};
 use crate::support::raw::Wire;
 use crate::support::upstream::Upstream;
 
-/// A file system of its own in memory, of six mebibytes, with the house's data in it; seen by the gateway alone, in a
-/// mount namespace that it lives in.
+/// A file system of its own in memory, of six mebibytes, with the deployment's data in it; seen by the gateway alone,
+/// in a mount namespace that it lives in.
 struct SmallDisk {
     gateway: Process,
     data: PathBuf,
@@ -29,8 +31,8 @@ exec "$@"
 "#;
 
 impl SmallDisk {
-    async fn start(house: &House, data: &Path) -> Self {
-        let config = house.config();
+    async fn start(deployment: &Deployment, data: &Path) -> Self {
+        let config = deployment.config();
         let mut command = Command::new("unshare");
         command
             .args([
@@ -45,7 +47,7 @@ impl SmallDisk {
             .arg(data)
             .arg(env!("CARGO_BIN_EXE_genkan"))
             .args(["serve", "--config", config.to_str().unwrap()]);
-        let gateway = House::ready(Process::spawn(command)).await;
+        let gateway = Deployment::ready(Process::spawn(command)).await;
         Self {
             gateway,
             data: data.to_owned(),
@@ -100,9 +102,9 @@ impl SmallDisk {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_costs_a_remembered_key_nothing_and_heals_by_itself() {
     let upstream = Upstream::start().await;
-    let house = house_in_a_folder(&upstream);
-    let (key, other) = (house.key("ci", &[]), house.key("other", &[]));
-    let disk = SmallDisk::start(&house, &house.folder.path().join("data")).await;
+    let deployment = deployment_in_a_folder(&upstream);
+    let (key, other) = (deployment.key("ci", &[]), deployment.key("other", &[]));
+    let disk = SmallDisk::start(&deployment, &deployment.folder.path().join("data")).await;
     let mut wire = Wire::connect(disk.gateway.address("plain")).await;
     assert_eq!(ask(&mut wire, &key.plain).await, 200);
 

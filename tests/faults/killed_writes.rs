@@ -15,7 +15,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 use tokio::process::Command;
 
 use super::{BUSY, alone, ask, make_key, no_panic, service};
-use crate::support::house::{Engine, House, Key, Process, hex};
+use crate::support::deployment::{Deployment, Engine, Key, Process, hex};
 use crate::support::postgres;
 use crate::support::raw::Wire;
 use crate::support::upstream::Upstream;
@@ -178,11 +178,11 @@ async fn usual(config: &Path, keys: &[Key]) -> [Duration; 2] {
 }
 
 /// Kills a gateway, starts it again, and tells how long it took to be ready.
-async fn restarted(house: &House, mut gateway: Process) -> (Process, Duration) {
+async fn restarted(deployment: &Deployment, mut gateway: Process) -> (Process, Duration) {
     gateway.signal(Signal::KILL);
     assert_eq!(gateway.ended().await, None);
     let begun = Instant::now();
-    let gateway = house.start().await;
+    let gateway = deployment.start().await;
     (gateway, begun.elapsed())
 }
 
@@ -244,24 +244,27 @@ async fn killed_at_any_moment(engine: Engine) {
     let _alone = alone().await;
     let upstream = Upstream::start().await;
     let url = postgres::database().await;
-    let (house, database) = match engine {
+    let (deployment, database) = match engine {
         Engine::Sqlite => {
-            let house = House::new(engine, upstream.plain, "").await;
-            let file = house.folder.path().join("genkan.db");
+            let deployment = Deployment::new(engine, upstream.plain, "").await;
+            let file = deployment.folder.path().join("genkan.db");
             let database = Database::Sqlite(format!("sqlite://{}", file.display()));
-            (house, database)
+            (deployment, database)
         }
-        Engine::Postgres => (House::on(&url, upstream.plain, ""), Database::Postgres(url)),
+        Engine::Postgres => (
+            Deployment::on(&url, upstream.plain, ""),
+            Database::Postgres(url),
+        ),
     };
     let begun = Instant::now();
-    let mut gateway = house.start().await;
-    let maker = service(&house, Arc::new(SystemClock)).await;
+    let mut gateway = deployment.start().await;
+    let maker = service(&deployment, Arc::new(SystemClock)).await;
     let mut keys = Vec::new();
     for _ in 0..KILLS / 2 + MEASURED {
         keys.push(make_key(&maker).await);
     }
     let (measured, keys) = keys.split_at(MEASURED);
-    let usual = usual(&house.config(), measured).await;
+    let usual = usual(&deployment.config(), measured).await;
 
     let kinds = usual.map(|usual| moments(usual, KILLS / 2));
     let creations = kinds[0].iter().map(|after| (Task::Create, *after));
@@ -271,7 +274,7 @@ async fn killed_at_any_moment(engine: Engine) {
     let mut promised = Promised::default();
     let mut restarts = Vec::new();
     for part in tasks.chunks(KILLS / PARTS) {
-        let config = house.config();
+        let config = deployment.config();
         let run = |(task, after): (Task, Duration)| {
             let config = &config;
             async move {
@@ -285,7 +288,7 @@ async fn killed_at_any_moment(engine: Engine) {
         while let Some((task, output)) = outputs.next().await {
             promised.note(task, &output);
         }
-        let restarted = restarted(&house, gateway).await;
+        let restarted = restarted(&deployment, gateway).await;
         gateway = restarted.0;
         restarts.push(restarted.1);
     }

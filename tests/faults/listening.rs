@@ -9,7 +9,7 @@ use sqlx::{Connection, PgConnection};
 use tokio::sync::watch;
 
 use super::{BUSY, alone, ask, make_key, no_panic, percentile, service};
-use crate::support::house::{House, Process};
+use crate::support::deployment::{Deployment, Process};
 use crate::support::postgres;
 use crate::support::raw::Wire;
 use crate::support::upstream::Upstream;
@@ -54,24 +54,24 @@ async fn a_thousand_cuts_of_the_listening_connection_make_no_revocation_late() {
     let _alone = alone().await;
     let upstream = Upstream::start().await;
     let url = postgres::database().await;
-    let house = House::on(&url, upstream.plain, "");
-    let gateways = [house.start().await, house.start().await];
-    let service = service(&house, Arc::new(SystemClock)).await;
+    let deployment = Deployment::on(&url, upstream.plain, "");
+    let gateways = [deployment.start().await, deployment.start().await];
+    let service = service(&deployment, Arc::new(SystemClock)).await;
     let mut wires = wires(&gateways).await;
     let count = watch::Sender::new(0);
-    let told = count.subscribe();
+    let message = count.subscribe();
     let cutting = tokio::spawn(async move { cut_again_and_again(&url, count).await });
 
     let (mut took, mut late) = (Vec::new(), 0);
     let begun = Instant::now();
-    while took.len() < REVOCATIONS_MIN || *told.borrow() < CUTS {
+    while took.len() < REVOCATIONS_MIN || *message.borrow() < CUTS {
         let key = make_key(&service).await;
         for wire in &mut wires {
             assert_eq!(ask(wire, &key.plain).await, 200);
         }
         let begun = Instant::now();
         let revoked = service.revoke_key(key.id.parse().unwrap()).await.unwrap();
-        let settling = service.settle(revoked.sequence);
+        let settling = service.wait_for_acknowledgements(revoked.sequence);
         let receipt = within("the revocation settles", settling).await.unwrap();
         took.push(begun.elapsed());
         assert_eq!(receipt.instances.len(), gateways.len(), "{receipt:?}");
@@ -87,7 +87,7 @@ async fn a_thousand_cuts_of_the_listening_connection_make_no_revocation_late() {
     println!(
         "listening: {} cuts and {revocations} revocations in {:?}; p50 {p50:?}, p99 {p99:?}, worst \
          {worst:?}; {late} late accepts",
-        *told.borrow(),
+        *message.borrow(),
         begun.elapsed(),
     );
     assert_eq!(late, 0);

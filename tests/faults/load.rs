@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::{BUSY, ask_gateway, request};
-use crate::support::house::{House, Key, Process};
+use crate::support::deployment::{Deployment, Key, Process};
 use crate::support::raw::Wire;
 use crate::support::upstream::Upstream;
 use crate::support::within;
@@ -43,7 +43,7 @@ pub(super) struct Seen {
 
 /// Three gateways on one database, and a key that each has seen good and then revoked.
 pub(super) struct Three {
-    pub(super) house: House,
+    pub(super) deployment: Deployment,
     pub(super) gateways: [Process; 3],
     pub(super) remembered: Key,
     pub(super) revoked: Key,
@@ -54,15 +54,18 @@ impl Three {
     /// On the PostgreSQL database at `url`, with more configuration.
     pub(super) async fn on(url: &str, extra: &str) -> Self {
         let upstream = Upstream::start().await;
-        let house = House::on(url, upstream.plain, extra);
-        let (remembered, revoked) = (house.key("remembered", &[]), house.key("revoked", &[]));
+        let deployment = Deployment::on(url, upstream.plain, extra);
+        let (remembered, revoked) = (
+            deployment.key("remembered", &[]),
+            deployment.key("revoked", &[]),
+        );
         let gateways = [
-            house.start().await,
-            house.start().await,
-            house.start().await,
+            deployment.start().await,
+            deployment.start().await,
+            deployment.start().await,
         ];
         let three = Self {
-            house,
+            deployment,
             gateways,
             remembered,
             revoked,
@@ -96,7 +99,10 @@ impl Three {
     /// Ends a key: every gateway obeys (a busy machine may have one miss its lease, which is a way to
     /// obey), and none accepts it.
     pub(super) async fn revoke(&self, key: &Key) {
-        let done = self.house.run_beside(&["keys", "revoke", &key.id]).await;
+        let done = self
+            .deployment
+            .run_beside(&["keys", "revoke", &key.id])
+            .await;
         let obeys = |outcome| done.stderr.matches(outcome).count();
         assert!(obeys("acknowledged") + obeys("fenced") >= 3, "{done:#?}");
         within("every gateway refuses the key", async {

@@ -35,7 +35,7 @@ use tokio::sync::MutexGuard;
 
 use crate::support::ALONE;
 use crate::support::client::Target;
-use crate::support::house::{Done, House, Key, Process};
+use crate::support::deployment::{Deployment, Done, Key, Process};
 use crate::support::raw::Wire;
 
 /// Added to every mark in time: these are debug builds on cores that they share with other stories, where
@@ -56,9 +56,9 @@ fn outage() -> Duration {
     Duration::from_secs(if long { 30 } else { 8 })
 }
 
-/// The management rules in this process, on a house's database: for more calls than commands can be run.
-async fn service(house: &House, clock: Arc<dyn Clock>) -> Service {
-    let config = config::load(&house.config(), []).unwrap();
+/// The management rules in this process, on a deployment's database: for more calls than commands can be run.
+async fn service(deployment: &Deployment, clock: Arc<dyn Clock>) -> Service {
+    let config = config::load(&deployment.config(), []).unwrap();
     let store = store::open(&config.store, WhenAbsent::Create)
         .await
         .unwrap();

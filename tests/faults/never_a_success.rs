@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use tokio::task::block_in_place;
 
 use super::{alone, ask_gateway};
-use crate::support::house::{Done, Engine, House, genkan};
+use crate::support::deployment::{Deployment, Done, Engine, genkan};
 use crate::support::postgres::{self, Server, execute, scalar};
 use crate::support::upstream::Upstream;
 
@@ -24,16 +24,16 @@ async fn to_revoke_what_is_revoked_waits_again_and_says_so() {
     let upstream = Upstream::start().await;
     for engine in [Engine::Sqlite, Engine::Postgres] {
         let limits = format!("[limits]\nlease_ms = {}\n", LEASE.as_millis());
-        let house = House::new(engine, upstream.plain, &limits).await;
-        let key = house.key("ci", &[]);
-        let gateway = house.start().await;
+        let deployment = Deployment::new(engine, upstream.plain, &limits).await;
+        let key = deployment.key("ci", &[]);
+        let gateway = deployment.start().await;
         assert_eq!(ask_gateway(&gateway, &key).await, 200);
         let revoke = ["keys", "revoke", &key.id];
         // Stopped in the middle of a write, it would keep SQLite's lock: then it goes on, and is stopped
         // again.
         for last in [false, false, true] {
             gateway.signal(Signal::STOP);
-            let done = house
+            let done = deployment
                 .run_beside(&[&revoke[..], &["--no-wait"]].concat())
                 .await;
             if last || !done.stderr.contains("locked by another process") {
@@ -43,11 +43,11 @@ async fn to_revoke_what_is_revoked_waits_again_and_says_so() {
             gateway.signal(Signal::CONT);
         }
         let begun = Instant::now();
-        let again = house.run_beside(&revoke).await;
+        let again = deployment.run_beside(&revoke).await;
         let took = begun.elapsed();
         println!("{engine:?}: again after {took:?}: {}", again.stderr);
         assert_eq!(again.code, Some(0), "{again:#?}");
-        for words in ["was revoked already", "1 gateway obeys", "fenced"] {
+        for words in ["was revoked already", "confirmed by 1 gateway", "fenced"] {
             assert!(again.stderr.contains(words), "{again:#?}");
         }
         assert!(took >= LEASE * 9 / 10, "it did not wait: {took:?}");
@@ -60,13 +60,13 @@ async fn to_revoke_what_is_revoked_waits_again_and_says_so() {
 async fn an_unknown_key_is_an_error_and_changes_nothing() {
     let upstream = Upstream::start().await;
     let url = postgres::database().await;
-    let house = House::on(&url, upstream.plain, "");
-    let key = house.key("ci", &[]);
-    let gateway = house.start().await;
+    let deployment = Deployment::on(&url, upstream.plain, "");
+    let key = deployment.key("ci", &[]);
+    let gateway = deployment.start().await;
     assert_eq!(ask_gateway(&gateway, &key).await, 200);
     let before = scalar(&url, CONTENT).await;
     for more in [&[][..], &["--no-wait"], &["--output", "json"]] {
-        let done = house
+        let done = deployment
             .run_beside(&[&["keys", "revoke", NO_KEY], more].concat())
             .await;
         done.failed(5, &[NO_KEY]);
@@ -78,7 +78,7 @@ async fn an_unknown_key_is_an_error_and_changes_nothing() {
 
 /// Every change of keys, on a database that takes none: each fails, with this word and nothing on
 /// standard output.
-async fn every_change_fails(house: &House, key: &str, word: &str) {
+async fn every_change_fails(deployment: &Deployment, key: &str, word: &str) {
     let hash = "5".repeat(64);
     let whose = ["--name", "x", "--member", "hana@example.com"];
     let import = ["keys", "import", "--sha256", &hash];
@@ -95,7 +95,7 @@ async fn every_change_fails(house: &House, key: &str, word: &str) {
             if makes && !more.is_empty() {
                 continue;
             }
-            let done: Done = house.run_beside(&[change, more].concat()).await;
+            let done: Done = deployment.run_beside(&[change, more].concat()).await;
             println!("{}: {}", change[..2].join(" "), done.stderr.trim_end());
             done.failed(4, &[word]);
             assert_eq!(done.stdout, "", "{done:#?}");
@@ -109,9 +109,9 @@ async fn a_database_that_takes_no_writes_or_is_away_never_yields_a_success() {
     let upstream = Upstream::start().await;
     let server = Server::start_private();
     let url = server.database("genkan").await;
-    let house = House::on(&url, upstream.plain, "");
-    let key = house.key("ci", &[]);
-    let gateway = house.start().await;
+    let deployment = Deployment::on(&url, upstream.plain, "");
+    let key = deployment.key("ci", &[]);
+    let gateway = deployment.start().await;
     assert_eq!(ask_gateway(&gateway, &key).await, 200);
     let before = scalar(&url, CONTENT).await;
 
@@ -120,7 +120,7 @@ async fn a_database_that_takes_no_writes_or_is_away_never_yields_a_success() {
         "ALTER DATABASE genkan SET default_transaction_read_only = on",
     )
     .await;
-    every_change_fails(&house, &key.id, "read-only").await;
+    every_change_fails(&deployment, &key.id, "read-only").await;
     assert_eq!(ask_gateway(&gateway, &key).await, 200);
     let admin = server.url("postgres");
     execute(
@@ -131,10 +131,13 @@ async fn a_database_that_takes_no_writes_or_is_away_never_yields_a_success() {
     assert_eq!(scalar(&url, CONTENT).await, before);
 
     block_in_place(|| server.stop());
-    every_change_fails(&house, &key.id, "cannot be reached").await;
+    every_change_fails(&deployment, &key.id, "cannot be reached").await;
     block_in_place(|| server.start());
     assert_eq!(scalar(&url, CONTENT).await, before);
-    house.run_beside(&["keys", "revoke", &key.id]).await.ok();
+    deployment
+        .run_beside(&["keys", "revoke", &key.id])
+        .await
+        .ok();
     assert_eq!(ask_gateway(&gateway, &key).await, 401);
 }
 
@@ -143,33 +146,36 @@ async fn a_hot_standby_never_yields_a_success() {
     let _alone = alone().await;
     let upstream = Upstream::start().await;
     let primary = Server::start_private();
-    let house = House::on(&primary.database("genkan").await, upstream.plain, "");
-    let key = house.key("ci", &[]);
-    let gateway = house.start().await;
+    let deployment = Deployment::on(&primary.database("genkan").await, upstream.plain, "");
+    let key = deployment.key("ci", &[]);
+    let gateway = deployment.start().await;
     assert_eq!(ask_gateway(&gateway, &key).await, 200);
     let standby = block_in_place(|| primary.standby());
     standby.catch_up(&primary).await;
-    // The same house, but its configuration names the standby.
-    let of_primary = std::fs::read_to_string(house.config()).unwrap();
+    // The same deployment, but its configuration names the standby.
+    let of_primary = std::fs::read_to_string(deployment.config()).unwrap();
     let [own, other] = [&primary, &standby].map(|server| server.address().to_string());
-    std::fs::write(house.config(), of_primary.replace(&own, &other)).unwrap();
+    std::fs::write(deployment.config(), of_primary.replace(&own, &other)).unwrap();
     let before = scalar(&primary.url("genkan"), CONTENT).await;
 
-    every_change_fails(&house, &key.id, "name the primary").await;
-    let config = house.config();
+    every_change_fails(&deployment, &key.id, "name the primary").await;
+    let config = deployment.config();
     let serve = ["serve", "--config", config.to_str().unwrap()];
     let served = block_in_place(|| genkan(&serve));
     println!("serve: {served:?}");
     served.failed_at_length(4, &["it is a standby", "name the primary"]);
     // Nor when what it shows is old.
     standby.pause_replay().await;
-    std::fs::write(house.config(), &of_primary).unwrap();
-    house.run_beside(&["keys", "revoke", &key.id]).await.ok();
+    std::fs::write(deployment.config(), &of_primary).unwrap();
+    deployment
+        .run_beside(&["keys", "revoke", &key.id])
+        .await
+        .ok();
     assert_eq!(ask_gateway(&gateway, &key).await, 401);
     let after = scalar(&primary.url("genkan"), CONTENT).await;
     assert_ne!(before, after);
-    std::fs::write(house.config(), of_primary.replace(&own, &other)).unwrap();
-    every_change_fails(&house, &key.id, "not a standby").await;
+    std::fs::write(deployment.config(), of_primary.replace(&own, &other)).unwrap();
+    every_change_fails(&deployment, &key.id, "not a standby").await;
     assert_eq!(scalar(&standby.url("genkan"), CONTENT).await, before);
     assert_eq!(scalar(&primary.url("genkan"), CONTENT).await, after);
 }

@@ -6,8 +6,8 @@ use tokio::task::block_in_place;
 
 use super::load::{Caller, Log, Seen, Three};
 use super::{BUSY, alone, no_panic, outage};
+use crate::support::deployment::PROMPTLY;
 use crate::support::fault_proxy::FaultProxy;
-use crate::support::house::PROMPTLY;
 use crate::support::postgres::Server;
 
 /// Everything is normal so soon after the database is back.
@@ -165,7 +165,7 @@ async fn a_postgresql_that_is_slow_holds_no_request_up() {
         &port(proxy.address().port()),
     );
     let three = Three::on(&url, "").await;
-    let late = three.house.key("late", &[]);
+    let late = three.deployment.key("late", &[]);
     three.known(&late).await;
     let load = three.load().await;
     lasts(Instant::now() + PROMPTLY / 2).await;
@@ -174,7 +174,10 @@ async fn a_postgresql_that_is_slow_holds_no_request_up() {
     let slow = Instant::now();
     proxy.delay(SLOWNESS / 2);
     lasts(slow + LEASE).await;
-    let done = three.house.run_beside(&["keys", "revoke", &late.id]).await;
+    let done = three
+        .deployment
+        .run_beside(&["keys", "revoke", &late.id])
+        .await;
     println!(
         "slow: a revocation ended after {:?}: {done:?}",
         slow.elapsed().saturating_sub(LEASE)

@@ -6,14 +6,14 @@ use rustix::process::Signal;
 use tokio::task::block_in_place;
 
 use super::{ask_once, no_panic};
-use crate::support::house::{House, Process, field, genkan, operators};
+use crate::support::deployment::{Deployment, Process, field, genkan, operators};
 use crate::support::postgres::Server;
 use crate::support::upstream::Upstream;
 use crate::support::within;
 
 /// A gateway that says that it waits for its database.
-async fn waiting(house: &House) -> Process {
-    let mut gateway = Process::start(&["serve", "--config", house.config().to_str().unwrap()]);
+async fn waiting(deployment: &Deployment) -> Process {
+    let mut gateway = Process::start(&["serve", "--config", deployment.config().to_str().unwrap()]);
     gateway
         .stderr_line("it waits", |line| {
             field(line, "message").starts_with("waiting for the database")
@@ -37,11 +37,11 @@ async fn a_gateway_waits_for_a_postgresql_that_comes_up_later() {
     let server = Server::start_private();
     let url = server.database("genkan").await;
     let upstream = Upstream::start().await;
-    let house = House::on(&url, upstream.plain, "");
-    let key = house.key("ci", &[]);
+    let deployment = Deployment::on(&url, upstream.plain, "");
+    let key = deployment.key("ci", &[]);
     block_in_place(|| server.stop());
 
-    let mut gateway = waiting(&house).await;
+    let mut gateway = waiting(&deployment).await;
     let address = admin(&mut gateway).await;
     let answer = operators(address, "/readyz").await;
     assert_eq!(answer.status(), 503);
@@ -56,8 +56,8 @@ async fn a_gateway_waits_for_a_postgresql_that_comes_up_later() {
     assert_eq!(operators(address, "/api/v1/keys").await.status(), 503);
 
     block_in_place(|| server.start());
-    let gateway = House::ready(gateway).await;
-    let target = house.target(&gateway, Some(&key.plain));
+    let gateway = Deployment::ready(gateway).await;
+    let target = deployment.target(&gateway, Some(&key.plain));
     assert_eq!(ask_once(&target).await, 200);
     assert_eq!(gateway.operators("/readyz").await.status(), 200);
     no_panic(&[gateway]);
@@ -68,18 +68,18 @@ async fn a_gateway_that_waits_ends_when_it_is_asked_to_and_does_not_wait_where_i
     let server = Server::start_private();
     let url = server.database("genkan").await;
     let upstream = Upstream::start().await;
-    let house = House::on(&url, upstream.plain, "");
+    let deployment = Deployment::on(&url, upstream.plain, "");
     block_in_place(|| server.stop());
-    let mut gateway = waiting(&house).await;
+    let mut gateway = waiting(&deployment).await;
     gateway.signal(Signal::TERM);
     assert_eq!(gateway.ended().await, Some(0), "{:#?}", gateway.stderr());
 
-    let config = house.config();
+    let config = deployment.config();
     let config = config.to_str().unwrap();
     let no_wait = block_in_place(|| genkan(&["serve", "--no-wait", "--config", config]));
     no_wait.failed(4, &["cannot be reached", "check that it runs"]);
     // Commands never wait.
-    let listed = block_in_place(|| house.run(&["keys", "list"]));
+    let listed = block_in_place(|| deployment.run(&["keys", "list"]));
     listed.failed(4, &["cannot be reached"]);
 }
 
@@ -88,14 +88,14 @@ async fn what_waiting_does_not_mend_ends_the_gateway_at_once() {
     let server = Server::start_private();
     let url = server.database("genkan").await;
     let upstream = Upstream::start().await;
-    let house = House::on(&url, upstream.plain, "");
-    let good = std::fs::read_to_string(house.config()).unwrap();
+    let deployment = Deployment::on(&url, upstream.plain, "");
+    let good = std::fs::read_to_string(deployment.config()).unwrap();
     for (wrong, words) in [
         (url.replace("/genkan", "/nowhere"), "does not exist"),
         (url.replace("genkan@", "nobody@"), "nobody"),
     ] {
-        std::fs::write(house.config(), good.replace(&url, &wrong)).unwrap();
-        let config = house.config();
+        std::fs::write(deployment.config(), good.replace(&url, &wrong)).unwrap();
+        let config = deployment.config();
         let serve = tokio::task::spawn_blocking(move || {
             genkan(&["serve", "--config", config.to_str().unwrap()])
         });

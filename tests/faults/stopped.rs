@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::load::Three;
 use super::{COMMAND, alone, ask, no_panic, outcomes, receipt, request};
-use crate::support::house::{Key, Process};
+use crate::support::deployment::{Key, Process};
 use crate::support::postgres;
 use crate::support::raw::Wire;
 use crate::support::within;
@@ -80,7 +80,7 @@ async fn hammer(gateway: &Process, mut wires: Vec<Wire>, key: &Key) -> (usize, u
 /// The whole of it, once: the revocation does not wait for the stopped one longer than for its lease,
 /// and not one request is accepted when it goes on.
 async fn stop_revoke_continue(three: &Three, lease: Duration, at_least: Duration) {
-    let key = three.house.key("ci", &[]);
+    let key = three.deployment.key("ci", &[]);
     three.known(&key).await;
     let gateway = &three.gateways[0];
     let wires = cached(gateway, &key).await;
@@ -88,7 +88,7 @@ async fn stop_revoke_continue(three: &Three, lease: Duration, at_least: Duration
     stop(gateway).await;
     let begun = Instant::now();
     let revoke = ["keys", "revoke", &key.id, "--output", "json"];
-    let receipt = receipt(three.house.run_beside(&revoke).await);
+    let receipt = receipt(three.deployment.run_beside(&revoke).await);
     let command = begun.elapsed();
     let (outcomes, settled) = outcomes(&receipt);
     // The fault has its length.

@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::door::{Door, agree};
 use crate::support::raw::Wire;
+use crate::support::scripted_gateway::{ScriptedGateway, agree};
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -44,17 +44,23 @@ enum Outcome {
     Other(u8),
 }
 
-/// The beginning of a connection, and of a request with this door's key.
-async fn begin(door: &Door, method: &str, path: &str, extra: Fields<'_>, flags: u8) -> Wire {
+/// The beginning of a connection, and of a request with this gateway's key.
+async fn begin(
+    scripted: &ScriptedGateway,
+    method: &str,
+    path: &str,
+    extra: Fields<'_>,
+    flags: u8,
+) -> Wire {
     let first = [
         (":method", method),
         (":scheme", "http"),
         (":path", path),
         (":authority", "a"),
-        ("x-api-key", door.key.plain.as_str()),
+        ("x-api-key", scripted.key.plain.as_str()),
     ];
     let block = headers(&[&first[..], extra].concat());
-    let mut wire = door.wire().await;
+    let mut wire = scripted.wire().await;
     wire.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
     wire.send(frame(SETTINGS, 0, 0, &[])).await;
     wire.send(frame(HEADERS, END_HEADERS | flags, 1, &block))
@@ -63,10 +69,15 @@ async fn begin(door: &Door, method: &str, path: &str, extra: Fields<'_>, flags: 
 }
 
 /// Sends one request, with a body if there is one, and says how its stream went.
-async fn send(door: &Door, extra: Fields<'_>, path: &str, body: Option<&[u8]>) -> Outcome {
+async fn send(
+    scripted: &ScriptedGateway,
+    extra: Fields<'_>,
+    path: &str,
+    body: Option<&[u8]>,
+) -> Outcome {
     let mut wire = match body {
-        None => begin(door, "GET", path, extra, END_STREAM).await,
-        Some(_) => begin(door, "POST", path, extra, 0).await,
+        None => begin(scripted, "GET", path, extra, END_STREAM).await,
+        Some(_) => begin(scripted, "POST", path, extra, 0).await,
     };
     if let Some(body) = body {
         wire.send(frame(DATA, END_STREAM, 1, body)).await;
@@ -122,11 +133,14 @@ const BAD: &[(&str, Fields<'static>)] = &[
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_http1_cannot_say_is_translated_into_it() {
-    let door = Door::open(agree, "").await;
-    assert_eq!(send(&door, &[], "/api/good", None).await, Outcome::Passed);
+    let scripted = ScriptedGateway::open(agree, "").await;
+    assert_eq!(
+        send(&scripted, &[], "/api/good", None).await,
+        Outcome::Passed
+    );
     let mut wrong = Vec::new();
     for (name, fields) in BAD {
-        let outcome = send(&door, fields, "/api/a", None).await;
+        let outcome = send(&scripted, fields, "/api/a", None).await;
         if !matches!(outcome, Outcome::Refused | Outcome::Reset) {
             wrong.push(format!("{name}: {outcome:?}"));
         }
@@ -140,29 +154,35 @@ async fn nothing_that_http1_cannot_say_is_translated_into_it() {
         "*",
         "",
     ] {
-        let outcome = send(&door, &[], path, None).await;
+        let outcome = send(&scripted, &[], path, None).await;
         if !matches!(outcome, Outcome::Refused | Outcome::Reset) {
             wrong.push(format!("path {path:?}: {outcome:?}"));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    let seen = door.upstream.seen();
+    let seen = scripted.upstream.seen();
     assert_eq!(seen.len(), 1, "{seen:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_is_not_as_long_as_it_says_is_never_a_whole_request() {
-    let door = Door::open(agree, "").await;
+    let scripted = ScriptedGateway::open(agree, "").await;
     for (length, body) in [
         ("5", &b"hell"[..]),
         ("5", b"hello!"),
         ("0", b"GET /api/hidden HTTP/1.1"),
     ] {
-        let outcome = send(&door, &[("content-length", length)], "/api/a", Some(body)).await;
+        let outcome = send(
+            &scripted,
+            &[("content-length", length)],
+            "/api/a",
+            Some(body),
+        )
+        .await;
         let refused = matches!(outcome, Outcome::Refused | Outcome::Reset);
         assert!(refused, "{length} and {body:?}: {outcome:?}");
     }
-    let whole = door
+    let whole = scripted
         .upstream
         .seen()
         .into_iter()
@@ -172,7 +192,7 @@ async fn a_body_that_is_not_as_long_as_it_says_is_never_a_whole_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn trailers_neither_frame_nor_say_who_somebody_is() {
-    let door = Door::open(agree, "").await;
+    let scripted = ScriptedGateway::open(agree, "").await;
     let trailers = headers(&[
         ("content-length", "1"),
         ("host", "evil"),
@@ -182,12 +202,12 @@ async fn trailers_neither_frame_nor_say_who_somebody_is() {
         ("x_genkan_user_id", "root"),
         ("x-forwarded-for", "9.9.9.9"),
     ]);
-    let mut wire = begin(&door, "POST", "/api/a", &[("te", "trailers")], 0).await;
+    let mut wire = begin(&scripted, "POST", "/api/a", &[("te", "trailers")], 0).await;
     wire.send(frame(DATA, 0, 1, b"hello")).await;
     wire.send(frame(HEADERS, END_HEADERS | END_STREAM, 1, &trailers))
         .await;
     assert_eq!(outcome(&mut wire).await, Outcome::Passed);
-    let seen = &door.upstream.seen()[0];
+    let seen = &scripted.upstream.seen()[0];
     assert_eq!(
         (seen.body.as_slice(), seen.trailers.as_str()),
         (&b"hello"[..], "")
@@ -217,8 +237,8 @@ async fn next(wire: &mut Wire, kind: u8) -> Option<Vec<u8>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_only_pings_is_idle_and_still_takes_a_request() {
     let limits = "[limits]\nhead_timeout_ms = 500\n";
-    let door = Door::open(agree, limits).await;
-    let mut wire = door.wire().await;
+    let scripted = ScriptedGateway::open(agree, limits).await;
+    let mut wire = scripted.wire().await;
     wire.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
     wire.send(frame(SETTINGS, 0, 0, &[])).await;
     // Three times as long as an unfinished head may take.
@@ -235,7 +255,7 @@ async fn a_connection_that_only_pings_is_idle_and_still_takes_a_request() {
         (":scheme", "http"),
         (":path", "/api/a"),
         (":authority", "a"),
-        ("x-api-key", door.key.plain.as_str()),
+        ("x-api-key", scripted.key.plain.as_str()),
     ];
     wire.send(frame(
         HEADERS,
@@ -257,8 +277,8 @@ async fn a_connection_that_is_over_its_time_is_sent_goaway_first() {
             frame(HEADERS, 0, 1, &headers(&[(":method", "GET")])),
         ),
     ] {
-        let door = Door::open(agree, limits).await;
-        let mut wire = door.wire().await;
+        let scripted = ScriptedGateway::open(agree, limits).await;
+        let mut wire = scripted.wire().await;
         wire.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
         wire.send(frame(SETTINGS, 0, 0, &[])).await;
         wire.send(unfinished).await;

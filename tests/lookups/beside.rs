@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::flood::{Flood, Tally};
 use super::{Manager, foreign_key, import, request};
 use crate::support::ALONE;
-use crate::support::house::{Engine, House, Process};
+use crate::support::deployment::{Deployment, Engine, Process};
 use crate::support::raw::Wire;
 use crate::support::upstream::Upstream;
 
@@ -170,16 +170,16 @@ fn median(mut times: Vec<Duration>) -> Duration {
 async fn beside(engine: Engine) {
     let _alone = ALONE.lock().await;
     let upstream = Upstream::start().await;
-    let house = House::new(engine, upstream.plain, "").await;
-    let gateway = house.start().await;
+    let deployment = Deployment::new(engine, upstream.plain, "").await;
+    let gateway = deployment.start().await;
     let scene = Scene {
-        manager: Manager::of(&house, &gateway),
+        manager: Manager::of(&deployment, &gateway),
         gateway,
-        remembered: house.key("remembered", &[]).plain,
+        remembered: deployment.key("remembered", &[]).plain,
         plan: Plan::of_environment(),
     };
     let before = scene.rounds(&format!("{engine:?}, nothing imported")).await;
-    import(&house, &foreign_key()).await;
+    import(&deployment, &foreign_key()).await;
     let after = scene.rounds(&format!("{engine:?}, after an import")).await;
     let is_within = before <= RATIO_MAX && after <= RATIO_MAX;
     assert!(!scene.plan.is_long || is_within, "{before:.2}, {after:.2}");

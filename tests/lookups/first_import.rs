@@ -2,7 +2,7 @@
 //! keys by a gateway whose lease is out.
 
 use super::{ask, foreign_key, import};
-use crate::support::house::{Engine, House};
+use crate::support::deployment::{Deployment, Engine};
 use crate::support::postgres::Server;
 use crate::support::upstream::Upstream;
 use crate::support::within;
@@ -13,20 +13,20 @@ const TIMES: usize = 3;
 async fn known_everywhere(engine: Engine) {
     let upstream = Upstream::start().await;
     for _ in 0..TIMES {
-        let house = House::new(engine, upstream.plain, "").await;
-        let gateways = [house.start().await, house.start().await];
+        let deployment = Deployment::new(engine, upstream.plain, "").await;
+        let gateways = [deployment.start().await, deployment.start().await];
         let (first, second) = (foreign_key(), foreign_key());
         for gateway in &gateways {
             assert_eq!(ask(gateway, &first).await, 401);
         }
         for key in [&first, &second] {
-            import(&house, key).await;
+            import(&deployment, key).await;
             for gateway in &gateways {
                 assert_eq!(ask(gateway, key).await, 200, "the import has returned");
             }
         }
         // One that starts later learns it when it registers.
-        let later = house.start().await;
+        let later = deployment.start().await;
         assert_eq!(ask(&later, &first).await, 200);
         for gateway in gateways.iter().chain([&later]) {
             assert_eq!(ask(gateway, &foreign_key()).await, 401);
@@ -49,8 +49,8 @@ async fn a_key_of_another_system_is_decided_while_the_lease_holds_and_503_after_
     let upstream = Upstream::start().await;
     let server = Server::start_private();
     let url = server.database("genkan").await;
-    let house = House::on(&url, upstream.plain, "[limits]\nlease_ms = 3_000\n");
-    let gateway = house.start().await;
+    let deployment = Deployment::on(&url, upstream.plain, "[limits]\nlease_ms = 3_000\n");
+    let gateway = deployment.start().await;
     assert_eq!(ask(&gateway, &foreign_key()).await, 401);
     server.freeze();
     // Known from the snapshot that was read with the lease: no store need be asked.
@@ -68,6 +68,6 @@ async fn a_key_of_another_system_is_decided_while_the_lease_holds_and_503_after_
     })
     .await;
     let imported = foreign_key();
-    import(&house, &imported).await;
+    import(&deployment, &imported).await;
     assert_eq!(ask(&gateway, &imported).await, 200);
 }

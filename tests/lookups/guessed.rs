@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::flood::Flood;
 use super::{Manager, request};
 use crate::support::ALONE;
-use crate::support::house::{Engine, House};
+use crate::support::deployment::{Deployment, Engine};
 use crate::support::raw::Wire;
 use crate::support::upstream::Upstream;
 
@@ -31,9 +31,9 @@ fn guessed_key() -> String {
 async fn guesses(engine: Engine) {
     let _alone = ALONE.lock().await;
     let upstream = Upstream::start().await;
-    let house = House::new(engine, upstream.plain, "").await;
-    let gateway = house.start().await;
-    let manager = Manager::of(&house, &gateway);
+    let deployment = Deployment::new(engine, upstream.plain, "").await;
+    let gateway = deployment.start().await;
+    let manager = Manager::of(&deployment, &gateway);
     let mut fresh = Vec::new();
     for _ in 0..FRESH {
         fresh.push(manager.new_key().await);

@@ -7,8 +7,8 @@ use genkan::model::random::SystemEntropy;
 
 use super::flood::Flood;
 use super::{Manager, ask, foreign_key, import, metric};
+use crate::support::deployment::{Deployment, Engine, Process};
 use crate::support::fault_proxy::FaultProxy;
-use crate::support::house::{Engine, House, Process};
 use crate::support::postgres::Server;
 use crate::support::upstream::Upstream;
 use crate::support::{ALONE, within};
@@ -35,9 +35,9 @@ async fn first_uses(manager: &Manager, gateway: &Process) -> Vec<u16> {
 async fn no_look_up_before_an_import(engine: Engine) {
     let _alone = ALONE.lock().await;
     let upstream = Upstream::start().await;
-    let house = House::new(engine, upstream.plain, LIMITS).await;
-    let gateway = house.start().await;
-    let manager = Manager::of(&house, &gateway);
+    let deployment = Deployment::new(engine, upstream.plain, LIMITS).await;
+    let gateway = deployment.start().await;
+    let manager = Manager::of(&deployment, &gateway);
     let flood = Flood::start(gateway.address("plain"), CONNECTIONS, REST, foreign_key).await;
     let failed = first_uses(&manager, &gateway).await;
     manager.everything_answers().await;
@@ -67,11 +67,11 @@ async fn invented_keys_of_other_systems_need_no_look_up_before_an_import_on_post
 async fn a_budget_of_their_own_after_an_import(engine: Engine) {
     let _alone = ALONE.lock().await;
     let upstream = Upstream::start().await;
-    let house = House::new(engine, upstream.plain, LIMITS).await;
-    let gateway = house.start().await;
-    let manager = Manager::of(&house, &gateway);
+    let deployment = Deployment::new(engine, upstream.plain, LIMITS).await;
+    let gateway = deployment.start().await;
+    let manager = Manager::of(&deployment, &gateway);
     let imported = foreign_key();
-    import(&house, &imported).await;
+    import(&deployment, &imported).await;
     assert_eq!(ask(&gateway, &imported).await, 200);
     let flood = Flood::start(gateway.address("plain"), CONNECTIONS, REST, foreign_key).await;
     let failed = first_uses(&manager, &gateway).await;
@@ -120,9 +120,9 @@ async fn invented_keys_of_ours_keep_no_readiness_no_management_and_no_revocation
         &port(proxy.address().port()),
     );
     let limits = "[limits]\nlookups_max = 300\nlookup_timeout_ms = 3_000\n";
-    let house = House::on(&far, upstream.plain, limits);
-    let near = House::on(&url, upstream.plain, limits);
-    let gateway = house.start().await;
+    let deployment = Deployment::on(&far, upstream.plain, limits);
+    let near = Deployment::on(&url, upstream.plain, limits);
+    let gateway = deployment.start().await;
     let manager = Manager::of(&near, &gateway);
     let revoked = near.key("revoked", &[]);
     assert_eq!(ask(&gateway, &revoked.plain).await, 200);

@@ -11,7 +11,7 @@ use genkan::model::random::{Entropy, SystemEntropy};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::support::house::{House, Process, hex};
+use crate::support::deployment::{Deployment, Process, hex};
 use crate::support::raw::Wire;
 
 /// A text that could be a key of another system, and is none.
@@ -32,11 +32,14 @@ async fn ask(gateway: &Process, key: &str) -> u16 {
 }
 
 /// Imports a key of another system as hana's.
-async fn import(house: &House, key: &str) {
+async fn import(deployment: &Deployment, key: &str) {
     let hash = hex(&Sha256::digest(key));
     let import = ["keys", "import", "--sha256", &hash, "--name", "old"];
     let whose = ["--member", "hana@example.com"];
-    house.run_beside(&[&import[..], &whose].concat()).await.ok();
+    deployment
+        .run_beside(&[&import[..], &whose].concat())
+        .await
+        .ok();
 }
 
 /// One number of `/metrics`, by the beginning of its line.
@@ -56,12 +59,12 @@ struct Manager {
 }
 
 impl Manager {
-    fn of(house: &House, gateway: &Process) -> Self {
+    fn of(deployment: &Deployment, gateway: &Process) -> Self {
         let scopes = ["--scope", "api", "--scope", "mcp", "--scope", "manage"];
         Self {
             client: reqwest::Client::new(),
             url: format!("http://{}", gateway.address("admin")),
-            key: house.key("manager", &scopes).plain,
+            key: deployment.key("manager", &scopes).plain,
         }
     }
 

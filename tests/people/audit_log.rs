@@ -2,10 +2,10 @@
 
 use genkan::model::audit::{Action, Entry, Flaw};
 use genkan::model::member::Role;
-use genkan::service::acting::NewInvitation;
+use genkan::service::member_context::NewInvitation;
 
 use super::{Office, Place, address, own_key};
-use crate::support::house::genkan;
+use crate::support::deployment::genkan;
 
 async fn entries(office: &Office) -> Vec<Entry> {
     office.service.audit_page(None, 0).await.unwrap()
@@ -23,7 +23,9 @@ async fn live(office: &Office) {
     );
     let key = mina.create_key(own_key("ci"), None).await.unwrap().key.key;
     let revoked = hana.revoke_key(key.id).await.unwrap();
-    hana.settle(revoked.revocation()).await.unwrap();
+    hana.wait_for_acknowledgements(revoked.revocation())
+        .await
+        .unwrap();
     let new = NewInvitation {
         email: address("sora"),
         name: "Sora".parse().unwrap(),
@@ -44,7 +46,7 @@ async fn every_deed_is_written_with_who_did_it_and_its_receipt() {
         let before = entries(&office).await.len();
         live(&office).await;
         let all = entries(&office).await;
-        let told: Vec<_> = all[before..]
+        let message: Vec<_> = all[before..]
             .iter()
             .map(|entry| {
                 let who = entry.actor_email.as_deref().unwrap_or(&entry.actor);
@@ -58,15 +60,18 @@ async fn every_deed_is_written_with_who_did_it_and_its_receipt() {
             ("mina", Action::SignedIn),
             ("mina", Action::KeyCreated),
             ("hana", Action::KeyRevoked),
-            ("hana", Action::RevocationSettled),
+            ("hana", Action::RevocationConfirmed),
             ("hana", Action::MemberInvited),
             ("hana", Action::MemberRoleChanged),
             ("hana", Action::MemberRemoved),
             ("hana", Action::SignedOut),
         ];
-        assert_eq!(told, expected.map(|(who, action)| (who, action.as_str())));
+        assert_eq!(
+            message,
+            expected.map(|(who, action)| (who, action.as_str()))
+        );
         let receipt = &all[before + 6];
-        assert!(receipt.details.contains("\"settled_at\":"), "{receipt:?}");
+        assert!(receipt.details.contains("\"confirmed_at\":"), "{receipt:?}");
         let text = format!("{all:?}");
         assert!(!text.contains("gk_"), "no key is in the log");
         assert_eq!(flaws(&office).await, []);

@@ -1,16 +1,16 @@
-//! The red button and the ways back in; and keys that were made with a key.
+//! Revoking all keys, with the sessions, links and invitations; and keys that were made with a key.
 
 use std::time::Duration;
 
-use genkan::model::audit::{Act, Actor, Means};
+use genkan::model::audit::{Actor, AuditContext, AuthMethod};
 use genkan::model::id::{KeyId, MembershipId, SessionId};
 use genkan::model::key::{KeyState, PlainKey, PresentedKey};
 use genkan::model::member::{Proof, Role};
 use genkan::model::random::SystemEntropy;
 use genkan::model::scope::Scope;
 use genkan::model::token::Token;
-use genkan::service::acting::{
-    Acting, CreatedKey, NewInvitation, NewOwnKey, NewServiceAccount, RotationOverlap,
+use genkan::service::member_context::{
+    CreatedKey, MemberContext, NewInvitation, NewOwnKey, NewServiceAccount, RotationOverlap,
 };
 use genkan::service::sign_in::SESSION_IDLE_MAX;
 use genkan::service::{ServiceError, SessionList};
@@ -35,20 +35,20 @@ fn of_organization(name: &str) -> SessionList {
 
 impl Office {
     /// Whether the session by which somebody acts still lets them do something.
-    async fn still_acts(&self, acting: &Acting) -> bool {
-        match acting.create_key(own_key("again"), None).await {
+    async fn still_acts(&self, member_context: &MemberContext) -> bool {
+        match member_context.create_key(own_key("again"), None).await {
             Ok(_made) => true,
-            Err(ServiceError::Store(StoreError::MeansEnded)) => false,
+            Err(ServiceError::Store(StoreError::AuthMethodEnded)) => false,
             Err(other) => panic!("{other:?}"),
         }
     }
 
     /// Whoever holds a key.
-    async fn holder_of(&self, made: &CreatedKey) -> Acting {
+    async fn holder_of(&self, made: &CreatedKey) -> MemberContext {
         let plain = made.plain.as_ref().unwrap();
         let presented = PresentedKey::parse(plain.expose().as_bytes()).unwrap();
-        let acting = self.service.by_key(presented, None).await;
-        acting.unwrap().expect("a key that manages")
+        let member_context = self.service.by_key(presented, None).await;
+        member_context.unwrap().expect("a key that manages")
     }
 
     async fn newest_audit(&self, action: &str) -> Value {
@@ -98,18 +98,18 @@ async fn revoking_everything_ends_the_ways_back_in_and_says_how_many() {
         };
         assert_eq!((revoked.keys, revoked.access), (1, Some(ended)));
         // Her own session ended with the others; her wait goes on.
-        hana.settle(revocation).await.unwrap();
+        hana.wait_for_acknowledgements(revocation).await.unwrap();
         assert_eq!(state(&ours).await, KeyState::Revoked);
-        for acting in [&hana, &jun] {
-            assert!(!office.still_acts(acting).await);
+        for member_context in [&hana, &jun] {
+            assert!(!office.still_acts(member_context).await);
         }
         let used = service.sign_in(&link, None).await;
         assert!(matches!(used, Err(ServiceError::LinkUsed)), "{used:?}");
         let joined = service.accept_invitation(&invited, None).await;
         assert!(matches!(joined, Err(ServiceError::LinkUsed)), "{joined:?}");
-        let told = office.newest_audit("everything.revoked").await;
-        let counts = ["keys", "sessions", "sign_in_links", "invitations"].map(|it| &told[it]);
-        assert_eq!(counts, [1, 2, 1, 1], "{told}");
+        let message = office.newest_audit("everything.revoked").await;
+        let counts = ["keys", "sessions", "sign_in_links", "invitations"].map(|it| &message[it]);
+        assert_eq!(counts, [1, 2, 1, 1], "{message}");
 
         // Another organization notices nothing.
         assert_eq!(state(&theirs).await, KeyState::Live);
@@ -138,23 +138,26 @@ impl Office {
         made.await.unwrap().1
     }
 
-    async fn signed_in_by(&self, link: &Token) -> Acting {
+    async fn signed_in_by(&self, link: &Token) -> MemberContext {
         let signed_in = self.service.sign_in(link, None).await.unwrap();
         self.of_token(&signed_in.token).await
     }
 
-    async fn of_token(&self, token: &Token) -> Acting {
-        let acting = self.service.by_session(token, None).await.unwrap();
-        acting.expect("a session")
+    async fn of_token(&self, token: &Token) -> MemberContext {
+        let member_context = self.service.by_session(token, None).await.unwrap();
+        member_context.expect("a session")
     }
 }
 
 /// Nobody goes there by this session, which goes on where it is.
-async fn refused_there(office: &Office, acting: &Acting, there: MembershipId) {
-    let switched = acting.switch_to(there, None).await;
-    let is_ended = matches!(switched, Err(ServiceError::Store(StoreError::MeansEnded)));
+async fn refused_there(office: &Office, member_context: &MemberContext, there: MembershipId) {
+    let switched = member_context.switch_to(there, None).await;
+    let is_ended = matches!(
+        switched,
+        Err(ServiceError::Store(StoreError::AuthMethodEnded))
+    );
     assert!(is_ended, "{switched:?}");
-    assert!(office.still_acts(acting).await);
+    assert!(office.still_acts(member_context).await);
 }
 
 #[tokio::test]
@@ -188,9 +191,9 @@ async fn another_organizations_sessions_and_links_go_on_and_lead_in_here_no_more
                 (ending.await.unwrap(), "sessions.ended")
             };
             assert_eq!((ended.sessions, ended.sign_in_links), (2, 1), "its own");
-            let told = office.newest_audit(action).await;
+            let message = office.newest_audit(action).await;
             assert_eq!(
-                (&told["sessions"], &told["sign_in_links"]),
+                (&message["sessions"], &message["sign_in_links"]),
                 (&2.into(), &1.into())
             );
             assert!(!office.still_acts(&here).await);
@@ -239,8 +242,8 @@ async fn after_everybodys_access_ended_no_session_of_before_enters_anywhere() {
         let of_office = office
             .signed_in_by(&office.link_of_mina("Office").await)
             .await;
-        let Means::Session(id) = of_office.means() else {
-            panic!("{:?}", of_office.means());
+        let AuthMethod::Session(id) = of_office.auth_method() else {
+            panic!("{:?}", of_office.auth_method());
         };
         service.revoke_everything(None, true).await.unwrap();
         assert!(!office.still_acts(&of_office).await);
@@ -286,8 +289,8 @@ async fn open_sessions_are_listed_and_one_is_ended() {
         let all = service.sessions(of_member("hana")).await.unwrap();
         assert_eq!(all[0].address.as_deref(), Some("192.0.2.7"));
 
-        let Means::Session(id) = hana.means() else {
-            panic!("{:?}", hana.means());
+        let AuthMethod::Session(id) = hana.auth_method() else {
+            panic!("{:?}", hana.auth_method());
         };
         assert!(service.end_session(id).await.unwrap());
         assert!(!service.end_session(id).await.unwrap(), "ended before");
@@ -318,9 +321,9 @@ async fn sessions_end_by_member_by_organization_and_everywhere() {
         assert!(matches!(used, Err(ServiceError::LinkUsed)));
         assert!(!office.still_acts(&jun).await);
         assert!(office.still_acts(&mina).await);
-        let told = office.newest_audit("sessions.ended").await;
+        let message = office.newest_audit("sessions.ended").await;
         assert_eq!(
-            (&told["sessions"], &told["sign_in_links"]),
+            (&message["sessions"], &message["sign_in_links"]),
             (&1.into(), &1.into())
         );
 
@@ -369,7 +372,7 @@ const HOUR: Duration = Duration::from_hours(1);
 const API_ONLY: &[Scope] = &[Scope::Api];
 
 /// hana; a key of hers that manages for an hour; who holds it; and a service account.
-async fn deployment(office: &Office) -> (Acting, CreatedKey, Acting, MembershipId) {
+async fn deployment(office: &Office) -> (MemberContext, CreatedKey, MemberContext, MembershipId) {
     let hana = office.signed_in("hana").await;
     let own = NewOwnKey {
         expires_in: Some(HOUR),
@@ -420,18 +423,18 @@ async fn a_key_that_a_key_makes_is_no_more_than_that_key() {
         forged.chain_id = forged.id;
         forged.hash = plain.hash();
         forged.parent_id = Some(maker.id);
-        let act = Act {
+        let audit_context = AuditContext {
             at: office.service.now(),
             actor: Actor::member(hana.member()),
-            means: Means::Key(maker.id),
+            auth_method: AuthMethod::Key(maker.id),
             address: None,
         };
-        let refused = store.create_key(&forged, None, &act).await;
+        let refused = store.create_key(&forged, None, &audit_context).await;
         let is_bound = matches!(refused, Err(StoreError::BeyondKey(_)));
         assert!(is_bound, "{refused:?}");
         forged.parent_id = None;
         forged.expires_at = maker.expires_at;
-        let orphan = store.create_key(&forged, None, &act).await;
+        let orphan = store.create_key(&forged, None, &audit_context).await;
         assert!(
             matches!(orphan, Err(StoreError::Forbidden(_))),
             "{orphan:?}"
@@ -476,8 +479,11 @@ async fn a_key_ends_with_all_that_come_from_it_and_nothing_else_does() {
     for office in Office::both().await {
         let hana = office.signed_in("hana").await;
         let all = &Scope::ALL[..];
-        let make = async |acting: &Acting, scopes| {
-            acting.create_key(with(scopes, None), None).await.unwrap()
+        let make = async |member_context: &MemberContext, scopes| {
+            member_context
+                .create_key(with(scopes, None), None)
+                .await
+                .unwrap()
         };
         let first = make(&hana, all).await;
         let child = make(&office.holder_of(&first).await, all).await;
@@ -517,7 +523,9 @@ async fn a_key_ends_with_all_that_come_from_it_and_nothing_else_does() {
         assert_eq!(revoked.keys, 5);
         let entries = revoked.sequence.get() - revoked.first.get() + 1;
         assert_eq!(entries, 5, "an entry of the log for each");
-        hana.settle(revoked.revocation()).await.unwrap();
+        hana.wait_for_acknowledgements(revoked.revocation())
+            .await
+            .unwrap();
         let is_revoked = async |made: &CreatedKey| {
             let listed = hana.key(made.key.key.id).await.unwrap();
             listed.key.revoked_at.is_some()
@@ -528,13 +536,15 @@ async fn a_key_ends_with_all_that_come_from_it_and_nothing_else_does() {
         for alive in [&first, &unrelated] {
             assert!(!is_revoked(alive).await);
         }
-        let told = office.newest_audit("key.revoked").await;
-        assert_eq!(told["children"], 4);
-        let ids = told["children_ids"].as_array().unwrap();
+        let message = office.newest_audit("key.revoked").await;
+        assert_eq!(message["children"], 4);
+        let ids = message["children_ids"].as_array().unwrap();
         assert!(ids.contains(&grandchild.key.key.id.to_string().into()));
         let again = hana.revoke_key_with_children(new).await.unwrap();
         assert!(again.was_revoked);
-        hana.settle(again.revocation()).await.unwrap();
+        hana.wait_for_acknowledgements(again.revocation())
+            .await
+            .unwrap();
     }
 }
 
@@ -635,7 +645,10 @@ async fn an_invitation_made_with_a_key_opens_nothing_once_that_has_ended() {
                 all.into_iter().find(|one| one.id == open.id).unwrap()
             };
             let before = listed().await;
-            assert_eq!(before.made_with.map(Means::Key), Some(holder.means()));
+            assert_eq!(
+                before.made_with.map(AuthMethod::Key),
+                Some(holder.auth_method())
+            );
             assert!(before.is_open(service.now()), "{way}");
             match way {
                 "revoked" => hana.revoke_key(id).await.map(drop).unwrap(),

@@ -10,8 +10,8 @@ use genkan::model::random::SystemEntropy;
 use genkan::model::scope::{Scope, Scopes};
 use genkan::model::usage::KeyUse;
 use genkan::service::ServiceError;
-use genkan::service::acting::RotationOverlap;
-use genkan::store::{Clash, Idempotency, KeyTraffic, StoreError};
+use genkan::service::member_context::RotationOverlap;
+use genkan::store::{Conflict, Idempotency, KeyTraffic, StoreError};
 
 use super::{Office, first_page, managing, own_key};
 
@@ -36,7 +36,7 @@ async fn a_demotion_narrows_keys_that_carry_more_than_the_role_allows() {
                 .service
                 .by_key(presented, None)
                 .await
-                .is_ok_and(|acting| acting.is_some())
+                .is_ok_and(|member_context| member_context.is_some())
         };
         assert!(manages().await);
 
@@ -286,15 +286,15 @@ async fn a_replaced_key_ends_when_nobody_has_used_it_for_so_long_and_not_before(
             .key
             .key
             .id;
-        let hours = |hours| RotationOverlap::UntilSilentFor(Duration::from_hours(hours));
-        let short = mina.rotate_key(
-            old,
-            RotationOverlap::UntilSilentFor(Duration::from_mins(59)),
-        );
-        assert!(matches!(short.await, Err(ServiceError::SilenceOutOfBounds)));
+        let hours = |hours| RotationOverlap::UntilIdleFor(Duration::from_hours(hours));
+        let short = mina.rotate_key(old, RotationOverlap::UntilIdleFor(Duration::from_mins(59)));
+        assert!(matches!(
+            short.await,
+            Err(ServiceError::IdleTimeOutOfBounds)
+        ));
         mina.rotate_key(old, hours(6)).await.unwrap();
         let begun = office.service.now();
-        let ended = async || office.service.end_silent_keys(begun).await.unwrap();
+        let ended = async || office.service.end_idle_keys(begun).await.unwrap();
         assert_eq!(ended().await, []);
         let store = office.store().await;
         let gateway = InstanceId::generate(office.service.now(), &SystemEntropy);
@@ -310,7 +310,7 @@ async fn a_replaced_key_ends_when_nobody_has_used_it_for_so_long_and_not_before(
         office.clock.turn(Duration::from_hours(6));
         // A gateway that began to tell a moment ago knows nothing of silence.
         let now = office.service.now();
-        assert_eq!(office.service.end_silent_keys(now).await.unwrap(), []);
+        assert_eq!(office.service.end_idle_keys(now).await.unwrap(), []);
         // An open stream is no silence either, while it is told.
         let open = [used(old, 0, now, 1)];
         store.record_usage(gateway, &open).await.unwrap();
@@ -339,7 +339,7 @@ async fn a_key_whose_successor_is_lost_is_replaced_anew_and_a_dead_one_never() {
         let end = mina.key(id).await.unwrap().key.expires_at;
         for longer in [
             RotationOverlap::For(Duration::from_hours(48)),
-            RotationOverlap::UntilSilentFor(Duration::from_hours(1)),
+            RotationOverlap::UntilIdleFor(Duration::from_hours(1)),
         ] {
             let lost = mina.key(id).await.unwrap().rotation.unwrap().successor;
             mina.revoke_key(lost).await.unwrap();
@@ -352,7 +352,9 @@ async fn a_key_whose_successor_is_lost_is_replaced_anew_and_a_dead_one_never() {
         let expired = mina.rotate_key(id, day).await;
         assert!(matches!(
             expired,
-            Err(ServiceError::Store(StoreError::Conflict(Clash::KeyExpired)))
+            Err(ServiceError::Store(StoreError::Conflict(
+                Conflict::KeyExpired
+            )))
         ));
     }
 }
@@ -364,11 +366,16 @@ async fn a_repeated_revocation_waits_and_tells_nothing_of_others() {
         let key = mina.create_key(own_key("ci"), None).await.unwrap();
         let id = key.key.key.id;
         let first = mina.revoke_key(id).await.unwrap();
-        mina.settle(first.revocation()).await.unwrap();
+        mina.wait_for_acknowledgements(first.revocation())
+            .await
+            .unwrap();
         let entries = office.service.audit_page(None, 0).await.unwrap().len();
         let again = mina.revoke_key(id).await.unwrap();
         assert!(again.was_revoked);
-        let receipt = mina.settle(again.revocation()).await.unwrap();
+        let receipt = mina
+            .wait_for_acknowledgements(again.revocation())
+            .await
+            .unwrap();
         assert_eq!((receipt.streams_cut, receipt.last_accepted_at), (0, None));
         let after = office.service.audit_page(None, 0).await.unwrap().len();
         assert_eq!(entries, after, "nothing was done");

@@ -16,7 +16,7 @@ use genkan::model::clock::{BootInstant, Clock, SystemClock, Timestamp};
 use genkan::model::member::{EmailAddress, Member, Role};
 use genkan::model::random::SystemEntropy;
 use genkan::model::scope::{Scope, Scopes};
-use genkan::service::acting::{Acting, NewOwnKey};
+use genkan::service::member_context::{MemberContext, NewOwnKey};
 use genkan::service::{NewMember, Service};
 use genkan::store::{self, Management, PageRequest, WhenAbsent};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqlSafeStr, SqliteConnection};
@@ -55,7 +55,7 @@ impl Clock for TurnedClock {
     }
 }
 
-/// An organisation with hana (owner), jun (admin) and mina (member), on one engine.
+/// An organization with hana (owner), jun (admin) and mina (member), on one engine.
 struct Office {
     service: Service,
     clock: Arc<TurnedClock>,
@@ -128,15 +128,15 @@ impl Office {
     }
 
     /// Somebody who has just signed in.
-    async fn signed_in(&self, who: &str) -> Acting {
+    async fn signed_in(&self, who: &str) -> MemberContext {
         let (_member, link) = self
             .service
             .create_sign_in_link(&address(who), None)
             .await
             .unwrap();
         let signed_in = self.service.sign_in(&link, None).await.unwrap();
-        let acting = self.service.by_session(&signed_in.token, None).await;
-        acting.unwrap().expect("a session")
+        let member_context = self.service.by_session(&signed_in.token, None).await;
+        member_context.unwrap().expect("a session")
     }
 
     /// The store again, as a gateway has it.

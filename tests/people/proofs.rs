@@ -5,14 +5,16 @@ use genkan::model::key::{KeyState, PlainKey, PresentedKey};
 use genkan::model::member::{Member, Proof, Role};
 use genkan::model::token::Token;
 use genkan::service::ServiceError;
-use genkan::service::acting::{Acting, NewInvitation, NewServiceAccount, RotationOverlap};
+use genkan::service::member_context::{
+    MemberContext, NewInvitation, NewServiceAccount, RotationOverlap,
+};
 use genkan::service::sign_in::{SESSION_IDLE_MAX, SESSION_LIFETIME, SignedIn};
 use genkan::store::StoreError;
 use std::time::Duration;
 
 use super::{Office, address, managing, own_key};
 
-async fn invite(by: &Acting, who: &str) -> Token {
+async fn invite(by: &MemberContext, who: &str) -> Token {
     let new = NewInvitation {
         email: address(who),
         name: "Invited".parse().unwrap(),
@@ -22,24 +24,24 @@ async fn invite(by: &Acting, who: &str) -> Token {
 }
 
 impl Office {
-    async fn acting(&self, signed_in: &SignedIn) -> Option<Acting> {
+    async fn member_context(&self, signed_in: &SignedIn) -> Option<MemberContext> {
         let found = self.service.by_session(&signed_in.token, None).await;
         found.unwrap()
     }
 
-    async fn by_key(&self, plain: &PlainKey) -> Result<Acting, ServiceError> {
+    async fn by_key(&self, plain: &PlainKey) -> Result<MemberContext, ServiceError> {
         let presented = PresentedKey::parse(plain.expose().as_bytes()).unwrap();
         let found = self.service.by_key(presented, None).await?;
         Ok(found.expect("a live key"))
     }
 
-    async fn by_provider(&self, who: &str) -> Acting {
+    async fn by_provider(&self, who: &str) -> MemberContext {
         let email = address(who);
         let signing_in = self
             .service
             .sign_in_by_address(&email, Proof::Address, None);
         let signed_in = signing_in.await.unwrap();
-        self.acting(&signed_in).await.expect("a session")
+        self.member_context(&signed_in).await.expect("a session")
     }
 
     async fn stays(&self, who: &str) -> Vec<Member> {
@@ -50,7 +52,7 @@ impl Office {
 }
 
 /// Action, actor and organization of rows of the audit log.
-fn told(rows: &[Entry]) -> Vec<(String, String, String)> {
+fn message(rows: &[Entry]) -> Vec<(String, String, String)> {
     let all = rows.iter().map(|row| {
         let organization = row.organization.clone().unwrap();
         (row.action.clone(), row.actor.clone(), organization)
@@ -69,7 +71,7 @@ async fn a_link_proves_one_membership_and_a_proven_address_joins_it_to_its_user(
         let ryo = office.signed_in("ryo").await;
         let link = invite(&ryo, "hana").await;
         let opened = office.service.accept_invitation(&link, None).await.unwrap();
-        let thief = office.acting(&opened).await.unwrap();
+        let thief = office.member_context(&opened).await.unwrap();
         let stays = office.stays("hana").await;
         let (office_stay, rivals_stay) = (&stays[0], &stays[1]);
         assert!(office_stay.email_verified && !rivals_stay.email_verified);
@@ -93,20 +95,20 @@ async fn a_link_proves_one_membership_and_a_proven_address_joins_it_to_its_user(
         assert_eq!(hana.organizations().await.unwrap().len(), 2);
         // Rivals learn nothing of it before she goes there.
         assert_eq!(office.stays("hana").await, stays);
-        assert!(office.acting(&opened).await.is_some());
+        assert!(office.member_context(&opened).await.is_some());
         let store = office.store().await;
         assert_eq!(store.head().await.unwrap(), head);
         let rows = office.service.audit_page(None, 0).await.unwrap();
         let own = office_stay.membership_id.to_string();
         let signed_in = [row(Action::SignedIn, &own, office_stay)];
-        assert_eq!(told(&rows[before..]), signed_in);
+        assert_eq!(message(&rows[before..]), signed_in);
         let before = rows.len();
 
         // There, what the person makes is theirs.
         let there = hana.switch_to(rivals_stay.membership_id, None).await;
-        let there = office.acting(&there.unwrap()).await.unwrap();
+        let there = office.member_context(&there.unwrap()).await.unwrap();
         assert!(there.has_proven_address());
-        assert!(office.acting(&opened).await.is_none(), "signed out");
+        assert!(office.member_context(&opened).await.is_none(), "signed out");
         let joined = office.stays("hana").await;
         assert!(joined.iter().all(|one| one.user_id == office_stay.user_id));
         assert!(joined.iter().all(|one| one.email_verified));
@@ -124,7 +126,7 @@ async fn a_link_proves_one_membership_and_a_proven_address_joins_it_to_its_user(
         let rows = office.service.audit_page(None, 0).await.unwrap();
         let theirs = rivals_stay.membership_id.to_string();
         assert_eq!(
-            told(&rows[before..]),
+            message(&rows[before..]),
             [
                 row(Action::SignedOut, &own, office_stay),
                 row(Action::AddressProven, "system", rivals_stay),
@@ -159,15 +161,15 @@ async fn who_came_first_by_a_link_is_never_made_the_user_of_the_address() {
         assert!(id != one.user_id && id != other.user_id);
         assert_eq!(sora.member().membership_id, one.membership_id);
         assert_eq!(sora.organizations().await.unwrap().len(), 2);
-        assert!(office.acting(&early[0]).await.is_none());
+        assert!(office.member_context(&early[0]).await.is_none());
         assert!(
-            office.acting(&early[1]).await.is_some(),
+            office.member_context(&early[1]).await.is_some(),
             "the other was not entered"
         );
         assert_eq!(office.stays("sora").await[1].user_id, other.user_id);
         let switched = sora.switch_to(other.membership_id, None).await.unwrap();
         assert_eq!(switched.member.user_id, id);
-        assert!(office.acting(&early[1]).await.is_none());
+        assert!(office.member_context(&early[1]).await.is_none());
         // Once more, after everything is known: nothing is made or joined again.
         let again = office.by_provider("sora").await;
         assert_eq!(again.member().user_id, id);
@@ -215,13 +217,13 @@ async fn an_invitation_that_is_taken_up_by_a_proven_address_makes_its_verified_u
         assert!(matches!(used, Err(ServiceError::LinkUsed)));
         let both = sora.accept_invitation(&first, None).await.unwrap();
         assert_eq!(both.member.user_id, sora.member().user_id);
-        let both = office.acting(&both).await.unwrap();
+        let both = office.member_context(&both).await.unwrap();
         assert_eq!(both.organizations().await.unwrap().len(), 2);
         // It took the place of the session before, which does nothing more.
         let late = sora.switch_to(stays[0].membership_id, None).await;
         assert!(matches!(
             late,
-            Err(ServiceError::Store(StoreError::MeansEnded))
+            Err(ServiceError::Store(StoreError::AuthMethodEnded))
         ));
     }
 }
@@ -240,7 +242,7 @@ async fn to_switch_makes_no_session_younger() {
                 .find(|stay| stay.membership_id != here.member().membership_id);
             let there = here.switch_to(other.unwrap().membership_id, None).await;
             let there = there.unwrap();
-            here = office.acting(&there).await.expect("not over yet");
+            here = office.member_context(&there).await.expect("not over yet");
             token = Some(there.token);
             office.clock.turn(SESSION_IDLE_MAX / 2);
         }
@@ -258,18 +260,18 @@ async fn a_key_tells_what_its_maker_had_proven_and_acts_as_whom_it_tells() {
         let email = address("sora");
         let promoting = office.service.change_role(&email, None, Role::Admin);
         promoting.await.unwrap();
-        let sora = office.acting(&opened).await.unwrap();
+        let sora = office.member_context(&opened).await.unwrap();
         let early = sora.create_key(managing("early"), None).await.unwrap();
         let plain = early.plain.unwrap();
         let id = opened.member.user_id;
-        let acting = office.by_key(&plain).await.unwrap();
-        assert_eq!(acting.member().user_id, id, "not as who proved the address");
-        assert!(!acting.has_proven_address());
-        let child = acting.create_key(managing("child"), None).await.unwrap();
+        let holder = office.by_key(&plain).await.unwrap();
+        assert_eq!(holder.member().user_id, id, "not as who proved the address");
+        assert!(!holder.has_proven_address());
+        let child = holder.create_key(managing("child"), None).await.unwrap();
         assert!(!child.key.key.email_verified, "nor does what it makes");
         assert_eq!(child.key.key.user_id, id);
-        let invited = invite(&acting, "yuna").await;
-        let elsewhere = acting.switch_to(opened.member.membership_id, None).await;
+        let invited = invite(&holder, "yuna").await;
+        let elsewhere = holder.switch_to(opened.member.membership_id, None).await;
         assert!(matches!(elsewhere, Err(ServiceError::NoSuchMember(_))));
 
         let proven = office.by_provider("sora").await;
@@ -295,20 +297,23 @@ async fn a_key_tells_what_its_maker_had_proven_and_acts_as_whom_it_tells() {
         let hour = RotationOverlap::For(Duration::from_hours(1));
         let other = "other".parse().unwrap();
         for refused in [
-            acting.create_key(own_key("late"), None).await.map(drop),
-            acting.rotate_key(own.id, hour).await.map(drop),
-            acting.rename_key(own.id, &own.name, &other).await.map(drop),
-            acting.revoke_key(own.id).await.map(drop),
+            holder.create_key(own_key("late"), None).await.map(drop),
+            holder.rotate_key(own.id, hour).await.map(drop),
+            holder.rename_key(own.id, &own.name, &other).await.map(drop),
+            holder.revoke_key(own.id).await.map(drop),
         ] {
-            let ended = matches!(refused, Err(ServiceError::Store(StoreError::MeansEnded)));
+            let ended = matches!(
+                refused,
+                Err(ServiceError::Store(StoreError::AuthMethodEnded))
+            );
             assert!(ended, "{refused:?}");
         }
         let used = office.service.accept_invitation(&invited, None).await;
         assert!(matches!(used, Err(ServiceError::LinkUsed)));
         // The person takes it over by rotating it.
         let taken = proven.rotate_key(early.key.key.id, hour).await.unwrap();
-        let acting = office.by_key(&taken.plain.unwrap()).await.unwrap();
-        assert!(acting.has_proven_address());
+        let holder = office.by_key(&taken.plain.unwrap()).await.unwrap();
+        assert!(holder.has_proven_address());
 
         // A service account is nobody, whoever makes its keys, and those manage.
         let new = NewServiceAccount {
@@ -334,11 +339,11 @@ async fn an_invitation_that_is_taken_up_without_the_proof_ends_the_session_that_
         );
         let link = invite(&hana, "sora").await;
         let first = office.service.accept_invitation(&link, None).await.unwrap();
-        let unproven = office.acting(&first).await.unwrap();
+        let unproven = office.member_context(&first).await.unwrap();
         let link = invite(&ryo, "sora").await;
         let second = unproven.accept_invitation(&link, None).await.unwrap();
-        assert!(office.acting(&first).await.is_none());
-        assert!(office.acting(&second).await.is_some());
+        assert!(office.member_context(&first).await.is_none());
+        assert!(office.member_context(&second).await.is_some());
         // Somebody else's session in the same browser.
         let (_member, link) = office
             .service
@@ -346,11 +351,11 @@ async fn an_invitation_that_is_taken_up_without_the_proof_ends_the_session_that_
             .await
             .unwrap();
         let mina = office.service.sign_in(&link, None).await.unwrap();
-        let acting = office.acting(&mina).await.unwrap();
+        let member_context = office.member_context(&mina).await.unwrap();
         let link = invite(&ryo, "yuna").await;
-        let yuna = acting.accept_invitation(&link, None).await.unwrap();
+        let yuna = member_context.accept_invitation(&link, None).await.unwrap();
         assert_ne!(yuna.member.user_id, mina.member.user_id);
-        assert!(office.acting(&mina).await.is_none());
+        assert!(office.member_context(&mina).await.is_none());
         assert_eq!(office.service.verify_audit(|_| {}).await.unwrap().flaws, []);
     }
 }

@@ -3,13 +3,13 @@
 use genkan::model::key::{KeyHash, PresentedKey};
 use genkan::model::member::{MemberKind, Role};
 use genkan::service::ServiceError;
-use genkan::service::acting::{Acting, NewInvitation, NewServiceAccount};
+use genkan::service::member_context::{MemberContext, NewInvitation, NewServiceAccount};
 use genkan::store::{Idempotency, StoreError};
 
 use super::{Office, address, first_page, own_key};
 
 /// What happened, for a table: done, not allowed, or not there.
-fn told<T: std::fmt::Debug>(result: Result<T, ServiceError>) -> &'static str {
+fn message<T: std::fmt::Debug>(result: Result<T, ServiceError>) -> &'static str {
     match result {
         Ok(_) => "yes",
         Err(ServiceError::NotAllowed(_)) => "not allowed",
@@ -28,7 +28,7 @@ async fn tries(office: &Office, who: &str) -> Vec<&'static str> {
     let mina = office.signed_in("mina").await;
     let minas = mina.create_key(own_key("of mina"), None).await.unwrap();
     let key = minas.key.key.id;
-    let acting = office.signed_in(who).await;
+    let member_context = office.signed_in(who).await;
     let invite = |role| NewInvitation {
         email: address("new"),
         name: "New".parse().unwrap(),
@@ -40,23 +40,35 @@ async fn tries(office: &Office, who: &str) -> Vec<&'static str> {
     };
     let member = mina.member().membership_id;
     vec![
-        told(acting.own_keys(first_page(), false).await),
-        told(acting.organization_keys(None, first_page(), false).await),
-        told(acting.key(key).await),
-        told(
-            acting
+        message(member_context.own_keys(first_page(), false).await),
+        message(
+            member_context
+                .organization_keys(None, first_page(), false)
+                .await,
+        ),
+        message(member_context.key(key).await),
+        message(
+            member_context
                 .rename_key(key, &"of mina".parse().unwrap(), &"x".parse().unwrap())
                 .await,
         ),
-        told(acting.members(first_page()).await),
-        told(acting.invite(invite(Role::Member)).await),
-        told(acting.invite(invite(Role::Owner)).await),
-        told(acting.change_role(member, Role::Member, Role::Member).await),
-        told(acting.change_role(member, Role::Member, Role::Owner).await),
-        told(acting.create_service_account(account, None).await),
-        told(acting.audit(first_page()).await),
-        told(acting.instances().await),
-        told(acting.revoke_key(key).await),
+        message(member_context.members(first_page()).await),
+        message(member_context.invite(invite(Role::Member)).await),
+        message(member_context.invite(invite(Role::Owner)).await),
+        message(
+            member_context
+                .change_role(member, Role::Member, Role::Member)
+                .await,
+        ),
+        message(
+            member_context
+                .change_role(member, Role::Member, Role::Owner)
+                .await,
+        ),
+        message(member_context.create_service_account(account, None).await),
+        message(member_context.audit(first_page()).await),
+        message(member_context.instances().await),
+        message(member_context.revoke_key(key).await),
     ]
 }
 
@@ -179,12 +191,19 @@ async fn who_lost_their_role_in_this_moment_does_nothing_with_it() {
     }
 }
 
-async fn account(acting: &Acting, name: &str, role: Role) -> genkan::model::member::Member {
+async fn account(
+    member_context: &MemberContext,
+    name: &str,
+    role: Role,
+) -> genkan::model::member::Member {
     let new = NewServiceAccount {
         name: name.parse().unwrap(),
         role,
     };
-    acting.create_service_account(new, None).await.unwrap()
+    member_context
+        .create_service_account(new, None)
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
@@ -317,13 +336,13 @@ async fn a_request_whose_key_or_session_ended_on_its_way_does_nothing() {
         let late = by_key.create_key(own_key("late"), None).await;
         assert!(matches!(
             late,
-            Err(ServiceError::Store(StoreError::MeansEnded))
+            Err(ServiceError::Store(StoreError::AuthMethodEnded))
         ));
         jun.sign_out().await.unwrap();
         let late = jun.create_key(own_key("late"), None).await;
         assert!(matches!(
             late,
-            Err(ServiceError::Store(StoreError::MeansEnded))
+            Err(ServiceError::Store(StoreError::AuthMethodEnded))
         ));
     }
 }

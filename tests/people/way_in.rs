@@ -6,7 +6,7 @@ use genkan::model::member::{Proof, Role};
 use genkan::model::random::SystemEntropy;
 use genkan::model::token::Token;
 use genkan::service::ServiceError;
-use genkan::service::acting::{INVITATION_LIFETIME, NewInvitation};
+use genkan::service::member_context::{INVITATION_LIFETIME, NewInvitation};
 use genkan::service::sign_in::{SESSION_IDLE_MAX, SESSION_LIFETIME, SIGN_IN_LINK_LIFETIME};
 
 use super::{Office, address};
@@ -64,13 +64,13 @@ async fn a_session_ends_when_idle_when_old_when_left_and_when_its_member_goes() 
         );
 
         let left = begin("mina").await;
-        let acting = service.by_session(&left, None).await.unwrap().unwrap();
-        acting.sign_out().await.unwrap();
+        let member_context = service.by_session(&left, None).await.unwrap().unwrap();
+        member_context.sign_out().await.unwrap();
         assert!(!stands(&left).await);
 
         let gone = begin("mina").await;
         let hana = office.signed_in("hana").await;
-        let mina = acting.member().membership_id;
+        let mina = member_context.member().membership_id;
         assert!(stands(&gone).await);
         hana.remove(mina, None).await.unwrap();
         assert!(!stands(&gone).await);

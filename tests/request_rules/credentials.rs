@@ -1,8 +1,8 @@
 //! One reader of credentials: the same lines are the same key, the same mistake or the same contradiction
 //! to the gateway and to the management API.
 
-use crate::support::door::{Door, agree};
 use crate::support::raw::{Answer, Wire};
+use crate::support::scripted_gateway::{ScriptedGateway, agree};
 
 /// The header lines of a request, in which `KEY` and `OTHER` stand for two live keys, and the status
 /// that they get from both.
@@ -45,21 +45,21 @@ const CASES: &[(&str, u16)] = &[
 ];
 
 /// A key that opens both, and one more.
-fn keys(door: &Door) -> [String; 2] {
+fn keys(scripted: &ScriptedGateway) -> [String; 2] {
     let scopes = ["--scope", "api", "--scope", "manage"];
-    ["one", "other"].map(|name| door.house.key(name, &scopes).plain)
+    ["one", "other"].map(|name| scripted.deployment.key(name, &scopes).plain)
 }
 
-async fn manage(door: &Door, lines: &str) -> Answer {
-    let admin = door.gateway.address("admin");
+async fn manage(scripted: &ScriptedGateway, lines: &str) -> Answer {
+    let admin = scripted.gateway.address("admin");
     let request = format!("GET /api/v1/me HTTP/1.1\r\nHost: {admin}\r\n{lines}\r\n");
     Wire::connect(admin).await.ask(request).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_gateway_and_the_management_api_read_credentials_alike() {
-    let door = Door::open(agree, "").await;
-    let [key, other] = keys(&door);
+    let scripted = ScriptedGateway::open(agree, "").await;
+    let [key, other] = keys(&scripted);
     let mut wrong = Vec::new();
     for (lines, status) in CASES {
         let lines = lines.replace("KEY", &key).replace("OTHER", &other);
@@ -69,8 +69,8 @@ async fn the_gateway_and_the_management_api_read_credentials_alike() {
             lines + "\r\n"
         };
         let request = format!("GET /api/a HTTP/1.1\r\nHost: genkan.test\r\n{lines}\r\n");
-        let gateway = door.ask(request).await;
-        let api = manage(&door, &lines).await;
+        let gateway = scripted.ask(request).await;
+        let api = manage(&scripted, &lines).await;
         if (gateway.status, api.status) != (*status, *status) {
             let got = (gateway.status, api.status);
             wrong.push(format!("{lines:?}: {got:?} instead of {status}"));
@@ -85,14 +85,14 @@ async fn the_gateway_and_the_management_api_read_credentials_alike() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn beside_a_session_an_empty_header_is_no_credential_and_a_conflict_is_one() {
-    let door = Door::open(agree, "").await;
-    let [key, other] = keys(&door);
-    let link = door
-        .house
+    let scripted = ScriptedGateway::open(agree, "").await;
+    let [key, other] = keys(&scripted);
+    let link = scripted
+        .deployment
         .run(&["sign-in-link", "hana@example.com", "-q"])
         .ok();
     let (_, path) = link.trim().rsplit_once("/sign-in/").unwrap();
-    let admin = door.gateway.address("admin");
+    let admin = scripted.gateway.address("admin");
     let sign_in =
         format!("POST /sign-in/{path} HTTP/1.1\r\nHost: {admin}\r\nContent-Length: 0\r\n\r\n");
     let signed_in = Wire::connect(admin).await.ask(sign_in).await;
@@ -112,7 +112,7 @@ async fn beside_a_session_an_empty_header_is_no_credential_and_a_conflict_is_one
         ),
         ("x-api-key:\r\nx-api-key:\r\n".to_owned(), 400),
     ] {
-        let answer = manage(&door, &format!("Cookie: {session}\r\n{lines}")).await;
+        let answer = manage(&scripted, &format!("Cookie: {session}\r\n{lines}")).await;
         if answer.status != status {
             wrong.push(format!("{lines:?}: {} instead of {status}", answer.status));
         }

@@ -2,24 +2,24 @@
 
 use super::ask_with;
 use crate::support::client::{self, Mode};
-use crate::support::door::{Door, agree, get};
-use crate::support::house::route;
+use crate::support::deployment::route;
+use crate::support::scripted_gateway::{ScriptedGateway, agree, get};
 
-/// `/api/admin/`, beside the door's `/api/` and `/mcp`.
+/// `/api/admin/`, beside the gateway's `/api/` and `/mcp`.
 fn admin() -> String {
     route("admin", "/api/admin/", "genesis", "manage")
 }
 
-/// A key for what the door's own key is not enough for.
-fn strong(door: &Door) -> String {
+/// A key for what the gateway's own key is not enough for.
+fn strong(scripted: &ScriptedGateway) -> String {
     let scopes = ["--scope", "api", "--scope", "mcp", "--scope", "manage"];
-    door.house.key("strong", &scopes).plain
+    scripted.deployment.key("strong", &scopes).plain
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_path_that_some_servers_take_for_a_stricter_routes_wants_its_scope() {
-    let door = Door::open(agree, &admin()).await;
-    let strong = strong(&door);
+    let scripted = ScriptedGateway::open(agree, &admin()).await;
+    let strong = strong(&scripted);
     let mut wrong = Vec::new();
     for path in [
         "/api/admin;x/u",
@@ -58,8 +58,8 @@ async fn a_path_that_some_servers_take_for_a_stricter_routes_wants_its_scope() {
         "/api/ad%E2%80%8Bmin/u",
         "/api/ADMIN;x%20/u?x=1",
     ] {
-        let weak = door.ask(door.get(path, "")).await;
-        let enough = ask_with(&door, &strong, path, "").await;
+        let weak = scripted.ask(scripted.get(path, "")).await;
+        let enough = ask_with(&scripted, &strong, path, "").await;
         if (weak.status, enough.status) != (403, 200) {
             wrong.push(format!("{path}: {} and {}", weak.status, enough.status));
         }
@@ -84,16 +84,16 @@ async fn a_path_that_some_servers_take_for_a_stricter_routes_wants_its_scope() {
         "/api/x/admin",
         "/api/01HZXW7Q",
     ] {
-        assert_eq!(door.passed(door.get(path, "")).await.target(), path);
+        assert_eq!(scripted.passed(scripted.get(path, "")).await.target(), path);
     }
-    let plain = door.ask(door.get("/api/admin/u", "")).await;
+    let plain = scripted.ask(scripted.get("/api/admin/u", "")).await;
     assert_eq!(plain.status, 403);
     assert!(plain.header("www-authenticate")[0].contains("insufficient_scope"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dots_beside_blanks_and_dots_of_another_kind_are_refused() {
-    let door = Door::open(agree, "").await;
+    let scripted = ScriptedGateway::open(agree, "").await;
     for path in [
         "/api/..%20/mcp",
         "/api/%20../mcp",
@@ -107,9 +107,13 @@ async fn dots_beside_blanks_and_dots_of_another_kind_are_refused() {
         "/api/..%E2%88%95mcp",
         "/api/..%C2%A5mcp",
     ] {
-        assert_eq!(door.ask(door.get(path, "")).await.status, 400, "{path}");
+        assert_eq!(
+            scripted.ask(scripted.get(path, "")).await.status,
+            400,
+            "{path}"
+        );
     }
-    assert!(door.upstream.seen().is_empty());
+    assert!(scripted.upstream.seen().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,14 +123,18 @@ async fn prefixes_that_only_some_servers_tell_apart_want_both_scopes() {
         route("lower", "/api/admin/", "genesis", "api"),
         route("parameter", "/api/admin;v=1/", "genesis", "api"),
     ];
-    let door = Door::open(agree, &more.concat()).await;
-    let strong = strong(&door);
+    let scripted = ScriptedGateway::open(agree, &more.concat()).await;
+    let strong = strong(&scripted);
     for path in ["/api/admin/u", "/api/admin;v=1/u", "/api/ADMIN/u"] {
-        assert_eq!(door.ask(door.get(path, "")).await.status, 403, "{path}");
-        let enough = ask_with(&door, &strong, path, "").await;
+        assert_eq!(
+            scripted.ask(scripted.get(path, "")).await.status,
+            403,
+            "{path}"
+        );
+        let enough = ask_with(&scripted, &strong, path, "").await;
         assert_eq!(enough.status, 200, "{path}");
     }
-    door.passed(door.get("/api/other/u", "")).await;
+    scripted.passed(scripted.get("/api/other/u", "")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,44 +147,48 @@ async fn a_public_route_counts_as_the_weakest() {
         route("all", "/open/all/", "genesis", "manage"),
         admin(),
     );
-    let door = Door::open(agree, &more).await;
+    let scripted = ScriptedGateway::open(agree, &more).await;
     for path in [
         "/open/Inner/x",
         "/open/inner;x/y",
         "/open/inner%20/x",
         "/open/inner",
     ] {
-        let nobody = door.ask(get(path, "")).await;
+        let nobody = scripted.ask(get(path, "")).await;
         assert_eq!(nobody.status, 403, "{path}");
         nobody.problem();
     }
-    assert!(door.upstream.seen().is_empty());
-    door.passed(get("/open/Other;x/y", "")).await;
+    assert!(scripted.upstream.seen().is_empty());
+    scripted.passed(get("/open/Other;x/y", "")).await;
     // Where the whole of the stricter route is public, every reader finds a public path.
-    door.passed(get("/open/All;x/y", "")).await;
-    door.passed(get("/api/admin/health", "")).await;
+    scripted.passed(get("/open/All;x/y", "")).await;
+    scripted.passed(get("/api/admin/health", "")).await;
     // A reader who is lenient in one way alone finds what is not public.
     for path in [
         "/api/Admin/health",
         "/api/admin;x/HEALTH",
         "/api/Admin/other",
     ] {
-        assert_eq!(door.ask(door.get(path, "")).await.status, 403, "{path}");
+        assert_eq!(
+            scripted.ask(scripted.get(path, "")).await.status,
+            403,
+            "{path}"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_may_be_an_mcp_path_does_not_get_round_the_rules_for_sessions_and_origins() {
-    let door = Door::open(agree, &route("rest", "/", "genesis", "api")).await;
+    let scripted = ScriptedGateway::open(agree, &route("rest", "/", "genesis", "api")).await;
     for path in ["/MCP", "/mcp;x", "/mcp%20", "/Mcp/"] {
-        let answer = door
-            .ask(door.get(path, "Mcp-Session-Id: another-keys\r\n"))
+        let answer = scripted
+            .ask(scripted.get(path, "Mcp-Session-Id: another-keys\r\n"))
             .await;
         assert_eq!(answer.status, 403, "{path}");
         assert!(answer.header("www-authenticate").is_empty(), "{path}");
     }
-    assert!(door.upstream.seen().is_empty());
-    door.passed(door.get("/Elsewhere", "")).await;
+    assert!(scripted.upstream.seen().is_empty());
+    scripted.passed(scripted.get("/Elsewhere", "")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -186,8 +198,8 @@ async fn a_host_in_another_form_is_the_same_host() {
         route("host", "/api/", "genesis", "manage"),
         route("address", "/api/", "genesis", "manage")
     );
-    let door = Door::open(agree, &hosts).await;
-    let strong = strong(&door);
+    let scripted = ScriptedGateway::open(agree, &hosts).await;
+    let strong = strong(&scripted);
     let on = |host: &str, key: &str| {
         format!("GET /api/a HTTP/1.1\r\nHost: {host}\r\nx-api-key: {key}\r\n\r\n")
     };
@@ -203,9 +215,9 @@ async fn a_host_in_another_form_is_the_same_host() {
         ("[0:0:0:0:0:0:0:1]", "[0:0:0:0:0:0:0:1]"),
         ("[0::0001]", "[0::0001]"),
     ] {
-        let weak = door.ask(on(host, &door.key.plain)).await;
+        let weak = scripted.ask(on(host, &scripted.key.plain)).await;
         assert_eq!(weak.status, 403, "{host}");
-        let seen = door.passed(on(host, &strong)).await;
+        let seen = scripted.passed(on(host, &strong)).await;
         assert_eq!(seen.header("host"), [arrives]);
         assert_eq!(seen.header("x-forwarded-host"), [arrives]);
     }
@@ -216,12 +228,12 @@ async fn a_host_in_another_form_is_the_same_host() {
         "[:::1]",
         ".",
     ] {
-        assert_eq!(door.ask(on(host, &strong)).await.status, 400, "{host}");
+        assert_eq!(scripted.ask(on(host, &strong)).await.status, 400, "{host}");
     }
-    let target = door.house.target(&door.gateway, None);
+    let target = scripted.deployment.target(&scripted.gateway, None);
     let mut connection = target.connect(Mode::TlsHttp2).await;
     let request = http::Request::get("https://admin.example.com./api/a");
-    let request = request.header("x-api-key", &door.key.plain);
+    let request = request.header("x-api-key", &scripted.key.plain);
     let answer = connection
         .send(request.body(client::empty()).unwrap())
         .await;
@@ -230,7 +242,7 @@ async fn a_host_in_another_form_is_the_same_host() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn overlong_and_broken_utf8_is_refused() {
-    let door = Door::open(agree, "").await;
+    let scripted = ScriptedGateway::open(agree, "").await;
     for path in [
         "/api/%c0%ae%c0%ae/mcp",
         "/api/%C0%AE%C0%AE/mcp",
@@ -248,18 +260,18 @@ async fn overlong_and_broken_utf8_is_refused() {
         "/api/a%80",
         "/api/a%e3%81",
     ] {
-        let answer = door.ask(door.get(path, "")).await;
+        let answer = scripted.ask(scripted.get(path, "")).await;
         assert_eq!(answer.status, 400, "{path}");
         answer.problem();
     }
-    assert!(door.upstream.seen().is_empty());
+    assert!(scripted.upstream.seen().is_empty());
     for path in [
         "/api/%E3%81%82",
         "/api/%C3%A9",
         "/api/%F0%9F%98%80",
         "/api/%F4%8F%BF%BF",
     ] {
-        assert_eq!(door.passed(door.get(path, "")).await.target(), path);
+        assert_eq!(scripted.passed(scripted.get(path, "")).await.target(), path);
     }
 }
 
@@ -305,9 +317,9 @@ const TARGETS: &[&str] = &[
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_header_cannot_name_another_target() {
-    for door in [
-        Door::open(agree, "").await,
-        Door::open_trusting(agree, "127.0.0.0/8").await,
+    for scripted in [
+        ScriptedGateway::open(agree, "").await,
+        ScriptedGateway::open_trusting(agree, "127.0.0.0/8").await,
     ] {
         let mut passed = Vec::new();
         for name in TARGETS {
@@ -317,7 +329,7 @@ async fn a_header_cannot_name_another_target() {
                 name.replace('-', "!"),
             ] {
                 let line = format!("{name}: /evil\r\nX-Kept: 1\r\n");
-                let seen = door.passed(door.get("/api/a", &line)).await;
+                let seen = scripted.passed(scripted.get("/api/a", &line)).await;
                 assert_eq!(seen.header("x-kept"), ["1"]);
                 if seen.head.contains("evil") {
                     passed.push(name);
@@ -336,13 +348,13 @@ async fn a_route_may_keep_a_header_that_names_another_target() {
     );
     let lines = "X-HTTP-Method-Override: PUT\r\nX_HTTP_Method_Override: evil\r\n\
                  X-Original-URL: evil\r\nX-Forwarded-Prefix: /outside\r\nDestination: /keep/b\r\n";
-    let door = Door::open(agree, &keep).await;
-    let seen = door.passed(door.get("/keep/a", lines)).await;
+    let scripted = ScriptedGateway::open(agree, &keep).await;
+    let seen = scripted.passed(scripted.get("/keep/a", lines)).await;
     assert_eq!(seen.header("x-http-method-override"), ["PUT"]);
     assert_eq!(seen.header("destination"), ["/keep/b"]);
     assert!(!seen.head.contains("evil"), "{}", seen.head);
     // Kept, but a stranger is still not believed about where it came from.
     assert!(seen.header("x-forwarded-prefix").is_empty());
-    let seen = door.passed(door.get("/api/a", lines)).await;
+    let seen = scripted.passed(scripted.get("/api/a", lines)).await;
     assert!(seen.header("x-http-method-override").is_empty());
 }

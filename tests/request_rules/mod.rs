@@ -9,8 +9,8 @@ mod preflights;
 mod public_paths;
 mod rebinding;
 
-use crate::support::door::{Door, get};
 use crate::support::raw::Answer;
+use crate::support::scripted_gateway::{ScriptedGateway, get};
 
 /// The configuration of a route `/swap/` with a credential of the platform's own, and two public paths.
 const SWAP: &str = "[[routes]]\nname = \"swap\"\npath_prefix = \"/swap/\"\nupstream = \"genesis\"\n\
@@ -19,7 +19,8 @@ const SWAP: &str = "[[routes]]\nname = \"swap\"\npath_prefix = \"/swap/\"\nupstr
     [routes.upstream_credential]\nheader = \"x-api-key\"\nvalue = \"platform\"\n";
 
 /// One request with a key on a connection of its own.
-async fn ask_with(door: &Door, key: &str, path: &str, headers: &str) -> Answer {
-    door.ask(get(path, &format!("x-api-key: {key}\r\n{headers}")))
+async fn ask_with(scripted: &ScriptedGateway, key: &str, path: &str, headers: &str) -> Answer {
+    scripted
+        .ask(get(path, &format!("x-api-key: {key}\r\n{headers}")))
         .await
 }

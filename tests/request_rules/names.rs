@@ -1,14 +1,14 @@
 //! Names of headers that another reader takes for ours, and the console's cookies.
 
 use crate::support::client::{self, Mode};
-use crate::support::door::{Door, agree};
+use crate::support::scripted_gateway::{ScriptedGateway, agree};
 
 /// Every byte that may stand in a header's name (RFC 9110 section 5.6.2) and is no letter or digit.
 const BETWEEN: &str = "!#$%&'*+.^_`|~";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_folds_onto_one_of_ours_is_removed_whatever_stands_between() {
-    let door = Door::open(agree, "").await;
+    let scripted = ScriptedGateway::open(agree, "").await;
     let mut passed = Vec::new();
     for name in [
         "X-Genkan-User-Id",
@@ -27,7 +27,7 @@ async fn a_name_that_folds_onto_one_of_ours_is_removed_whatever_stands_between()
             for count in [9, 1] {
                 let name = name.replacen('-', &between.to_string(), count);
                 let line = format!("{name}: root\r\nX_Kept!: 1\r\n");
-                let seen = door.passed(door.get("/api/a", &line)).await;
+                let seen = scripted.passed(scripted.get("/api/a", &line)).await;
                 assert_eq!(seen.header("x_kept!"), ["1"], "{name}: {}", seen.head);
                 if seen.head.contains("root") {
                     passed.push(name);
@@ -40,13 +40,13 @@ async fn a_name_that_folds_onto_one_of_ours_is_removed_whatever_stands_between()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trailer_that_folds_onto_one_of_ours_is_removed() {
-    let door = Door::open(agree, "").await;
+    let scripted = ScriptedGateway::open(agree, "").await;
     let names =
         "X!Genkan!User!Id, X~Request~Id, x|api|key, X*Original*URL, Cookie, Content!Length, X-Sum";
     let lines = names.replace(", ", ": root\r\n") + ": root\r\n";
     let head = format!("Transfer-Encoding: chunked\r\nTrailer: {names}\r\nTE: trailers\r\n");
-    let request = door.get("/api/a", &head).replacen("GET", "POST", 1);
-    let seen = door
+    let request = scripted.get("/api/a", &head).replacen("GET", "POST", 1);
+    let seen = scripted
         .passed(format!("{request}5\r\nhello\r\n0\r\n{lines}\r\n"))
         .await;
     assert_eq!(seen.trailers.to_ascii_lowercase(), "x-sum: root\r\n");
@@ -77,8 +77,8 @@ const WHERE: &[&str] = &[
 #[tokio::test(flavor = "multi_thread")]
 async fn where_a_client_is_only_a_trusted_proxy_says() {
     let [stranger, trusting] = [
-        Door::open(agree, "").await,
-        Door::open_trusting(agree, "127.0.0.0/8").await,
+        ScriptedGateway::open(agree, "").await,
+        ScriptedGateway::open_trusting(agree, "127.0.0.0/8").await,
     ];
     let mut wrong = Vec::new();
     for name in WHERE {
@@ -104,7 +104,7 @@ async fn no_name_that_folds_onto_the_platforms_own_header_passes_beside_it() {
         )
     };
     let more = own("dashes", "X-Platform-Key") + &own("lines", "x_platform_key");
-    let door = Door::open(agree, &more).await;
+    let scripted = ScriptedGateway::open(agree, &more).await;
     for (path, header) in [
         ("/dashes/a", "x-platform-key"),
         ("/lines/a", "x_platform_key"),
@@ -118,9 +118,9 @@ async fn no_name_that_folds_onto_the_platforms_own_header_passes_beside_it() {
             let head = format!(
                 "{name}: evil\r\nTransfer-Encoding: chunked\r\nTrailer: {name}, X-Sum\r\nTE: trailers\r\n"
             );
-            let request = door.get(path, &head).replacen("GET", "POST", 1);
+            let request = scripted.get(path, &head).replacen("GET", "POST", 1);
             let end = format!("0\r\n{name}: evil\r\nX-Sum: 1\r\n\r\n");
-            let seen = door.passed(request + &end).await;
+            let seen = scripted.passed(request + &end).await;
             assert!(!seen.head.contains("evil"), "{name}: {}", seen.head);
             assert_eq!(seen.header(header), ["platform"], "{name}");
             assert_eq!(seen.trailers.to_ascii_lowercase(), "x-sum: 1\r\n", "{name}");
@@ -130,7 +130,7 @@ async fn no_name_that_folds_onto_the_platforms_own_header_passes_beside_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_consoles_cookies_stay_here_and_others_pass() {
-    let door = Door::open(agree, "").await;
+    let scripted = ScriptedGateway::open(agree, "").await;
     let ours = "__Host-genkan=secret";
     for (cookies, left) in [
         (ours.to_owned(), &[][..]),
@@ -150,15 +150,17 @@ async fn the_consoles_cookies_stay_here_and_others_pass() {
         ),
     ] {
         for path in ["/api/a", "/api/public"] {
-            let seen = door
-                .passed(door.get(path, &format!("Cookie: {cookies}\r\n")))
+            let seen = scripted
+                .passed(scripted.get(path, &format!("Cookie: {cookies}\r\n")))
                 .await;
             assert_eq!(seen.header("cookie"), left, "{cookies}");
             assert!(!seen.head.contains("secret"), "{}", seen.head);
         }
     }
     // HTTP/2 splits cookies; the upstream of HTTP/1.1 gets one line.
-    let target = door.house.target(&door.gateway, Some(&door.key.plain));
+    let target = scripted
+        .deployment
+        .target(&scripted.gateway, Some(&scripted.key.plain));
     let mut connection = target.connect(Mode::TlsHttp2).await;
     let request = target
         .request(Mode::TlsHttp2, "GET", "/api/a")
@@ -169,6 +171,6 @@ async fn the_consoles_cookies_stay_here_and_others_pass() {
         .send(request.body(client::empty()).unwrap())
         .await;
     assert_eq!(answer.status(), 200);
-    let seen = door.upstream.seen();
+    let seen = scripted.upstream.seen();
     assert_eq!(seen.last().unwrap().header("cookie"), ["a=1; b=2"]);
 }

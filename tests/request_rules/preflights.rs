@@ -3,9 +3,9 @@
 
 use super::SWAP;
 use crate::support::client::{self, Mode};
-use crate::support::door::{Door, agree, get};
 use crate::support::raw::Answer;
 use crate::support::scripted::{OK, Reply, Seen};
+use crate::support::scripted_gateway::{ScriptedGateway, agree, get};
 
 const PAGE: &str = "https://pages.example";
 
@@ -24,8 +24,8 @@ fn cors_headers(answer: &Answer) -> Vec<&str> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_preflight_is_answered_here_and_nothing_of_it_is_forwarded() {
-    let door = Door::open(agree, SWAP).await;
-    let with_key = format!("x-api-key: {}\r\n", door.key.plain);
+    let scripted = ScriptedGateway::open(agree, SWAP).await;
+    let with_key = format!("x-api-key: {}\r\n", scripted.key.plain);
     let web_socket = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     let bodies = [
@@ -45,7 +45,7 @@ async fn a_preflight_is_answered_here_and_nothing_of_it_is_forwarded() {
     let mut wrong = Vec::new();
     for path in ["/api/a", "/api/public", "/api/", "/swap/a", "/swap/open"] {
         for (headers, body) in bodies.iter().copied().chain(plain.map(|it| (it, ""))) {
-            let mut wire = door.wire().await;
+            let mut wire = scripted.wire().await;
             let answer = wire.ask(preflight(path, PAGE, headers) + body).await;
             let allowed = answer.header("access-control-allow-origin") == [PAGE];
             let has_body = headers.contains("Content-Length") || headers.contains("chunked");
@@ -58,23 +58,23 @@ async fn a_preflight_is_answered_here_and_nothing_of_it_is_forwarded() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(
-        door.upstream.seen().is_empty(),
+        scripted.upstream.seen().is_empty(),
         "{:?}",
-        door.upstream.seen()
+        scripted.upstream.seen()
     );
     // The connection is good for what comes next.
-    let mut wire = door.wire().await;
+    let mut wire = scripted.wire().await;
     assert_eq!(wire.ask(preflight("/api/a", PAGE, "")).await.status, 204);
     assert_eq!(wire.ask(get("/api/a", "")).await.status, 401);
-    assert_eq!(wire.ask(door.get("/api/a", "")).await.status, 200);
+    assert_eq!(wire.ask(scripted.get("/api/a", "")).await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_a_preflight_with_many_names_the_first_are_looked_at() {
-    let door = Door::open(agree, "").await;
+    let scripted = ScriptedGateway::open(agree, "").await;
     let names: Vec<_> = (0..1_000).map(|it| format!("mcp-{it}")).collect();
     let asked = format!("Access-Control-Request-Headers: {}\r\n", names.join(","));
-    let answer = door.ask(preflight("/api/a", PAGE, &asked)).await;
+    let answer = scripted.ask(preflight("/api/a", PAGE, &asked)).await;
     assert_eq!(answer.status, 204, "{}", answer.head);
     let allowed = answer.header("access-control-allow-headers");
     assert_eq!(allowed, [names[..64].join(", ")]);
@@ -82,11 +82,11 @@ async fn of_a_preflight_with_many_names_the_first_are_looked_at() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_preflight_is_told_what_the_page_may_send() {
-    let door = Door::open(agree, "").await;
+    let scripted = ScriptedGateway::open(agree, "").await;
     let asked = "Access-Control-Request-Headers: x-api-key, Authorization,content-type , x-other\r\n\
                  Access-Control-Request-Headers: Last-Event-ID, mcp-session-id, MCP-Protocol-Version\r\n\
                  Access-Control-Request-Headers: mcp-param-x, x-genkan-user-id, x_api_key, a b, , accept, accept\r\n";
-    let answer = door.ask(preflight("/api/a", PAGE, asked)).await;
+    let answer = scripted.ask(preflight("/api/a", PAGE, asked)).await;
     assert_eq!(answer.status, 204, "{}", answer.head);
     assert_eq!(
         answer.header("access-control-allow-headers"),
@@ -108,32 +108,32 @@ async fn a_preflight_is_told_what_the_page_may_send() {
     assert!(answer.header("access-control-allow-credentials").is_empty());
     let other = "Access-Control-Request-Headers: x-other\r\n";
     for none in ["", other] {
-        let answer = door.ask(preflight("/api/a", PAGE, none)).await;
+        let answer = scripted.ask(preflight("/api/a", PAGE, none)).await;
         assert_eq!(answer.status, 204);
         assert!(answer.header("access-control-allow-headers").is_empty());
     }
-    assert!(door.upstream.seen().is_empty());
+    assert!(scripted.upstream.seen().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_route_may_let_pages_send_more_headers() {
     let more = "[[routes]]\nname = \"more\"\npath_prefix = \"/more/\"\nupstream = \"genesis\"\n\
                 scope = \"mcp\"\nmcp = true\ncors_origins = [\"*\"]\ncors_headers = [\"X-Other\"]\n";
-    let door = Door::open(agree, more).await;
+    let scripted = ScriptedGateway::open(agree, more).await;
     let asked = "Access-Control-Request-Headers: x-other, x-another\r\n";
     for origin in ["https://anywhere.example", "null"] {
-        let answer = door.ask(preflight("/more/a", origin, asked)).await;
+        let answer = scripted.ask(preflight("/more/a", origin, asked)).await;
         assert_eq!(answer.status, 204);
         assert_eq!(answer.header("access-control-allow-headers"), ["x-other"]);
         // Never a star: which origin asked is what the answer is for.
         assert_eq!(answer.header("access-control-allow-origin"), [origin]);
     }
-    assert!(door.upstream.seen().is_empty());
+    assert!(scripted.upstream.seen().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_origin_that_is_not_named_is_told_nothing_and_not_forwarded() {
-    let door = Door::open(agree, SWAP).await;
+    let scripted = ScriptedGateway::open(agree, SWAP).await;
     let twice = format!("{PAGE}\r\nOrigin: {PAGE}");
     for origin in [
         "https://evil.example",
@@ -144,23 +144,23 @@ async fn an_origin_that_is_not_named_is_told_nothing_and_not_forwarded() {
         &twice,
     ] {
         for path in ["/api/a", "/api/public", "/swap/open"] {
-            let answer = door.ask(preflight(path, origin, "")).await;
+            let answer = scripted.ask(preflight(path, origin, "")).await;
             assert_eq!(answer.status, 403, "{origin} {path}");
             assert_eq!(cors_headers(&answer), Vec::<&str>::new(), "{origin} {path}");
             answer.problem();
         }
     }
     assert!(
-        door.upstream.seen().is_empty(),
+        scripted.upstream.seen().is_empty(),
         "{:?}",
-        door.upstream.seen()
+        scripted.upstream.seen()
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn over_http2_a_preflight_is_answered_here_too() {
-    let door = Door::open(agree, "").await;
-    let target = door.house.target(&door.gateway, None);
+    let scripted = ScriptedGateway::open(agree, "").await;
+    let target = scripted.deployment.target(&scripted.gateway, None);
     let mut connection = target.connect(Mode::TlsHttp2).await;
     for body in [client::empty(), client::full("hello")] {
         let request = target
@@ -171,7 +171,7 @@ async fn over_http2_a_preflight_is_answered_here_too() {
         assert_eq!(answer.status(), 204);
         assert_eq!(answer.headers()["access-control-allow-origin"], PAGE);
     }
-    assert!(door.upstream.seen().is_empty());
+    assert!(scripted.upstream.seen().is_empty());
 }
 
 const SAYS_NOTHING: &str =
@@ -189,9 +189,9 @@ fn says(seen: &Seen) -> Reply {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_can_read_answers_and_what_an_upstream_says_itself_stays() {
-    let door = Door::open(says, "").await;
+    let scripted = ScriptedGateway::open(says, "").await;
     let page = format!("Origin: {PAGE}\r\n");
-    let answer = door.ask(door.get("/api/nothing", &page)).await;
+    let answer = scripted.ask(scripted.get("/api/nothing", &page)).await;
     assert_eq!(answer.header("access-control-allow-origin"), [PAGE]);
     assert_eq!(
         answer.header("access-control-expose-headers"),
@@ -199,25 +199,25 @@ async fn a_page_can_read_answers_and_what_an_upstream_says_itself_stays() {
     );
     assert_eq!(answer.header("vary"), ["Accept-Encoding", "Origin"]);
 
-    let answer = door.ask(door.get("/api/own", &page)).await;
+    let answer = scripted.ask(scripted.get("/api/own", &page)).await;
     assert_eq!(answer.header("access-control-allow-origin"), ["*"]);
     assert_eq!(answer.header("access-control-expose-headers"), ["X-Mine"]);
     assert_eq!(answer.header("vary"), ["accept, origin"]);
 
     // A cache keeps answers to strangers and to no page apart from those to a page.
     for nobody in ["", "Origin: https://evil.example\r\n"] {
-        let answer = door.ask(door.get("/api/a", nobody)).await;
+        let answer = scripted.ask(scripted.get("/api/a", nobody)).await;
         assert_eq!(answer.status, 200);
         assert_eq!(cors_headers(&answer), Vec::<&str>::new(), "{nobody}");
         assert_eq!(answer.header("vary"), ["Origin"]);
     }
     // No origins are named for MCP here; and where there is no route, nobody is told anything.
-    let answer = door.ask(door.get("/mcp", "")).await;
+    let answer = scripted.ask(scripted.get("/mcp", "")).await;
     assert!(cors_headers(&answer).is_empty() && answer.header("vary").is_empty());
-    let answer = door.ask(door.get("/elsewhere", &page)).await;
+    let answer = scripted.ask(scripted.get("/elsewhere", &page)).await;
     assert_eq!(answer.status, 404);
     assert!(cors_headers(&answer).is_empty(), "{}", answer.head);
-    let refused = door.ask(get("/api/a", &page)).await;
+    let refused = scripted.ask(get("/api/a", &page)).await;
     assert_eq!(refused.status, 401);
     assert_eq!(refused.header("access-control-allow-origin"), [PAGE]);
     let readable = refused.header("access-control-expose-headers")[0];
@@ -242,10 +242,10 @@ fn allows_credentials(seen: &Seen) -> Reply {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_origin_is_never_one_by_name() {
     let every = |text: String| text.replace("[\"https://pages.example\"]", "[\"*\"]");
-    let door = Door::open_changed(allows_credentials, "", every).await;
+    let scripted = ScriptedGateway::open_changed(allows_credentials, "", every).await;
     for origin in ["https://evil.example", "null"] {
-        let answer = door
-            .ask(door.get("/api/x", &format!("Origin: {origin}\r\n")))
+        let answer = scripted
+            .ask(scripted.get("/api/x", &format!("Origin: {origin}\r\n")))
             .await;
         assert_eq!(answer.header("access-control-allow-origin"), ["*"]);
     }

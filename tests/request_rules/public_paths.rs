@@ -5,11 +5,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE};
 
 use super::SWAP;
-use crate::support::door::{Door, agree, get};
+use crate::support::scripted_gateway::{ScriptedGateway, agree, get};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_public_path_the_callers_own_credentials_reach_the_upstream() {
-    let door = Door::open(agree, "").await;
+    let scripted = ScriptedGateway::open(agree, "").await;
     let theirs = [
         ("x-api-key", "theirs"),
         ("x-api-key", "gk_no"),
@@ -25,13 +25,13 @@ async fn on_a_public_path_the_callers_own_credentials_reach_the_upstream() {
         ),
     ];
     for (name, value) in theirs {
-        let seen = door
+        let seen = scripted
             .passed(get("/api/public", &format!("{name}: {value}\r\n")))
             .await;
         assert_eq!(seen.header(name), [value], "{name}");
     }
     let both = "x-api-key: one\r\nAuthorization: Bearer two\r\nX-Genkan-User-Id: root\r\nx_api_key: three\r\n";
-    let seen = door.passed(get("/api/public", both)).await;
+    let seen = scripted.passed(get("/api/public", both)).await;
     assert_eq!(seen.header("x-api-key"), ["one"]);
     assert_eq!(seen.header("authorization"), ["Bearer two"]);
     assert!(
@@ -40,18 +40,18 @@ async fn on_a_public_path_the_callers_own_credentials_reach_the_upstream() {
         seen.head
     );
     // Elsewhere they are the gateway's to read, and stay here.
-    let seen = door
-        .passed(door.get("/api/a", "Authorization: Basic aGFuYTpzZWNyZXQ=\r\n"))
+    let seen = scripted
+        .passed(scripted.get("/api/a", "Authorization: Basic aGFuYTpzZWNyZXQ=\r\n"))
         .await;
     assert!(seen.header("authorization").is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_of_ours_reaches_no_upstream_on_a_public_path_either() {
-    let door = Door::open(agree, "").await;
+    let scripted = ScriptedGateway::open(agree, "").await;
     // What passes beside it shows that the credentials of this path do pass.
     let theirs = "Bearer theirs";
-    let key = door.key.plain.as_str();
+    let key = scripted.key.plain.as_str();
     let unknown = format!("gk_{}2C8GjS", "0".repeat(30));
     let mistyped = format!("gk_{}", "x".repeat(36));
     for key in [key, unknown.as_str(), mistyped.as_str()] {
@@ -61,7 +61,7 @@ async fn a_key_of_ours_reaches_no_upstream_on_a_public_path_either() {
             format!("gk_{key}"),
         ] {
             let headers = format!("x-api-key: {value}\r\nAuthorization: {theirs}\r\n");
-            let seen = door.passed(get("/api/public", &headers)).await;
+            let seen = scripted.passed(get("/api/public", &headers)).await;
             assert!(!seen.head.contains(key), "{value}: {}", seen.head);
             assert_eq!(seen.header("authorization"), [theirs], "{value}");
         }
@@ -83,7 +83,7 @@ async fn a_key_of_ours_reaches_no_upstream_on_a_public_path_either() {
             format!("Basic/{}", pair(&STANDARD_NO_PAD)),
         ] {
             let headers = format!("Authorization: {value}\r\nx-api-key: theirs\r\n");
-            let seen = door.passed(get("/api/public", &headers)).await;
+            let seen = scripted.passed(get("/api/public", &headers)).await;
             assert!(
                 seen.header("authorization").is_empty(),
                 "{value}: {}",
@@ -92,15 +92,15 @@ async fn a_key_of_ours_reaches_no_upstream_on_a_public_path_either() {
             assert_eq!(seen.header("x-api-key"), ["theirs"], "{value}");
         }
         let twice = format!("x-api-key: theirs\r\nx-api-key: {key}\r\n");
-        let seen = door.passed(get("/api/public", &twice)).await;
+        let seen = scripted.passed(get("/api/public", &twice)).await;
         assert!(!seen.head.contains(key), "{}", seen.head);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_of_ours_passes_in_no_header_of_any_route() {
-    let door = Door::open(agree, "").await;
-    let key = door.key.plain.as_str();
+    let scripted = ScriptedGateway::open(agree, "").await;
+    let key = scripted.key.plain.as_str();
     for path in ["/api/a", "/api/public", "/mcp"] {
         for line in [
             format!("X-Auth-Token: {key}"),
@@ -109,55 +109,55 @@ async fn a_key_of_ours_passes_in_no_header_of_any_route() {
             format!("X-Note: a\r\nX-Note: {key}"),
             format!("Cookie: token={key}"),
         ] {
-            let seen = door
-                .passed(door.get(path, &format!("{line}\r\nX-Kept: 1\r\n")))
+            let seen = scripted
+                .passed(scripted.get(path, &format!("{line}\r\nX-Kept: 1\r\n")))
                 .await;
             assert!(!seen.head.contains(key), "{line}: {}", seen.head);
             assert_eq!(seen.header("x-kept"), ["1"]);
         }
         let cookies = format!("Cookie: a=1; token={key}; b=2\r\n");
-        let seen = door.passed(door.get(path, &cookies)).await;
+        let seen = scripted.passed(scripted.get(path, &cookies)).await;
         assert_eq!(seen.header("cookie"), ["a=1; b=2"]);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_of_ours_passes_in_no_other_part_of_a_head_nor_in_a_trailer() {
-    let door = Door::open(agree, "").await;
-    let key = door.key.plain.as_str();
+    let scripted = ScriptedGateway::open(agree, "").await;
+    let key = scripted.key.plain.as_str();
     for path in ["/api/a", "/api/public", "/mcp"] {
         let chunked = "Transfer-Encoding: chunked\r\nTrailer: X-Note, X-Sum\r\nTE: trailers\r\n";
-        let request = door.get(path, chunked).replacen("GET", "POST", 1);
+        let request = scripted.get(path, chunked).replacen("GET", "POST", 1);
         let end = format!("0\r\nX-Note: key={key}\r\nX-Sum: 1\r\n\r\n");
-        let seen = door.passed(request + &end).await;
+        let seen = scripted.passed(request + &end).await;
         assert_eq!(seen.trailers.to_ascii_lowercase(), "x-sum: 1\r\n", "{path}");
         let upgrade = format!("Connection: upgrade\r\nUpgrade: {key}\r\n");
         let named = format!("{key}: 1\r\n");
         for lines in [upgrade, named] {
-            let seen = door.passed(door.get(path, &lines)).await;
+            let seen = scripted.passed(scripted.get(path, &lines)).await;
             let head = seen.head.to_ascii_lowercase();
             assert!(!head.contains(&key.to_ascii_lowercase()), "{head}");
         }
-        let before = door.upstream.seen().len();
+        let before = scripted.upstream.seen().len();
         for (host, status) in [
             (key.to_owned(), 400),
             (format!("{key}.example.com:80"), 400),
             (format!("a.{key}"), 400),
         ] {
-            let request = door.get(path, "").replacen("genkan.test", &host, 1);
-            assert_eq!(door.ask(request).await.status, status, "{host}");
+            let request = scripted.get(path, "").replacen("genkan.test", &host, 1);
+            assert_eq!(scripted.ask(request).await.status, status, "{host}");
         }
-        let request = door.get(path, "").replacen("GET", key, 1);
-        assert_eq!(door.ask(request).await.status, 405);
-        assert_eq!(door.upstream.seen().len(), before);
+        let request = scripted.get(path, "").replacen("GET", key, 1);
+        assert_eq!(scripted.ask(request).await.status, 405);
+        assert_eq!(scripted.upstream.seen().len(), before);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_under_escapes_is_not_logged() {
     let log = "[log]\nformat = \"json\"\nlevel = \"info\"\nrequests = \"all\"\n";
-    let mut door = Door::open(agree, log).await;
-    let key = door.key.plain.clone();
+    let mut scripted = ScriptedGateway::open(agree, log).await;
+    let key = scripted.key.plain.clone();
     let secret = &key[3..];
     let half = format!(
         "gk_{}%{:02x}{}",
@@ -174,50 +174,53 @@ async fn a_key_under_escapes_is_not_logged() {
     ] {
         // Each is told from the others by its method.
         let method = format!("STORY-{name}");
-        let answer = door.ask(get(&path, "").replacen("GET", &method, 1)).await;
+        let answer = scripted
+            .ask(get(&path, "").replacen("GET", &method, 1))
+            .await;
         assert_eq!(answer.status, status, "{path}");
         let is_it = |line: &str| line.contains(&method);
-        let line = door.gateway.stderr_line(&path, is_it).await;
+        let line = scripted.gateway.stderr_line(&path, is_it).await;
         assert!(line.contains("gk_…"), "{line}");
         let shown = [&secret[..8], &secret[12..20], &secret[26..]];
         assert!(!shown.iter().any(|it| line.contains(it)), "{line}");
     }
     let method = key.clone();
     assert_eq!(
-        door.ask(get("/api/a", "").replacen("GET", &method, 1))
+        scripted
+            .ask(get("/api/a", "").replacen("GET", &method, 1))
             .await
             .status,
         405
     );
     let is_it = |line: &str| line.contains("method_not_allowed");
-    let line = door.gateway.stderr_line("a method", is_it).await;
+    let line = scripted.gateway.stderr_line("a method", is_it).await;
     assert!(!line.contains(secret), "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_platforms_credential_is_for_callers_with_a_key() {
-    let door = Door::open(agree, SWAP).await;
+    let scripted = ScriptedGateway::open(agree, SWAP).await;
     for headers in ["", "x-api-key: gk_no\r\n", "x-api-key: platform2\r\n"] {
-        let seen = door.passed(get("/swap/open", headers)).await;
+        let seen = scripted.passed(get("/swap/open", headers)).await;
         assert!(
             !seen.header("x-api-key").contains(&"platform"),
             "{}",
             seen.head
         );
     }
-    let seen = door.passed(door.get("/swap/a", "")).await;
+    let seen = scripted.passed(scripted.get("/swap/a", "")).await;
     assert_eq!(seen.header("x-api-key"), ["platform"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_public_path_gets_the_platforms_credential_where_it_is_named() {
     let swap = format!("{SWAP}public_paths = [\"/swap/free\"]\n");
-    let door = Door::open(agree, &swap).await;
-    let seen = door
+    let scripted = ScriptedGateway::open(agree, &swap).await;
+    let seen = scripted
         .passed(get("/swap/free", "x-api-key: theirs\r\n"))
         .await;
     assert_eq!(seen.header("x-api-key"), ["platform"]);
-    let seen = door.passed(get("/swap/open", "")).await;
+    let seen = scripted.passed(get("/swap/open", "")).await;
     assert!(seen.header("x-api-key").is_empty(), "{}", seen.head);
-    assert_eq!(door.ask(get("/swap/free/x", "")).await.status, 401);
+    assert_eq!(scripted.ask(get("/swap/free/x", "")).await.status, 401);
 }

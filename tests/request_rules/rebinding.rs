@@ -1,11 +1,11 @@
 //! A page that rebinds its own name to the gateway's address sends that name as Host and as Origin. What
 //! counts is what the configuration knows of its addresses.
 
-use crate::support::door::{Door, agree};
-use crate::support::house::route;
+use crate::support::deployment::route;
+use crate::support::scripted_gateway::{ScriptedGateway, agree};
 
-fn mcp(door: &Door, host: &str, origin: &str) -> String {
-    let key = &door.key.plain;
+fn mcp(scripted: &ScriptedGateway, host: &str, origin: &str) -> String {
+    let key = &scripted.key.plain;
     format!(
         "POST /mcp HTTP/1.1\r\nHost: {host}\r\nx-api-key: {key}\r\nOrigin: {origin}\r\nContent-Length: 0\r\n\r\n"
     )
@@ -13,8 +13,8 @@ fn mcp(door: &Door, host: &str, origin: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_that_rebinds_its_name_is_refused() {
-    let door = Door::open(agree, "").await;
-    let port = door.gateway.address("plain").port();
+    let scripted = ScriptedGateway::open(agree, "").await;
+    let port = scripted.gateway.address("plain").port();
     let rebound = format!("evil.example:{port}");
     let mut wrong = Vec::new();
     for (host, origin) in [
@@ -38,13 +38,13 @@ async fn a_page_that_rebinds_its_name_is_refused() {
         ("localhost", "null".to_owned()),
         ("localhost", String::new()),
     ] {
-        let answer = door.ask(mcp(&door, host, &origin)).await;
+        let answer = scripted.ask(mcp(&scripted, host, &origin)).await;
         if answer.status != 403 || !answer.header("www-authenticate").is_empty() {
             wrong.push(format!("{host} {origin}: {}", answer.status));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    assert!(door.upstream.seen().is_empty());
+    assert!(scripted.upstream.seen().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,8 +60,11 @@ async fn pages_of_the_gateways_own_addresses_are_welcome() {
             1,
         )
     };
-    let door = Door::open_changed(agree, &named, gateway_url).await;
-    let (plain, tls) = (door.gateway.address("plain"), door.gateway.address("tls"));
+    let scripted = ScriptedGateway::open_changed(agree, &named, gateway_url).await;
+    let (plain, tls) = (
+        scripted.gateway.address("plain"),
+        scripted.gateway.address("tls"),
+    );
     let port = plain.port();
     let welcome = [
         (
@@ -79,7 +82,7 @@ async fn pages_of_the_gateways_own_addresses_are_welcome() {
         ("mcp.example.com", "https://gateway.example.com".to_owned()),
     ];
     for (host, origin) in welcome {
-        let answer = door.ask(mcp(&door, host, &origin)).await;
+        let answer = scripted.ask(mcp(&scripted, host, &origin)).await;
         assert_eq!(answer.status, 200, "{host} {origin}");
     }
     for (host, origin) in [
@@ -96,7 +99,7 @@ async fn pages_of_the_gateways_own_addresses_are_welcome() {
         ("mcp.example.com", format!("http://localhost:{port}")),
         ("localhost", "https://mcp.example.com".to_owned()),
     ] {
-        let answer = door.ask(mcp(&door, host, &origin)).await;
+        let answer = scripted.ask(mcp(&scripted, host, &origin)).await;
         assert_eq!(answer.status, 403, "{host} {origin}");
     }
 }

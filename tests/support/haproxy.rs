@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
 use super::apt;
-use super::house::Process;
+use super::deployment::Process;
 use super::postgres::free_port;
 use super::raw::Wire;
 
@@ -19,6 +20,9 @@ const PLACES: [&str; 3] = [
     "/usr/bin/haproxy",
     "/usr/local/sbin/haproxy",
 ];
+
+/// Between two looks at its statistics.
+const POLL: Duration = Duration::from_millis(20);
 
 /// A server behind it: where it serves, and where it is asked whether it is ready.
 pub struct Server {
@@ -81,7 +85,7 @@ impl Balancer {
     pub async fn says(&self, server: &str, state: &str) {
         let said = async {
             while !self.has(server, state).await {
-                tokio::task::yield_now().await;
+                tokio::time::sleep(POLL).await;
             }
         };
         super::within(&format!("HAProxy says that {server} is {state}"), said).await;

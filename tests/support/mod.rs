@@ -5,11 +5,9 @@
 pub mod apt;
 pub mod browser;
 pub mod client;
-pub mod door;
+pub mod deployment;
 pub mod fault_proxy;
-pub mod gateway;
 pub mod haproxy;
-pub mod house;
 pub mod legitimate;
 pub mod node;
 pub mod other_user;
@@ -19,6 +17,7 @@ pub mod provider;
 pub mod python;
 pub mod raw;
 pub mod scripted;
+pub mod scripted_gateway;
 pub mod tls;
 pub mod upstream;
 

@@ -6,7 +6,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use super::apt;
-use super::house::Process;
+use super::deployment::Process;
 use super::postgres::{Server, as_server_user, free_port, server_folder};
 
 const ADVICE: &str =

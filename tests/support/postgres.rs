@@ -292,8 +292,8 @@ impl Server {
     }
 
     fn await_ready(&self) {
-        let told = self.ready.lock().unwrap().recv_timeout(START_TIMEOUT);
-        told.unwrap_or_else(|_| panic!("PostgreSQL in {:?} did not start", self.folder));
+        let message = self.ready.lock().unwrap().recv_timeout(START_TIMEOUT);
+        message.unwrap_or_else(|_| panic!("PostgreSQL in {:?} did not start", self.folder));
     }
 
     fn postmaster(&self) -> String {
@@ -332,7 +332,7 @@ impl Drop for Server {
     reason = "a server that cannot start says why, beside the test that fails for it"
 )]
 fn watch_for_ready(keeper: &mut Child) -> Receiver<()> {
-    let (tell, told) = sync_channel(16);
+    let (tell, message) = sync_channel(16);
     let lines = BufReader::new(keeper.stderr.take().unwrap()).lines();
     std::thread::spawn(move || {
         for line in lines.map_while(Result::ok) {
@@ -343,7 +343,7 @@ fn watch_for_ready(keeper: &mut Child) -> Receiver<()> {
             }
         }
     });
-    told
+    message
 }
 
 pub(super) fn server_folder() -> TempDir {

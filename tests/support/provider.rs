@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::browser::Browser;
-use super::house::{Engine, House};
+use super::deployment::{Deployment, Engine};
 use super::node;
 use super::upstream::Upstream;
 
@@ -73,27 +73,27 @@ fn free_address() -> SocketAddr {
     }
 }
 
-/// A house before this upstream whose console has a provider beside its links.
-pub async fn house(engine: Engine, upstream: &Upstream) -> (House, Provider) {
+/// A deployment before this upstream whose console has a provider beside its links.
+pub async fn deployment(engine: Engine, upstream: &Upstream) -> (Deployment, Provider) {
     house_with(engine, upstream, "").await
 }
 
-/// As [`house`], with more in its section `[oidc]`.
-pub async fn house_with(engine: Engine, upstream: &Upstream, oidc: &str) -> (House, Provider) {
+/// As [`deployment`], with more in its section `[oidc]`.
+pub async fn house_with(engine: Engine, upstream: &Upstream, oidc: &str) -> (Deployment, Provider) {
     let url = format!("http://{}", free_address());
     let provider = Provider::start(&format!("{url}/sign-in/callback"));
     let more = format!(
         "[oidc]\nissuer = {:?}\nclient_id = {CLIENT_ID:?}\nclient_secret = {CLIENT_SECRET:?}\n{oidc}",
         provider.issuer
     );
-    let house = House::new(engine, upstream.plain, &more).await;
-    let file = house.config();
+    let deployment = Deployment::new(engine, upstream.plain, &more).await;
+    let file = deployment.config();
     let text = std::fs::read_to_string(&file).unwrap();
     let address = url.trim_start_matches("http://");
     let admin = format!("[admin]\nurl = {url:?}\naddress = {address:?}\n");
     let text = text.replace("[admin]\naddress = \"127.0.0.1:0\"\n", &admin);
     std::fs::write(&file, text).unwrap();
-    (house, provider)
+    (deployment, provider)
 }
 
 /// Walks through the provider's own page, from the console's page at `url`.

@@ -7,7 +7,7 @@ use tokio::sync::MutexGuard;
 use super::{Listed, Town};
 use crate::support::ALONE;
 use crate::support::browser::{Browser, Look};
-use crate::support::house::Engine;
+use crate::support::deployment::Engine;
 use crate::support::provider;
 
 /// Browsers take a core each: not beside stories that measure.

@@ -8,7 +8,7 @@ use http::StatusCode;
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::{Value, json};
 
-use crate::support::house::{Engine, House, Process};
+use crate::support::deployment::{Deployment, Engine, Process};
 use crate::support::provider::{self, Provider};
 use crate::support::upstream::Upstream;
 
@@ -17,7 +17,7 @@ const COOKIE: &str = "__Host-genkan";
 
 /// A gateway of two organizations: Story, which hana owns, and Rivals, which ryo owns and mallory manages.
 struct Town {
-    house: House,
+    deployment: Deployment,
     gateway: Process,
     _upstream: Upstream,
     client: Client,
@@ -49,25 +49,25 @@ struct Listed {
 impl Town {
     async fn open(engine: Engine) -> Self {
         let upstream = Upstream::start().await;
-        let house = House::new(engine, upstream.plain, "").await;
-        Self::in_house(house, upstream).await
+        let deployment = Deployment::new(engine, upstream.plain, "").await;
+        Self::in_house(deployment, upstream).await
     }
 
     async fn with_provider() -> (Self, Provider) {
         let upstream = Upstream::start().await;
-        let (house, provider) = provider::house(Engine::Sqlite, &upstream).await;
-        (Self::in_house(house, upstream).await, provider)
+        let (deployment, provider) = provider::deployment(Engine::Sqlite, &upstream).await;
+        (Self::in_house(deployment, upstream).await, provider)
     }
 
-    async fn in_house(house: House, upstream: Upstream) -> Self {
-        house.run(&["organizations", "create", "Rivals"]).ok();
-        let gateway = house.start().await;
+    async fn in_house(deployment: Deployment, upstream: Upstream) -> Self {
+        deployment.run(&["organizations", "create", "Rivals"]).ok();
+        let gateway = deployment.start().await;
         let client = Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .unwrap();
         let town = Self {
-            house,
+            deployment,
             gateway,
             _upstream: upstream,
             client,
@@ -82,7 +82,7 @@ impl Town {
         let email = format!("{who}@example.com");
         let add = ["members", "add", &email, "--name", who, "--role", role];
         let done = self
-            .house
+            .deployment
             .run(&[&add[..], &["--organization", organization]].concat());
         done.ok().trim().to_owned()
     }
@@ -90,7 +90,9 @@ impl Town {
     /// A present member, as the operator sees them.
     fn member(&self, who: &str, organization: &str) -> Listed {
         let list = ["members", "list", "--organization", organization];
-        let listed = self.house.run(&[&list[..], &["--output", "json"]].concat());
+        let listed = self
+            .deployment
+            .run(&[&list[..], &["--output", "json"]].concat());
         let all: Value = serde_json::from_str(&listed.ok()).unwrap();
         let email = format!("{who}@example.com");
         let mut all = all.as_array().unwrap().iter();
@@ -113,7 +115,7 @@ impl Town {
         let base = self.url("");
         let link = ["sign-in-link", &email, "--organization", organization];
         let done = self
-            .house
+            .deployment
             .run(&[&link[..], &["--url", &base, "-q"]].concat());
         done.ok().trim().to_owned()
     }
@@ -185,7 +187,7 @@ impl Town {
     }
 
     /// What an upstream is told of a key: organization, user, and whether the address was proven.
-    async fn told(&self, key: &str) -> [String; 3] {
+    async fn message(&self, key: &str) -> [String; 3] {
         let plain = self.gateway.address("plain");
         let request = self
             .client

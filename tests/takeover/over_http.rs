@@ -4,7 +4,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::{Listed, Town, Who, created, read};
-use crate::support::house::Engine;
+use crate::support::deployment::Engine;
 
 const ENGINES: [Engine; 2] = [Engine::Sqlite, Engine::Postgres];
 
@@ -36,13 +36,13 @@ async fn who_opens_the_invitation_of_an_owner_elsewhere_gets_to_no_other_organiz
 
         // A key of this session is one of the inviting organization, of a user whom nobody knew.
         let (_id, key) = town.key(&thief, "stolen").await;
-        let [organization, user, verified] = town.told(&key).await;
+        let [organization, user, verified] = town.message(&key).await;
         assert_ne!(organization, hana.organization);
         assert_ne!(user, hana.user);
         assert_eq!(verified, "false");
         let theirs = ["keys", "list", "--organization", "Story", "--all"];
         let listed = town
-            .house
+            .deployment
             .run(&[&theirs[..], &["--output", "json"]].concat());
         assert_eq!(listed.ok().trim(), "[]", "{engine:?}: no key of Story's");
     }
@@ -157,15 +157,15 @@ async fn a_key_made_before_the_address_is_proven_never_speaks_for_who_proves_it(
         let link = town.invite(&mallory, "sora").await;
         let thief = town.joined(&link).await;
         let (early_id, early) = town.key(&thief, "early").await;
-        let before = town.told(&early).await;
+        let before = town.message(&early).await;
         let sora_id = town.add("sora", "owner", "Story");
         assert_ne!(sora_id, before[1], "{engine:?}: not whoever came first");
         assert_eq!(before[2], "false", "{engine:?}");
         let sora = town.signed_in("sora", "Story").await;
-        assert_eq!(town.told(&early).await, before);
+        assert_eq!(town.message(&early).await, before);
         let story = town.member("sora", "Story");
         let (_id, own) = town.key(&sora, "own").await;
-        let own = town.told(&own).await;
+        let own = town.message(&own).await;
         assert_eq!(
             own,
             [story.organization, sora_id.clone(), "true".to_owned()]
@@ -191,9 +191,9 @@ async fn a_key_made_before_the_address_is_proven_never_speaks_for_who_proves_it(
         let (_id, rotated) = created(&rotated.await);
         let me = town.api(Who::Key(&rotated), "GET", "/api/v1/me", None);
         assert_eq!(me.await["email_verified"], true, "and manages");
-        let rotated = town.told(&rotated).await;
+        let rotated = town.message(&rotated).await;
         assert_eq!(rotated, [rivals.organization, sora_id, "true".to_owned()]);
-        assert_eq!(town.told(&early).await, before);
+        assert_eq!(town.message(&early).await, before);
         // It passes the gateway, and manages nothing of the person's.
         let me = town.client.get(town.url("/api/v1/me"));
         let refused = read(me.header("x-api-key", &early)).await;
@@ -264,7 +264,7 @@ async fn an_invitation_joins_who_is_signed_in_with_that_address_proven_and_nobod
         let known = town.member("hana", "Story").user;
         assert_ne!(town.member("hana", "Rivals").user, known, "{engine:?}");
         let (_id, key) = town.key(&other, "other").await;
-        assert_eq!(town.told(&key).await[2], "false", "{engine:?}");
+        assert_eq!(town.message(&key).await[2], "false", "{engine:?}");
 
         // The same address, of which the browser has shown nothing but a link.
         let link = town.invite(&ryo, "sora").await;
@@ -275,7 +275,7 @@ async fn an_invitation_joins_who_is_signed_in_with_that_address_proven_and_nobod
         let (one, two) = (town.member("sora", "Rivals"), town.member("sora", "Story"));
         assert_ne!(one.user, two.user, "{engine:?}");
         let (_id, key) = town.key(&twice, "twice").await;
-        assert_eq!(town.told(&key).await[2], "false", "{engine:?}");
+        assert_eq!(town.message(&key).await[2], "false", "{engine:?}");
 
         for left in [&mina, &unproven] {
             assert_eq!(town.page(left, "/keys").await.location, "/sign-in");
@@ -290,7 +290,7 @@ async fn an_invitation_joins_who_is_signed_in_with_that_address_proven_and_nobod
         assert!(page.text.contains(">Story<"), "{}", page.text);
         let (_id, key) = town.key(&joined, "ci").await;
         assert_eq!(
-            town.told(&key).await,
+            town.message(&key).await,
             [rivals.organization, mina_id, "true".to_owned()]
         );
         let left = town.page(&mina, "/keys").await;

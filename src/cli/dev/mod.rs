@@ -1,6 +1,6 @@
-//! `genkan dev`: everything on one machine, for a first look. Loopback only.
+//! The command `genkan dev`: runs a gateway on loopback addresses of this machine, for trying it out.
 
-mod household;
+mod bootstrap;
 mod self_check;
 mod welcome;
 
@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 
 use super::exit::Failure;
 use super::serve::Signals;
-use super::{logging, place};
+use super::{database_args, logging};
 use crate::config::{self, Config};
 use crate::demo;
 use crate::model::clock::SystemClock;
@@ -26,25 +26,25 @@ use crate::store::{self, WhenAbsent};
 use self_check::SelfCheck;
 use welcome::Welcome;
 
-/// Start a gateway on this machine to try it. A second run keeps the data.
+/// Start a gateway on this machine for trying it out. Later runs keep the data.
 #[derive(Debug, Args)]
 pub(super) struct Dev {
-    /// Where the database is kept.
-    #[arg(long, value_name = "DIR", default_value = place::DATA_DEFAULT)]
+    /// The data directory, which holds the database.
+    #[arg(long, value_name = "DIR", default_value = database_args::DATA_DEFAULT)]
     data: PathBuf,
-    /// Where clients connect; a loopback address.
+    /// The address for clients; a loopback address.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
     proxy: SocketAddr,
-    /// Where operators connect; a loopback address.
-    #[arg(long, value_name = "ADDR", default_value = place::ADMIN_DEFAULT)]
+    /// The address for operators; a loopback address.
+    #[arg(long, value_name = "ADDR", default_value = database_args::ADMIN_DEFAULT)]
     admin: SocketAddr,
-    /// A real upstream instead of the demo, such as `https://genesis.autify.com`.
+    /// The URL of an upstream to use instead of the demo, such as `https://genesis.autify.com`.
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
-    /// Threads of the data plane; by default one for each core.
+    /// Number of worker threads. Default: one for each core.
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
-    /// The language of what is printed; by default that of the environment.
+    /// The language of the output. Default: the language of the environment.
     #[arg(long, value_parser = language())]
     lang: Option<Language>,
 }
@@ -76,39 +76,39 @@ impl Dev {
             Err(error) => return Err(self.explain(error)),
         };
         let addresses = server.addresses().clone();
-        let _written = place::AdminAddress::write(&self.data, addresses.admin);
+        let _written = database_args::AdminAddress::write(&self.data, addresses.admin);
         let gateway = addresses
             .listeners
             .first()
             .map_or(self.proxy, |(_name, address)| *address);
         let mut serving = std::pin::pin!(signals.serve(server));
-        // Only now: a first run that cannot bind must not use up the first key, and a key is known to
-        // the gateway only once it serves.
+        // Only after binding: a first run that cannot bind must not create the first key, which is shown once. And the
+        // gateway knows a key only while it serves.
         let checked = async {
-            let household = household::settle_in(&service).await?;
+            let bootstrap = bootstrap::bootstrap(&service).await?;
             let check = SelfCheck {
                 service: &service,
-                owner: &household.owner,
+                owner: &bootstrap.owner,
                 gateway,
                 demo: self.upstream.is_none(),
             };
             let checked = check.run().await?;
-            let (_owner, link) = service.create_sign_in_link(&household.owner, None).await?;
-            Ok::<_, Failure>((checked, household, link))
+            let (_owner, link) = service.create_sign_in_link(&bootstrap.owner, None).await?;
+            Ok::<_, Failure>((checked, bootstrap, link))
         };
-        let (checked, household, link) = tokio::select! {
+        let (checked, bootstrap, link) = tokio::select! {
             ended = &mut serving => return ended.map(|_ended| ()),
             checked = checked => checked?,
         };
         let welcome = Welcome {
             language,
-            database: place::database_in(&self.data),
+            database: database_args::database_in(&self.data),
             upstream: self.upstream.as_deref(),
             gateway,
             admin: addresses.admin,
             sign_in_link: &link,
-            first_key: household.first_key.as_ref(),
-            owner: &household.owner,
+            first_key: bootstrap.first_key.as_ref(),
+            owner: &bootstrap.owner,
             data: &self.data,
             checked,
         };
@@ -118,7 +118,7 @@ impl Dev {
         Ok(())
     }
 
-    /// The configuration, as a file would have it: so it is checked like one.
+    /// Builds the configuration as TOML, so that it is checked like a file.
     fn config(&self, upstream: &str) -> Result<Config, Failure> {
         let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
         let host = if self.upstream.is_some() {
@@ -143,18 +143,18 @@ impl Dev {
             proxy = quoted(&self.proxy.to_string()),
             admin = quoted(&self.admin.to_string()),
             upstream = quoted(upstream),
-            database = quoted(&place::database_in(&self.data).display().to_string()),
+            database = quoted(&database_args::database_in(&self.data).display().to_string()),
         );
-        let here = std::path::Path::new("");
+        let base = std::path::Path::new("");
         Ok(config::parse(
             "genkan dev",
             &text,
-            here,
+            base,
             config::environment(),
         )?)
     }
 
-    /// A busy port is the usual trouble of a first run; the flag that mends it is named.
+    /// Names the flag that changes the address if the port is in use, a common error of a first run.
     fn explain(&self, error: StartError) -> Failure {
         let StartError::Bind(bind) = &error else {
             return error.into();
@@ -171,7 +171,7 @@ impl Dev {
     }
 }
 
-/// By its tag.
+/// Parses a language by its tag.
 fn language() -> impl TypedValueParser<Value = Language> {
     PossibleValuesParser::new(Language::ALL.map(Language::as_str))
         .map(|tag| Language::of_tag(&tag).unwrap_or(Language::En))
@@ -187,7 +187,7 @@ fn loopback(flag: &str, address: SocketAddr) -> Result<(), Failure> {
     )))
 }
 
-/// Starts the demo upstream in this process, on a port of the system's choice.
+/// Starts the demo upstream in this process, on a port that the system chooses.
 async fn start_demo() -> Result<String, Failure> {
     let listener = TcpListener::bind("127.0.0.1:0")
         .await

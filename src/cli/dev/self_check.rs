@@ -1,5 +1,5 @@
-//! The promise, kept once before anybody relies on it: no key is refused, a key opens, a revoked key
-//! does not. Through the real gateway, over a real connection.
+//! Tests the running gateway over a real connection: a request without a key is refused, one with a key is accepted,
+//! and one with a revoked key is refused.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -17,60 +17,61 @@ use crate::model::key::PlainKey;
 use crate::model::member::EmailAddress;
 use crate::service::{Service, ServiceError};
 
-use super::household::make_key;
+use super::bootstrap::create_key;
 
-/// A request of the self-check may take this long.
+/// Time limit of one request of the self-check.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// The test key dies by itself if the check is interrupted before it revokes it.
-const TEST_KEY_LIFE: Duration = Duration::from_mins(1);
+/// The test key expires after this time if the check is interrupted before it revokes the key.
+const TEST_KEY_LIFETIME: Duration = Duration::from_mins(1);
 const TEST_KEY: &str = "self-check";
-/// The demo echoes there who called.
+/// The path where the demo echoes the caller.
 const PATH: &str = "/api/identity";
 
-/// What to check, and for whom.
+/// The gateway to check, and the owner of the test key.
 pub(super) struct SelfCheck<'a> {
     pub service: &'a Service,
     pub owner: &'a EmailAddress,
     pub gateway: SocketAddr,
-    /// Whether the demo is behind: then a key must get 200. A real service may answer as it likes.
+    /// Whether the upstream is the demo: then a request with a key must get 200. A real upstream may answer with any
+    /// status.
     pub demo: bool,
 }
 
-/// What was seen.
-pub(super) struct Checked {
-    /// Without a key.
+/// The results of the self-check.
+pub(super) struct SelfCheckResult {
+    /// The status without a key.
     pub absent: StatusCode,
-    /// With a key.
+    /// The status with a key.
     pub live: StatusCode,
-    /// With the same key after its revocation.
+    /// The status with the same key after its revocation.
     pub revoked: StatusCode,
-    /// From the command to revoke until the refusal was here.
+    /// The time from the revocation until the refusal was received.
     pub revoked_after: Duration,
 }
 
 impl SelfCheck<'_> {
-    pub(super) async fn run(&self) -> Result<Checked, Failure> {
+    pub(super) async fn run(&self) -> Result<SelfCheckResult, Failure> {
         let (key, plain) =
-            make_key(self.service, self.owner, TEST_KEY, Some(TEST_KEY_LIFE)).await?;
-        let absent = self.ask(None).await?;
-        let live = self.ask(Some(&plain)).await?;
+            create_key(self.service, self.owner, TEST_KEY, Some(TEST_KEY_LIFETIME)).await?;
+        let absent = self.request_status(None).await?;
+        let live = self.request_status(Some(&plain)).await?;
         let begun = Instant::now();
         let revoked = self.service.revoke_key(key.id).await?;
         self.service
-            .settle(revoked.sequence)
+            .wait_for_acknowledgements(revoked.sequence)
             .await
             .map_err(ServiceError::from)?;
-        let revoked = self.ask(Some(&plain)).await?;
-        let checked = Checked {
+        let revoked = self.request_status(Some(&plain)).await?;
+        let checked = SelfCheckResult {
             absent,
             live,
             revoked,
             revoked_after: begun.elapsed(),
         };
-        let refuses = [absent, revoked]
+        let both_refused = [absent, revoked]
             .iter()
-            .all(|it| *it == StatusCode::UNAUTHORIZED);
-        if refuses && (live == StatusCode::OK || !self.demo) {
+            .all(|status| *status == StatusCode::UNAUTHORIZED);
+        if both_refused && (live == StatusCode::OK || !self.demo) {
             return Ok(checked);
         }
         Err(Failure::Other(format!(
@@ -79,14 +80,14 @@ impl SelfCheck<'_> {
         )))
     }
 
-    async fn ask(&self, key: Option<&PlainKey>) -> Result<StatusCode, Failure> {
+    async fn request_status(&self, key: Option<&PlainKey>) -> Result<StatusCode, Failure> {
         let mut request = Request::get(PATH).header(http::header::HOST, self.gateway.to_string());
         if let Some(key) = key {
             request = request.header("x-api-key", key.expose());
         }
-        let request = request
-            .body(Empty::<Bytes>::new())
-            .map_err(|error| Failure::Other(format!("the self-check made no request: {error}")))?;
+        let request = request.body(Empty::<Bytes>::new()).map_err(|error| {
+            Failure::Other(format!("the self-check cannot build its request: {error}"))
+        })?;
         match timeout(REQUEST_TIMEOUT, send(self.gateway, request)).await {
             Ok(Ok(status)) => Ok(status),
             Ok(Err(error)) => Err(Failure::Other(format!(

@@ -1,37 +1,46 @@
-//! What `genkan dev` prints, in the reader's language: what runs where, the key, and what to try.
+//! The output of `genkan dev`, in the reader's language: addresses, the key, and commands to try.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use comfy_table::{Table, presets};
-use rust_i18n::t;
 
-use super::self_check::Checked;
+use super::self_check::SelfCheckResult;
 use crate::cli::exit::Failure;
 use crate::model::key::PlainKey;
 use crate::model::language::Language;
 use crate::model::member::EmailAddress;
 use crate::model::token::Token;
+use crate::model::translation::Translations;
 
-/// What stands in the commands for a key that is not shown again.
+static TEXTS: LazyLock<Translations> = LazyLock::new(|| {
+    Translations::parse(
+        include_str!("../locales/ja.toml"),
+        include_str!("../locales/en.toml"),
+        include_str!("../locales/ko.toml"),
+    )
+});
+
+/// The placeholder in the commands for a key that is not shown again.
 const PLACEHOLDER: &str = "$GENKAN_KEY";
 
-/// Everything that is said.
+/// Everything that is printed.
 pub(super) struct Welcome<'a> {
     pub language: Language,
     pub database: PathBuf,
-    /// None: the demo.
+    /// The URL of the upstream. None if it is the demo.
     pub upstream: Option<&'a str>,
     pub gateway: SocketAddr,
     pub admin: SocketAddr,
-    /// Into the console, once.
+    /// The token of a link that signs in to the console once.
     pub sign_in_link: &'a Token,
-    /// None: not the first run.
+    /// The first key. None on later runs.
     pub first_key: Option<&'a PlainKey>,
     pub owner: &'a EmailAddress,
     pub data: &'a Path,
-    pub checked: Checked,
+    pub checked: SelfCheckResult,
 }
 
 impl Welcome<'_> {
@@ -39,20 +48,20 @@ impl Welcome<'_> {
     pub(super) fn print(&self) -> Result<(), Failure> {
         let mut stdout = anstream::stdout().lock();
         writeln!(stdout, "genkan dev\n\n{}\n", self.facts())?;
-        writeln!(stdout, "{}\n\n{}\n", self.say("try"), self.commands())?;
-        writeln!(stdout, "{}", self.say("end"))?;
+        writeln!(stdout, "{}\n\n{}\n", self.text("try"), self.commands())?;
+        writeln!(stdout, "{}", self.text("end"))?;
         Ok(stdout.flush()?)
     }
 
-    fn say(&self, key: &str) -> String {
-        t!(format!("dev.{key}"), locale = self.language.as_str()).into_owned()
+    fn text(&self, key: &str) -> String {
+        TEXTS.text(self.language, &format!("dev.{key}"), &[])
     }
 
-    /// One line for each fact, the labels aligned by what they are wide on a terminal.
+    /// One line for each fact. The labels are aligned by their width on a terminal.
     fn facts(&self) -> String {
         let upstream = self
             .upstream
-            .map_or_else(|| self.say("demo"), str::to_owned);
+            .map_or_else(|| self.text("demo"), str::to_owned);
         let gateway = format!("http://{}   /api/ (api)   /mcp (mcp)", self.gateway);
         let admin = format!("http://{}   /healthz   /readyz   /metrics", self.admin);
         let console = format!(
@@ -70,7 +79,7 @@ impl Welcome<'_> {
         match self.first_key {
             Some(key) => {
                 facts.push(("first_key", key.expose().to_owned()));
-                facts.push(("", self.say("shown_once")));
+                facts.push(("", self.text("shown_once")));
             }
             None => facts.push(("key", self.new_key())),
         }
@@ -81,7 +90,7 @@ impl Welcome<'_> {
             let label = if label.is_empty() {
                 String::new()
             } else {
-                self.say(label)
+                self.text(label)
             };
             table.add_row([label, fact]);
         }
@@ -94,27 +103,23 @@ impl Welcome<'_> {
             self.owner,
             self.data.display()
         );
-        t!(
-            "dev.new_key",
-            locale = self.language.as_str(),
-            command = command
-        )
-        .into_owned()
+        TEXTS.text(self.language, "dev.new_key", &[("command", &command)])
     }
 
     fn self_check(&self) -> String {
-        t!(
-            "dev.checked",
-            locale = self.language.as_str(),
-            absent = self.checked.absent.as_u16(),
-            live = self.checked.live.as_u16(),
-            revoked = self.checked.revoked.as_u16(),
-            millis = self.checked.revoked_after.as_millis()
-        )
-        .into_owned()
+        let values = [
+            ("absent", self.checked.absent.as_u16().to_string()),
+            ("live", self.checked.live.as_u16().to_string()),
+            ("revoked", self.checked.revoked.as_u16().to_string()),
+            ("millis", self.checked.revoked_after.as_millis().to_string()),
+        ];
+        let values = values
+            .each_ref()
+            .map(|(name, value)| (*name, value.as_str()));
+        TEXTS.text(self.language, "dev.checked", &values)
     }
 
-    /// One request of the API and one MCP client, to be pasted as they are.
+    /// An API request and an MCP client, as commands to paste.
     fn commands(&self) -> String {
         let (gateway, key) = (
             self.gateway,
@@ -131,34 +136,15 @@ impl Welcome<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
-    /// Keys and the placeholders in each text of a locale file.
-    fn texts(yaml: &str) -> BTreeSet<(String, BTreeSet<String>)> {
-        yaml.lines()
-            .filter_map(|line| line.strip_prefix("  "))
-            .filter_map(|line| line.split_once(": "))
-            .map(|(key, text)| {
-                let placeholders = text
-                    .split("%{")
-                    .skip(1)
-                    .filter_map(|rest| rest.split_once('}'));
-                (
-                    key.to_owned(),
-                    placeholders.map(|(name, _)| name.to_owned()).collect(),
-                )
-            })
-            .collect()
-    }
-
     #[test]
-    fn every_language_says_the_same_things() {
-        let english = texts(include_str!("../locales/en.yml"));
+    fn every_language_has_every_text_with_the_same_values() {
+        let english = TEXTS.keys(Language::En);
         assert!(english.len() > 10);
-        assert_eq!(texts(include_str!("../locales/ja.yml")), english);
-        assert_eq!(texts(include_str!("../locales/ko.yml")), english);
+        for language in Language::ALL {
+            assert_eq!(TEXTS.keys(language), english, "{language:?}");
+        }
     }
 
     fn welcome(language: Language, first_key: Option<&PlainKey>) -> String {
@@ -173,7 +159,7 @@ mod tests {
             first_key,
             owner: &"owner@localhost".parse().unwrap(),
             data: Path::new("data"),
-            checked: Checked {
+            checked: SelfCheckResult {
                 absent: status(401),
                 live: status(200),
                 revoked: status(401),

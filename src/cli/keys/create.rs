@@ -1,4 +1,4 @@
-//! `genkan keys create | import`.
+//! The commands `genkan keys create` and `genkan keys import`.
 
 use std::io::Write;
 use std::time::Duration;
@@ -6,9 +6,9 @@ use std::time::Duration;
 use clap::Args;
 
 use super::new_key::{Printing, describe};
+use crate::cli::database_args::DatabaseArgs;
 use crate::cli::exit::Failure;
-use crate::cli::place::Place;
-use crate::cli::{duration, settled};
+use crate::cli::{duration, receipt};
 use crate::model::key::KeyHash;
 use crate::model::member::{EmailAddress, Name};
 use crate::model::scope::{Scope, Scopes};
@@ -21,25 +21,25 @@ pub(in crate::cli) struct Create {
     #[command(flatten)]
     printing: Printing,
     #[command(flatten)]
-    place: Place,
+    database: DatabaseArgs,
 }
 
-/// What a key shall be.
+/// The properties of a new key.
 #[derive(Debug, Args)]
 pub(super) struct New {
-    /// What its owner calls it.
+    /// The name of the key.
     #[arg(long)]
     name: Name,
-    /// Its owner's address; a service account has one too (`genkan service-accounts list`).
+    /// The e-mail address of the owner. A service account has one too (`genkan service-accounts list`).
     #[arg(long, value_name = "EMAIL")]
     member: EmailAddress,
-    /// Name or id of the organization; needed where the owner is in several.
+    /// The organization, by name or id. Required if the owner is a member of several.
     #[arg(long, value_name = "NAME|ID")]
     organization: Option<String>,
-    /// How long it is good for, such as 90d, 12h or 30m; at most 3650d. Without it: until it is revoked.
+    /// How long the key is valid, such as 90d, 12h or 30m; at most 3650d. Default: until it is revoked.
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     expires: Option<Duration>,
-    /// What it may be used for: api, mcp or manage. May be repeated. Without it: api and mcp.
+    /// A scope of the key: api, mcp or manage. May be repeated. Default: api and mcp.
     #[arg(long = "scope", value_name = "SCOPE")]
     scopes: Vec<Scope>,
 }
@@ -51,11 +51,11 @@ pub(in crate::cli) struct Import {
     hash: KeyHash,
     #[command(flatten)]
     new: New,
-    /// Print the id alone, and say nothing.
+    /// Print only the id.
     #[arg(short, long)]
     quiet: bool,
     #[command(flatten)]
-    place: Place,
+    database: DatabaseArgs,
 }
 
 impl From<New> for NewKey {
@@ -79,15 +79,15 @@ impl Create {
         let Self {
             new,
             printing,
-            place,
+            database,
         } = self;
         let create = async |service: Service| {
             let (key, plain, sequence) = service.create_key(new.into()).await?;
-            let note = "shown once: keep it now, nobody can show it again";
-            let printed = printing.hand_over(&service, (&key, &plain), sequence, note);
+            let note = "shown once: copy it now, it cannot be shown again";
+            let printed = printing.print_and_wait(&service, (&key, &plain), sequence, note);
             printed.await
         };
-        place.with_service(create).await
+        database.with_service(create).await
     }
 }
 
@@ -97,7 +97,7 @@ impl Import {
             hash,
             new,
             quiet,
-            place,
+            database,
         } = self;
         let import = ImportedKey {
             key: new.into(),
@@ -107,15 +107,12 @@ impl Import {
             let (key, sequence) = service.import_key(import).await?;
             writeln!(anstream::stdout(), "{}", key.id)?;
             if quiet {
-                settled::wait(&service, sequence).await?;
+                receipt::wait(&service, sequence).await?;
                 return Ok(());
             }
-            describe(
-                &key,
-                "imported by its hash: callers go on using the key that they have",
-            )?;
-            settled::settle(&service, sequence, "the key works").await
+            describe(&key, "imported by its hash: callers keep using their key")?;
+            receipt::wait_for_acknowledgements(&service, sequence, "the key works").await
         };
-        place.with_service(import).await
+        database.with_service(import).await
     }
 }

@@ -1,4 +1,4 @@
-//! `genkan keys create | list | show | rename | rotate | revoke | revoke-all | import`.
+//! The commands `genkan keys create`, `list`, `show`, `rename`, `rotate`, `revoke`, `revoke-all` and `import`.
 
 mod change;
 mod create;
@@ -7,8 +7,8 @@ mod new_key;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
+use super::database_args::DatabaseArgs;
 use super::exit::Failure;
-use super::place::Place;
 use super::revoke;
 use super::table::{self, Listing, Output, Rows};
 use crate::model::clock::Timestamp;
@@ -19,58 +19,58 @@ use crate::model::scope::Scope;
 use crate::service::{KeyList, Service};
 use crate::store::PageRequest;
 
-/// Keys of a list that are in memory at a time.
-const KEYS_AT_A_TIME: u32 = 1_000;
+/// Keys that are read in one page of a list.
+const KEYS_PER_PAGE: u32 = 1_000;
 
-/// What is done with keys.
+/// Create, list, change and revoke API keys.
 #[derive(Debug, Subcommand)]
 pub(super) enum Keys {
-    /// Create a key and print it, once; then wait until it works on every gateway.
+    /// Create a key, print it once, and wait until it works on every gateway.
     Create(create::Create),
     /// List keys, newest first.
     List(List),
-    /// Show everything that is known of a key.
+    /// Show the details of a key.
     Show(Show),
-    /// Give a key another name. Callers notice nothing.
+    /// Rename a key. The key itself stays the same.
     Rename(change::Rename),
-    /// Make a key that takes the place of another, print it, once, and let the old one end later.
+    /// Replace a key with a new one, print the new key once, and end the old one after an overlap.
     Rotate(change::Rotate),
-    /// End a key, and wait until every gateway obeys.
+    /// Revoke a key, and wait until every gateway has confirmed it.
     Revoke(revoke::Revoke),
-    /// End every key at once, of one organization or of all, and the ways in by which somebody would make new
-    /// ones: the red button.
+    /// Revoke every key of one organization or of all at once, and end the sessions, sign-in links and invitations with
+    /// which new keys could be created.
     RevokeAll(revoke::RevokeAll),
-    /// Take over a key of another system by its SHA-256.
+    /// Import a key of another system by its SHA-256 hash.
     Import(create::Import),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct List {
-    /// Also those that are revoked.
+    /// Include revoked keys.
     #[arg(long)]
     all: bool,
-    /// Only those of this address.
+    /// Only keys of this member, by e-mail address.
     #[arg(long, value_name = "EMAIL")]
     member: Option<EmailAddress>,
-    /// Only those of this organization.
+    /// Only keys of this organization, by name or id.
     #[arg(long, value_name = "NAME|ID")]
     organization: Option<String>,
-    /// How to print them.
+    /// The output format.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
     #[command(flatten)]
-    place: Place,
+    database: DatabaseArgs,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Show {
     /// The key's id.
     id: KeyId,
-    /// How to print it.
+    /// The output format.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
     #[command(flatten)]
-    place: Place,
+    database: DatabaseArgs,
 }
 
 impl Keys {
@@ -94,7 +94,7 @@ impl List {
         let list = KeyList {
             member: self.member,
             organization: self.organization,
-            revoked_too: self.all,
+            include_revoked: self.all,
         };
         let output = self.output;
         let print = async |service: Service| {
@@ -104,24 +104,24 @@ impl List {
             loop {
                 let page = PageRequest {
                     after,
-                    limit: KEYS_AT_A_TIME,
+                    limit: KEYS_PER_PAGE,
                 };
                 let keys = service.keys(filter, page).await?;
                 listing.print(&rows(&keys, service.now()))?;
                 after = keys.last().map(|last| last.id);
-                if keys.len() < KEYS_AT_A_TIME as usize {
+                if keys.len() < KEYS_PER_PAGE as usize {
                     return listing.end();
                 }
             }
         };
-        self.place.with_service(print).await
+        self.database.with_service(print).await
     }
 }
 
 impl Show {
     async fn run(self) -> Result<(), Failure> {
         let show = async |service: Service| Ok((service.key(self.id).await?, service.now()));
-        let (key, now) = self.place.with_service(show).await?;
+        let (key, now) = self.database.with_service(show).await?;
         record(&key, now).print_each(self.output)
     }
 }
@@ -198,7 +198,7 @@ fn record(key: &Key, now: Timestamp) -> Rows<15> {
     }
 }
 
-/// The key with which it was made.
+/// The key that created this one through the management API.
 fn parent(key: &Key) -> Value {
     key.parent_id
         .map_or(Value::Null, |id| id.to_string().into())
@@ -221,16 +221,16 @@ mod tests {
     use crate::model::scope::Scopes;
     use crate::service::NewKey;
 
-    fn parse(words: &str) -> Result<Keys, clap::Error> {
-        let words = ["genkan", "keys"].into_iter().chain(words.split(' '));
-        let Command::Keys(keys) = Cli::try_parse_from(words)?.command else {
+    fn parse(arguments: &str) -> Result<Keys, clap::Error> {
+        let all = ["genkan", "keys"].into_iter().chain(arguments.split(' '));
+        let Command::Keys(keys) = Cli::try_parse_from(all)?.command else {
             panic!("`genkan keys` is another command");
         };
         Ok(keys)
     }
 
-    fn created(words: &str) -> NewKey {
-        match parse(words) {
+    fn created(arguments: &str) -> NewKey {
+        match parse(arguments) {
             Ok(Keys::Create(create)) => create.new.into(),
             other => panic!("{other:?}"),
         }
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_mistake_says_what_would_be_right() {
-        for (words, right) in [
+        for (arguments, expected) in [
             (
                 "create --name x --member a@b --expires 90",
                 "write a number and a unit",
@@ -272,10 +272,10 @@ mod tests {
                 "write a number and a unit",
             ),
         ] {
-            let words = words.replace("KEY", &format!("key_{}", "0".repeat(32)));
-            let error = parse(&words).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::ValueValidation, "{words}");
-            assert!(error.to_string().contains(right), "{words}: {error}");
+            let arguments = arguments.replace("KEY", &format!("key_{}", "0".repeat(32)));
+            let error = parse(&arguments).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ValueValidation, "{arguments}");
+            assert!(error.to_string().contains(expected), "{arguments}: {error}");
         }
     }
 

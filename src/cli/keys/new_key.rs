@@ -1,4 +1,4 @@
-//! A new key on standard output, once; and in words on standard error what it is.
+//! Prints a new key to standard output, once, and its description to standard error.
 
 use std::io::Write;
 
@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::scopes;
 use crate::cli::exit::Failure;
-use crate::cli::settled;
+use crate::cli::receipt;
 use crate::cli::table::{self, Output};
 use crate::model::change::Sequence;
 use crate::model::key::{Key, PlainKey};
@@ -17,18 +17,17 @@ use crate::service::Service;
 /// How a new key is printed.
 #[derive(Debug, Clone, Copy, Args)]
 pub(super) struct Printing {
-    /// Print the key alone, and say nothing.
+    /// Print only the key.
     #[arg(short, long)]
     quiet: bool,
-    /// How to print it; as JSON, with its id and what it may be used for.
+    /// The output format. JSON includes the id and the scopes.
     #[arg(long, value_enum, default_value_t, conflicts_with = "quiet")]
     output: Output,
 }
 
 impl Printing {
-    /// Prints a key that was made a moment ago, then waits until it works on every gateway. `note`: what else is
-    /// to be said of it.
-    pub(super) async fn hand_over(
+    /// Prints a key that was just created, then waits until it works on every gateway. `note` is printed with it.
+    pub(super) async fn print_and_wait(
         self,
         service: &Service,
         (key, plain): (&Key, &PlainKey),
@@ -36,21 +35,21 @@ impl Printing {
         note: &str,
     ) -> Result<(), Failure> {
         let is_json = self.output == Output::Json;
-        // Before the wait: whatever becomes of that, the text is out.
+        // Before the wait, so that the key is printed even if the wait fails.
         print(key, plain, is_json)?;
         if self.quiet || is_json {
-            settled::wait(service, sequence).await?;
+            receipt::wait(service, sequence).await?;
             return Ok(());
         }
         describe(key, note)?;
-        settled::settle(service, sequence, "the key works").await
+        receipt::wait_for_acknowledgements(service, sequence, "the key works").await
     }
 }
 
-/// Prints a key, which exists nowhere else.
+/// Prints the plain text of a key, which is stored nowhere.
 fn print(key: &Key, plain: &PlainKey, as_json: bool) -> Result<(), Failure> {
     let text = if as_json {
-        let all = json!({
+        let object = json!({
             "key": plain.expose(),
             "id": key.id.to_string(),
             "name": key.name.as_str(),
@@ -58,7 +57,7 @@ fn print(key: &Key, plain: &PlainKey, as_json: bool) -> Result<(), Failure> {
             "scopes": scopes(key),
             "expires_at": key.expires_at.map_or(Value::Null, table::time),
         });
-        Zeroizing::new(all.to_string())
+        Zeroizing::new(object.to_string())
     } else {
         Zeroizing::new(plain.expose().to_owned())
     };
@@ -66,14 +65,14 @@ fn print(key: &Key, plain: &PlainKey, as_json: bool) -> Result<(), Failure> {
     let written = writeln!(stdout, "{}", *text).and_then(|()| stdout.flush());
     written.map_err(|error| {
         Failure::Other(format!(
-            "the key {id} was made, but its text could not be written ({error}) and is lost: end \
-             it with `genkan keys revoke {id}`",
+            "the key {id} was created, but could not be printed ({error}) and is lost: revoke it \
+             with `genkan keys revoke {id}`",
             id = key.id
         ))
     })
 }
 
-/// Says what a new key is, and `note`.
+/// Prints the description of a new key, and `note`, to standard error.
 pub(super) fn describe(key: &Key, note: &str) -> Result<(), Failure> {
     let expires = key
         .expires_at

@@ -35,11 +35,11 @@ pub struct Server {
     pub place: Place,
     /// The port, or the number at the end of the socket's name.
     pub port: u16,
-    /// Who genkan is there; none: as this process is called by the system.
+    /// Who genkan is there. `None`: as this process is called by the system.
     pub user: Option<String>,
     /// The password; empty: none.
     pub password: Zeroizing<String>,
-    /// The database; none: called as the user is.
+    /// The database. `None`: called as the user is.
     pub database: Option<String>,
     /// How the connection is protected.
     pub tls: Tls,
@@ -51,7 +51,7 @@ pub struct Server {
     pub connect_timeout: Duration,
     /// Whether a server that takes no writes is refused when it is connected to.
     pub must_take_writes: bool,
-    /// Prepared statements kept for each connection; none: as many as sqlx keeps.
+    /// Prepared statements kept for each connection. `None`: as many as sqlx keeps.
     pub statements_max: Option<usize>,
 }
 
@@ -71,7 +71,7 @@ pub enum Place {
 pub struct Tls {
     /// Whether there is TLS, and whether the certificate is verified.
     pub mode: TlsMode,
-    /// Of [`TlsMode::VerifyFull`]: PEM roots beside the public ones; none: those of the system.
+    /// Of [`TlsMode::VerifyFull`]: PEM roots beside the public ones. `None`: those of the system.
     pub roots_file: Option<PathBuf>,
     /// The certificate of this client and its key, PEM.
     pub client: Option<ClientFiles>,
@@ -95,7 +95,7 @@ pub enum TlsMode {
     Allow,
     /// With, or where that does not work, without.
     Prefer,
-    /// With, whoever answers.
+    /// With TLS; any server certificate is accepted.
     Require,
     /// With, and the certificate is for this host, by an authority that is trusted.
     VerifyFull,
@@ -149,7 +149,7 @@ struct Draft {
     user: Option<String>,
     password: Zeroizing<String>,
     database: Option<String>,
-    sslmode: Option<Written>,
+    sslmode: Option<SslModeValue>,
     roots: Option<Roots>,
     sslcert: Option<PathBuf>,
     sslkey: Option<PathBuf>,
@@ -163,7 +163,7 @@ struct Draft {
 
 /// The word after `sslmode`: libpq's.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Written {
+enum SslModeValue {
     Mode(TlsMode),
     VerifyCa,
 }
@@ -249,7 +249,7 @@ fn place(host: Option<&str>, address: Option<&str>) -> Result<Place, UrlError> {
 }
 
 fn tls(
-    sslmode: Option<Written>,
+    sslmode: Option<SslModeValue>,
     roots: Option<Roots>,
     client: (Option<PathBuf>, Option<PathBuf>),
 ) -> Result<Tls, UrlError> {
@@ -258,9 +258,9 @@ fn tls(
         Some(Roots::System) => TlsMode::VerifyFull,
         Some(Roots::File(_)) | None => TlsMode::Prefer,
     };
-    let mode = match sslmode.unwrap_or(Written::Mode(implied)) {
-        Written::Mode(mode) => mode,
-        Written::VerifyCa => {
+    let mode = match sslmode.unwrap_or(SslModeValue::Mode(implied)) {
+        SslModeValue::Mode(mode) => mode,
+        SslModeValue::VerifyCa => {
             return Err(UrlError::new(
                 "sslmode=verify-ca is not supported",
                 "write sslmode=verify-full: beside `sslrootcert` the public authorities are trusted, and \

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::settings::settings;
 use super::split::{self, Parts};
-use super::{Draft, Roots, TlsMode, UrlError, Written};
+use super::{Draft, Roots, SslModeValue, TlsMode, UrlError};
 use crate::config::read::nearest;
 
 /// The longest wait for a connection that may be asked for: a command that waits longer looks stuck.
@@ -293,13 +293,13 @@ fn statements_max(draft: &mut Draft, value: &str) -> Result<(), String> {
 }
 
 /// Each word of libpq's.
-const SSL_MODES: [(&str, Written); 6] = [
-    ("disable", Written::Mode(TlsMode::Disable)),
-    ("allow", Written::Mode(TlsMode::Allow)),
-    ("prefer", Written::Mode(TlsMode::Prefer)),
-    ("require", Written::Mode(TlsMode::Require)),
-    ("verify-ca", Written::VerifyCa),
-    ("verify-full", Written::Mode(TlsMode::VerifyFull)),
+const SSL_MODES: [(&str, SslModeValue); 6] = [
+    ("disable", SslModeValue::Mode(TlsMode::Disable)),
+    ("allow", SslModeValue::Mode(TlsMode::Allow)),
+    ("prefer", SslModeValue::Mode(TlsMode::Prefer)),
+    ("require", SslModeValue::Mode(TlsMode::Require)),
+    ("verify-ca", SslModeValue::VerifyCa),
+    ("verify-full", SslModeValue::Mode(TlsMode::VerifyFull)),
 ];
 
 fn sslmode(draft: &mut Draft, value: &str) -> Result<(), String> {

@@ -1,6 +1,6 @@
 //! The settings in the URL's `options`, as on the server's command line: which may be given.
 //!
-//! A few are genkan's own: it sets them on every connection, or rests on them. Whoever writes one would
+//! A few are genkan's own: it sets them on every connection, or rests on them. Anybody who writes one would
 //! believe that it holds, so it is refused rather than overwritten.
 
 use super::Draft;

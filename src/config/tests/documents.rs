@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::super::file::Written;
+use super::super::file::RawConfig;
 use super::super::limits::Limits;
 use super::super::read::{Field, Presence, Read};
 use super::super::{Config, UpstreamHost, example, load};
@@ -122,7 +122,7 @@ fn every_key_is_in_the_example_with_a_reason_and_in_what_show_prints() {
     let shown =
         read_in_a_folder_with_secrets(&example::write(|presence| presence != Presence::Instead))
             .show();
-    each(Written::FIELDS, &mut |field| {
+    each(RawConfig::FIELDS, &mut |field| {
         assert!(
             !field.reason.trim().is_empty(),
             "{} has no reason",

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::Look;
+use super::super::RenderStyle;
 use super::{SHORTEST, complaint, read, read_with, shortest_but};
 
 const EIGHT_MISTAKES: &str = r#"worker = 4
@@ -39,7 +39,7 @@ fn eight_mistakes_are_reported_at_once_with_lines_carets_and_near_words() {
     let errors = read(EIGHT_MISTAKES).unwrap_err();
     assert_eq!(errors.count(), 8);
     insta::assert_snapshot!("eight_mistakes", errors.to_string());
-    let unicode = Look {
+    let unicode = RenderStyle {
         colour: false,
         unicode: true,
     };
@@ -49,7 +49,7 @@ fn eight_mistakes_are_reported_at_once_with_lines_carets_and_near_words() {
 #[test]
 fn colour_is_there_when_it_is_wanted_and_only_then() {
     let errors = read("workers = 0").unwrap_err();
-    let coloured = Look {
+    let coloured = RenderStyle {
         colour: true,
         unicode: true,
     };
@@ -306,7 +306,7 @@ proptest! {
     fn no_text_makes_it_panic(text in "\\PC{0,200}") {
         if let Err(errors) = read(&text) {
             prop_assert!(errors.count() > 0);
-            errors.render(Look { colour: true, unicode: true });
+            errors.render(RenderStyle { colour: true, unicode: true });
         }
     }
 

@@ -41,13 +41,13 @@ pub enum BodyError {
 
 /// How long a body may be silent, counted from when it first made its reader wait. The timer is made
 /// then: most bodies never wait. A reader who is slow himself does not use up the sender's time.
-struct Patience {
+struct IdleTimeout {
     limit: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     waiting: bool,
 }
 
-impl Patience {
+impl IdleTimeout {
     fn new(limit: Duration) -> Self {
         Self {
             limit,

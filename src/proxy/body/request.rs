@@ -11,7 +11,7 @@ use http::{HeaderName, HeaderValue};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::Instant;
 
-use super::{BodyError, Patience, filter_trailers};
+use super::{BodyError, IdleTimeout, filter_trailers};
 use crate::auth::{Direction, OpenRequest};
 use crate::model::header::fold;
 use crate::model::key;
@@ -27,7 +27,7 @@ pub(in crate::proxy) struct Upload {
 }
 
 impl Upload {
-    /// When a part was last passed on; none: there was none yet.
+    /// When a part was last passed on. `None`: there was none yet.
     pub(in crate::proxy) fn moved_at(&self) -> Option<Instant> {
         self.moved_at.get()
     }
@@ -47,7 +47,7 @@ impl Upload {
 pub struct RequestBody {
     inner: Incoming,
     bytes_left: u64,
-    patience: Patience,
+    idle_timeout: IdleTimeout,
     upload: Rc<Upload>,
     open: Option<Rc<OpenRequest>>,
     /// The header of the platform's own credential.
@@ -58,11 +58,11 @@ pub struct RequestBody {
 
 impl RequestBody {
     pub(in crate::proxy) fn new(inner: Incoming, bytes_max: u64, idle: Duration) -> Self {
-        let patience = Patience::new(idle);
+        let idle_timeout = IdleTimeout::new(idle);
         Self {
             inner,
             bytes_left: bytes_max,
-            patience,
+            idle_timeout,
             upload: Rc::default(),
             open: None,
             own: None,
@@ -114,7 +114,7 @@ impl RequestBody {
                 Poll::Ready(Err(self.fail(refusal, BodyError::Cut(refusal))))
             }
             Poll::Pending => {
-                self.patience.renew();
+                self.idle_timeout.renew();
                 Poll::Pending
             }
         }
@@ -159,14 +159,14 @@ impl Body for RequestBody {
                 Some(Err(self.fail(malformed, error.into())))
             }
             Poll::Ready(Some(Ok(frame))) => {
-                self.patience.renew();
+                self.idle_timeout.renew();
                 Some(self.pass(frame))
             }
             Poll::Pending => {
                 if let Some(open) = &self.open {
                     open.watch(Direction::Upload, cx);
                 }
-                ready!(self.patience.poll_over(cx));
+                ready!(self.idle_timeout.poll_over(cx));
                 Some(Err(self.fail(Refusal::BodyTimeout, BodyError::Idle)))
             }
         })

@@ -9,13 +9,13 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Sleep, sleep};
 
-use super::{BodyError, Patience, filter_trailers};
+use super::{BodyError, IdleTimeout, filter_trailers};
 use crate::auth::{Direction, OpenRequest};
 use crate::listen::watch::InFlight;
 use crate::model::refusal::Refusal;
 use crate::proxy::jsonrpc::PendingCalls;
-use crate::proxy::last_words::McpEvents;
-use crate::proxy::upstream::Returning;
+use crate::proxy::sse_error::McpEvents;
+use crate::proxy::upstream::PooledConnection;
 use crate::record::request::Record;
 
 /// From a last event to the break: time for it to be written, well within the 100 ms in which a revoked
@@ -45,8 +45,8 @@ struct Relay {
     /// None once it was cut: then the upstream's side is gone already.
     inner: Option<Incoming>,
     /// None for event streams: they may be silent.
-    patience: Option<Patience>,
-    connection: Option<Returning>,
+    idle_timeout: Option<IdleTimeout>,
+    connection: Option<PooledConnection>,
     finish: Option<Finish>,
     open: Option<Rc<OpenRequest>>,
     /// An MCP event stream, which may have last events.
@@ -60,7 +60,7 @@ pub(in crate::proxy) struct Passing {
     /// How long it may be silent.
     pub idle: Option<Duration>,
     /// Given back when all of it was read.
-    pub connection: Option<Returning>,
+    pub connection: Option<PooledConnection>,
     /// Asked before every chunk.
     pub open: Option<Rc<OpenRequest>>,
     /// The requests that it answers, where it is an event stream of MCP in plain text.
@@ -104,7 +104,7 @@ impl ResponseBody {
     ) -> Self {
         let mut relay = Relay {
             inner: Some(inner),
-            patience: passing.idle.map(Patience::new),
+            idle_timeout: passing.idle.map(IdleTimeout::new),
             connection: passing.connection,
             finish: Some(Finish {
                 record,
@@ -153,7 +153,7 @@ impl Relay {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(refusal)) => return self.cut(refusal),
                 Poll::Pending => {
-                    self.patience.iter_mut().for_each(Patience::renew);
+                    self.idle_timeout.iter_mut().for_each(IdleTimeout::renew);
                     return Poll::Pending;
                 }
             }
@@ -173,7 +173,7 @@ impl Relay {
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
             Poll::Ready(Some(Ok(frame))) => {
                 self.end_if_complete();
-                self.patience.iter_mut().for_each(Patience::renew);
+                self.idle_timeout.iter_mut().for_each(IdleTimeout::renew);
                 if let (Some(events), Some(data)) = (&mut self.events, frame.data_ref()) {
                     events.passed(data);
                 }
@@ -183,10 +183,10 @@ impl Relay {
                 if let Some(open) = &self.open {
                     open.watch(Direction::Download, cx);
                 }
-                let Some(patience) = &mut self.patience else {
+                let Some(idle_timeout) = &mut self.idle_timeout else {
                     return Poll::Pending;
                 };
-                ready!(patience.poll_over(cx));
+                ready!(idle_timeout.poll_over(cx));
                 Poll::Ready(Some(Err(BodyError::Idle)))
             }
         }

@@ -7,9 +7,10 @@ use std::time::Duration;
 use http::{HeaderValue, Request};
 use hyper::client::conn::{http1, http2};
 
+use super::sockets::IdlePlace;
 use super::{Sent, UpstreamSockets};
 use crate::config::Address;
-use crate::listen::watch::SWEEP_EVERY;
+use crate::listen::watch::TICK_EVERY;
 use crate::proxy::BoxedRequest;
 use crate::proxy::body::RequestBody;
 
@@ -33,6 +34,7 @@ struct Idle {
     sender: http1::SendRequest<RequestBody>,
     /// The number of the sweep before it: a request reads no clock for it.
     since: u32,
+    _place: IdlePlace,
 }
 
 pub(super) struct Endpoint {
@@ -96,7 +98,7 @@ impl Endpoint {
         }
     }
 
-    /// A turn of the worker's clock, each [`SWEEP_EVERY`]: closes what has been idle for too long.
+    /// A turn of the worker's clock, each [`TICK_EVERY`]: closes what has been idle for too long.
     pub(super) fn sweep(&self) {
         let now = self.sweeps.get().wrapping_add(1);
         self.sweeps.set(now);
@@ -113,7 +115,7 @@ impl Endpoint {
         match connection {
             Connection::Http1(mut sender) => match sender.try_send_request(*request).await {
                 Ok(response) => {
-                    let connection = Some(Returning {
+                    let connection = Some(PooledConnection {
                         endpoint: self,
                         sender,
                     });
@@ -137,7 +139,7 @@ impl Endpoint {
 
 /// At least one: a connection that is idle for less than the time until the next sweep is kept.
 fn sweeps_within(time: Duration) -> u32 {
-    let sweeps = time.as_millis() / SWEEP_EVERY.as_millis();
+    let sweeps = time.as_millis() / TICK_EVERY.as_millis();
     u32::try_from(sweeps).unwrap_or(u32::MAX).max(1)
 }
 
@@ -149,21 +151,26 @@ fn send_error(mut error: hyper::client::conn::TrySendError<Request<RequestBody>>
 }
 
 /// A connection whose answer is being read.
-pub struct Returning {
+pub struct PooledConnection {
     endpoint: Rc<Endpoint>,
     sender: http1::SendRequest<RequestBody>,
 }
 
-impl Returning {
+impl PooledConnection {
     /// The answer was read to its end: the next request may have the connection.
     pub(crate) fn give_back(self) {
         let Self { endpoint, sender } = self;
+        if sender.is_closed() {
+            return;
+        }
         let mut idle = endpoint.idle.borrow_mut();
-        let has_room = idle.len() < endpoint.idle_max && endpoint.sockets.may_keep_idle();
-        if has_room && !sender.is_closed() {
+        if idle.len() < endpoint.idle_max
+            && let Some(place) = endpoint.sockets.idle_place()
+        {
             idle.push(Idle {
                 sender,
                 since: endpoint.sweeps.get(),
+                _place: place,
             });
         }
     }

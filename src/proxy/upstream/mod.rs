@@ -2,7 +2,7 @@
 //!
 //! **Invariant.** A request is handed to a second connection only when the first gave it back
 //! *unsent*: it had closed while idle, and hyper returned the request untouched. Everything else that
-//! goes wrong after that is told to the client: a workflow that is triggered twice cancels itself.
+//! goes wrong after that is reported to the client: a workflow that is triggered twice cancels itself.
 
 mod connect;
 mod endpoint;
@@ -21,7 +21,7 @@ use hyper::body::Incoming;
 use rustix::io::Errno;
 
 pub use connect::LocalExecutor;
-pub use endpoint::Returning;
+pub use endpoint::PooledConnection;
 pub use sockets::UpstreamSockets;
 
 use super::BoxedRequest;
@@ -52,7 +52,7 @@ pub struct Upstream {
 /// An answer's head, and the connection it came on.
 pub(super) struct Sent {
     pub response: Response<Incoming>,
-    pub connection: Option<Returning>,
+    pub connection: Option<PooledConnection>,
 }
 
 impl Upstream {

@@ -4,6 +4,7 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -14,7 +15,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 #[derive(Debug, Clone)]
 pub struct UpstreamSockets {
     places: Arc<Semaphore>,
-    max: usize,
+    idle: Arc<AtomicUsize>,
+    idle_max: usize,
+}
+
+/// One of the places of connections that nobody uses, until it is dropped.
+pub(super) struct IdlePlace(Arc<AtomicUsize>);
+
+impl Drop for IdlePlace {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl UpstreamSockets {
@@ -23,19 +34,24 @@ impl UpstreamSockets {
         let max = max.min(Semaphore::MAX_PERMITS);
         Self {
             places: Arc::new(Semaphore::new(max)),
-            max,
+            idle: Arc::default(),
+            idle_max: max / 2,
         }
     }
 
-    /// A place for one more; none: there are as many as may be.
+    /// A place for one more. `None`: there are as many as may be.
     pub(super) fn place(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.places).try_acquire_owned().ok()
     }
 
-    /// Whether a connection that nobody uses may keep its place: at least half of all are free for whoever needs one,
-    /// for another upstream too.
-    pub(super) fn may_keep_idle(&self) -> bool {
-        self.places.available_permits() >= self.max / 2
+    /// A place for a connection that nobody uses. At most half of all may be such: the others are left to requests, to
+    /// another upstream too. `None`: the connection is to be closed.
+    pub(super) fn idle_place(&self) -> Option<IdlePlace> {
+        let more = |idle| (idle < self.idle_max).then_some(idle + 1);
+        let counted = self
+            .idle
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        counted.is_ok().then(|| IdlePlace(Arc::clone(&self.idle)))
     }
 }
 

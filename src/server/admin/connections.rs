@@ -1,10 +1,10 @@
-//! The connections of the admin listener: few, each with its deadlines, and none that can keep others out.
+//! Serves the connections of the admin listener: a limited number, each with deadlines.
 //!
-//! Where there is no place left, a connection goes that waits for its client: that has sent nothing yet, or
-//! half a request, or is idle between two. Of the address that has the most of them the oldest goes, so
-//! whoever opens many loses their own, and nobody one to an address that has as many. Where nobody has to go, the
-//! new one is closed: accepting never waits, so whoever is refused keeps nobody behind them waiting. What is being
-//! worked on is never ended for another.
+//! When no slot is free, a connection that waits for its client is closed: one that has sent nothing yet or half a
+//! request, or that is idle between two requests. The oldest connection of the address with the most of them is
+//! chosen, so a client that opens many connections loses its own, and no address loses one to an address that has
+//! as many. If no connection may be closed, the new one is: accepting never waits, so a refused client does not
+//! delay those behind it. A connection whose request is being processed is never closed for another.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -31,68 +31,69 @@ use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tracing::Instrument as _;
 
-use super::request_ids::{Names, REQUEST_ID};
+use super::request_ids::{AdminRequestIds, REQUEST_ID};
 use crate::config::limits::Limits;
 use crate::listen::forwarded::{ClientAddress, is_trusted};
 use crate::listen::stream::{Protocol, Stream};
-use crate::listen::watch::{Call, SWEEP_EVERY, Ticks, Watch};
+use crate::listen::watch::{CloseReason, TICK_EVERY, Ticks, Watch};
 use crate::server::protocols::http1_builder;
 
-/// After running out of descriptors: how long until accepting is tried again.
+/// How long to wait before accepting again after running out of descriptors.
 const BACK_OFF: Duration = Duration::from_millis(50);
-/// Nobody has to make room before this time, in which a client that is there sends its request: who opens many in
-/// a row does not take away the places of those who came a moment before. Except for an address that has fewer.
+/// A connection is not closed to make room before it is this old, so that its client can send its request: a client
+/// that opens many in a row does not take the slots of clients that have just connected. Exception: room for an
+/// address that has fewer connections.
 const GRACE: Duration = Duration::from_millis(100);
-/// One address has at most one of so many places.
+/// One address has at most one in this many slots.
 const ADDRESS_SHARE: usize = 4;
-/// Connections that were told to end and have not ended yet. Above, nobody new is let in.
-const LEAVING_MAX: usize = 16;
+/// Connections that have been displaced and have not ended yet. Above this number, new ones are refused.
+const CLOSING_MAX: usize = 16;
 
-/// What the connections are served with.
-pub(super) struct Reception {
+/// Accepts and serves the connections of the admin listener.
+pub(super) struct AdminListener {
     pub router: Router,
     pub limits: Limits,
     pub trusted_proxies: Arc<[IpNet]>,
-    pub crowd: Arc<Crowd>,
+    pub counts: Arc<ConnectionCounts>,
 }
 
-/// How many there are, for `/metrics`.
+/// Counts of the connections, for `/metrics`.
 #[derive(Debug, Default)]
-pub(in crate::server) struct Crowd {
+pub(in crate::server) struct ConnectionCounts {
     open: AtomicU64,
     displaced: AtomicU64,
     refused: AtomicU64,
 }
 
-impl Crowd {
-    /// Connections at this moment.
+impl ConnectionCounts {
+    /// Connections that are open now.
     pub(in crate::server) fn open(&self) -> u64 {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Connections that were ended to make room.
+    /// Connections that were closed to make room for others.
     pub(in crate::server) fn displaced(&self) -> u64 {
         self.displaced.load(Ordering::Relaxed)
     }
 
-    /// Connections that were closed at once, as there was no place for them.
+    /// Connections that were closed at once because no slot was free for them.
     pub(in crate::server) fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
 }
 
-impl Reception {
-    /// Accepts and serves for as long as it is polled; dropped, every connection is too.
+impl AdminListener {
+    /// Accepts and serves connections. Dropping the future drops every connection.
     pub(super) async fn serve(self, listener: TcpListener) -> Infallible {
-        let seats = Arc::new(Seats {
+        let table = Arc::new(ConnectionTable {
             table: Mutex::default(),
             connections_max: self.limits.admin_connections_max,
             per_address_max: per_address_max(&self.limits),
             grace: GRACE,
-            crowd: self.crowd,
+            counts: self.counts,
         });
-        let desk = Desk::new(self.router, self.limits, self.trusted_proxies);
-        let desk = Arc::new(desk);
+        let server = ConnectionServer::new(self.router, self.limits, self.trusted_proxies);
+        let server = Arc::new(server);
         let mut connections = JoinSet::new();
         let mut starved = false;
         loop {
@@ -104,11 +105,11 @@ impl Reception {
                 Ok((socket, peer)) => {
                     starved = false;
                     let peer = ClientAddress::of_peer(peer);
-                    let is_proxy = is_trusted(peer.ip, &desk.trusted_proxies);
-                    if let Some(seat) = seats.take((peer.ip, is_proxy)).await {
-                        connections.spawn(Arc::clone(&desk).connection(socket, peer, seat));
+                    let is_proxy = is_trusted(peer.ip, &server.trusted_proxies);
+                    if let Some(guard) = table.take((peer.ip, is_proxy)).await {
+                        connections.spawn(Arc::clone(&server).connection(socket, peer, guard));
                     }
-                    // Whoever was let in is heard before many others are, who could take the place again.
+                    // Let the new connection read its request before others that could displace it are accepted.
                     yield_now().await;
                 }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -124,22 +125,22 @@ impl Reception {
     }
 }
 
-/// How many connections an address may have: with less than that of all, it takes several to fill every place.
+/// How many connections an address may have: a fraction of all, so that one address cannot use every slot.
 fn per_address_max(limits: &Limits) -> usize {
     let share = limits.admin_connections_max / ADDRESS_SHARE;
     limits.admin_connections_per_address_max.min(share).max(1)
 }
 
-/// What all connections share.
-struct Desk {
+/// What all connections of the listener share.
+struct ConnectionServer {
     http1: http1::Builder,
     service: TowerToHyperService<Router>,
     limits: Limits,
     trusted_proxies: Arc<[IpNet]>,
-    names: Names,
+    request_ids: AdminRequestIds,
 }
 
-impl Desk {
+impl ConnectionServer {
     fn new(router: Router, limits: Limits, trusted_proxies: Arc<[IpNet]>) -> Self {
         let mut http1 = http1_builder(&limits);
         http1.title_case_headers(false);
@@ -148,34 +149,39 @@ impl Desk {
             service: TowerToHyperService::new(router),
             limits,
             trusted_proxies,
-            names: Names::new(),
+            request_ids: AdminRequestIds::new(),
         }
     }
 
     /// Serves a connection to its end.
-    async fn connection(self: Arc<Self>, socket: TcpStream, peer: ClientAddress, seat: Seat) {
-        let watch = Arc::clone(&seat.watch);
-        let serving = self.opened(socket, peer, &watch);
+    async fn connection(
+        self: Arc<Self>,
+        socket: TcpStream,
+        peer: ClientAddress,
+        guard: ConnectionGuard,
+    ) {
+        let watch = Arc::clone(&guard.watch);
+        let serving = self.serve_requests(socket, peer, &watch);
         let mut serving = pin!(serving);
-        let mut clock = interval(SWEEP_EVERY);
+        let mut clock = interval(TICK_EVERY);
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
-                // First: whoever has to make room begins no work that would be broken off.
-                call = watch.called() => match call {
-                    Call::Reset => return,
-                    Call::Expired => {
-                        // A request that has come in this very moment is served.
+                // Checked first: a displaced connection must not begin work that would be aborted.
+                reason = watch.close_requested() => match reason {
+                    CloseReason::Reset => return,
+                    CloseReason::Expired => {
+                        // A request that has just arrived is still served.
                         if serving.as_mut().now_or_never().is_some() {
                             return;
                         }
                         watch.sweep(&self.limits);
-                        if watch.called().now_or_never().is_some() {
+                        if watch.close_requested().now_or_never().is_some() {
                             return;
                         }
                     }
-                    Call::Drain => {}
+                    CloseReason::Drain => {}
                 },
                 ended = &mut serving => {
                     if let Err(error) = ended {
@@ -184,15 +190,15 @@ impl Desk {
                     return;
                 }
                 _turn = clock.tick() => {
-                    seat.ticks.advance();
+                    guard.ticks.advance();
                     watch.sweep(&self.limits);
                 }
             }
         }
     }
 
-    /// Its requests, one after the other.
-    async fn opened(
+    /// Serves the requests of a connection, one after the other.
+    async fn serve_requests(
         &self,
         socket: TcpStream,
         peer: ClientAddress,
@@ -222,14 +228,16 @@ impl Desk {
         } else {
             peer
         };
-        let id = self.names.name(request.headers_mut(), is_from_proxy);
+        let id = self
+            .request_ids
+            .assign(request.headers_mut(), is_from_proxy);
         let span = tracing::warn_span!("admin", request_id = id.to_str().unwrap_or_default());
         request.extensions_mut().insert(client);
         request.extensions_mut().insert(Arc::clone(watch));
-        // The head has come, and its deadline is over. Until the gate says that work begins, the client is waited
-        // for, or its turn; a connection that only waits may have to make room.
+        // The head has arrived, so its deadline no longer applies. Until the gate begins the work, the request waits
+        // for its body or for its turn, and the connection may be closed to make room.
         drop(watch.begin());
-        // Requests of one connection come one a turn, with everything else on this thread in between.
+        // Yields between two requests of a connection, so that the other tasks of this thread can run.
         yield_now().await;
         let mut answer = self.service.call(request).instrument(span).await;
         watch.idle();
@@ -240,66 +248,67 @@ impl Desk {
     }
 }
 
-/// Every place, and who has it.
-struct Seats {
+/// Limits the connections of the listener, and keeps those that are open.
+struct ConnectionTable {
     table: Mutex<Table>,
     connections_max: usize,
     per_address_max: usize,
     grace: Duration,
-    crowd: Arc<Crowd>,
+    counts: Arc<ConnectionCounts>,
 }
 
 #[derive(Default)]
 struct Table {
-    taken: HashMap<u64, Taken>,
-    /// Numbers rise: a smaller one came before.
+    open: HashMap<u64, OpenConnection>,
+    /// The number of the next connection. Numbers increase: an older connection has a smaller one.
     next: u64,
-    /// Those who have lost their place, and are about to notice it.
-    leaving: usize,
+    /// Connections that were displaced and have not ended yet.
+    closing: usize,
 }
 
-struct Taken {
+struct OpenConnection {
     address: IpAddr,
     is_proxy: bool,
     since: Instant,
     watch: Arc<Watch>,
 }
 
-impl Seats {
-    /// A place for a connection from an address, which is that of a trusted proxy or not. None: it is to be closed.
-    async fn take(self: &Arc<Self>, who: (IpAddr, bool)) -> Option<Seat> {
-        if let Some(seat) = self.offer(who) {
-            return Some(seat);
+impl ConnectionTable {
+    /// Takes a slot for a connection from `peer`: its address, and whether it is a trusted proxy. Returns None if the
+    /// connection must be closed.
+    async fn take(self: &Arc<Self>, peer: (IpAddr, bool)) -> Option<ConnectionGuard> {
+        if let Some(guard) = self.try_take(peer) {
+            return Some(guard);
         }
-        // Perhaps one has been closed by its client a moment ago: in a turn of the thread that is seen.
+        // A client may have just closed its connection: after yielding, its slot is free.
         yield_now().await;
-        let seat = self.offer(who);
-        if seat.is_none() {
-            self.crowd.refused.fetch_add(1, Ordering::Relaxed);
+        let guard = self.try_take(peer);
+        if guard.is_none() {
+            self.counts.refused.fetch_add(1, Ordering::Relaxed);
         }
-        seat
+        guard
     }
 
-    fn offer(self: &Arc<Self>, (address, is_proxy): (IpAddr, bool)) -> Option<Seat> {
+    fn try_take(self: &Arc<Self>, (address, is_proxy): (IpAddr, bool)) -> Option<ConnectionGuard> {
         let mut table = self.table();
-        if table.leaving >= LEAVING_MAX {
+        if table.closing >= CLOSING_MAX {
             return None;
         }
-        let own = table.taken.values().filter(|it| it.address == address);
-        // A proxy connects for many: each of them as if it had none.
+        let own = table.open.values().filter(|it| it.address == address);
+        // A proxy connects for many clients: its own connections do not count.
         let own = if is_proxy { 0 } else { own.count() };
-        let is_full = table.taken.len() >= self.connections_max;
+        let is_full = table.open.len() >= self.connections_max;
         let has_room = if own >= self.per_address_max {
-            self.displace(&mut table, |taken, _crowd| {
-                taken.address == address && self.has_stayed(taken)
+            self.displace(&mut table, |open, _count| {
+                open.address == address && self.is_past_grace(open)
             })
         } else if is_full {
-            self.displace(&mut table, |taken, crowd| {
-                if taken.address == address {
-                    self.has_stayed(taken)
+            self.displace(&mut table, |open, count| {
+                if open.address == address {
+                    self.is_past_grace(open)
                 } else {
-                    // An address that has more even after it has lost one needs no time.
-                    crowd > own && (self.has_stayed(taken) || crowd - own > 1)
+                    // No grace period for an address that has more even after losing one.
+                    count > own && (self.is_past_grace(open) || count - own > 1)
                 }
             })
         } else {
@@ -312,47 +321,52 @@ impl Seats {
         let watch = Arc::new(Watch::new(ticks.clone()));
         let number = table.next;
         table.next = table.next.wrapping_add(1);
-        let taken = Taken {
+        let open = OpenConnection {
             address,
             is_proxy,
             since: Instant::now(),
             watch: Arc::clone(&watch),
         };
-        table.taken.insert(number, taken);
-        self.crowd.open.fetch_add(1, Ordering::Relaxed);
-        Some(Seat {
-            seats: Arc::clone(self),
+        table.open.insert(number, open);
+        self.counts.open.fetch_add(1, Ordering::Relaxed);
+        Some(ConnectionGuard {
+            table: Arc::clone(self),
             number,
             watch,
             ticks,
         })
     }
 
-    fn has_stayed(&self, taken: &Taken) -> bool {
-        taken.since.elapsed() >= self.grace
+    fn is_past_grace(&self, open: &OpenConnection) -> bool {
+        open.since.elapsed() >= self.grace
     }
 
-    /// Ends one connection of these that waits for its client: no proxy's if it can be helped, of the address with
-    /// the most, the oldest. `may_go` is told how many its address has. Whether there was one.
-    fn displace(&self, table: &mut Table, may_go: impl Fn(&Taken, usize) -> bool) -> bool {
-        let mut crowds: HashMap<IpAddr, usize> = HashMap::new();
-        for taken in table.taken.values() {
-            *crowds.entry(taken.address).or_default() += 1;
+    /// Closes one connection that waits for its client and for which `is_eligible` returns true, given the number of
+    /// connections of its address. Prefers connections that are not a proxy's, then the address with the most, then
+    /// the oldest. Returns whether one was closed.
+    fn displace(
+        &self,
+        table: &mut Table,
+        is_eligible: impl Fn(&OpenConnection, usize) -> bool,
+    ) -> bool {
+        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
+        for open in table.open.values() {
+            *counts.entry(open.address).or_default() += 1;
         }
-        let crowd_of = |taken: &Taken| crowds.get(&taken.address).copied().unwrap_or(0);
-        let waiting = table.taken.iter().filter(|(_number, taken)| {
-            // The client's turn: nothing of it is being worked on.
-            taken.watch.in_flight() == 0 && may_go(taken, crowd_of(taken))
+        let count_of = |open: &OpenConnection| counts.get(&open.address).copied().unwrap_or(0);
+        let waiting = table.open.iter().filter(|(_number, open)| {
+            // It waits for its client: no request of it is being processed.
+            open.watch.in_flight() == 0 && is_eligible(open, count_of(open))
         });
-        let chosen = waiting
-            .min_by_key(|(number, taken)| (taken.is_proxy, Reverse(crowd_of(taken)), **number));
-        let chosen = chosen.map(|(number, _taken)| *number);
-        let Some(taken) = chosen.and_then(|number| table.taken.remove(&number)) else {
+        let chosen =
+            waiting.min_by_key(|(number, open)| (open.is_proxy, Reverse(count_of(open)), **number));
+        let chosen = chosen.map(|(number, _open)| *number);
+        let Some(displaced) = chosen.and_then(|number| table.open.remove(&number)) else {
             return false;
         };
-        table.leaving += 1;
-        taken.watch.end_now();
-        self.crowd.displaced.fetch_add(1, Ordering::Relaxed);
+        table.closing += 1;
+        displaced.watch.end_now();
+        self.counts.displaced.fetch_add(1, Ordering::Relaxed);
         true
     }
 
@@ -361,23 +375,23 @@ impl Seats {
     }
 }
 
-/// A connection's place, free again when dropped.
-struct Seat {
-    seats: Arc<Seats>,
+/// A connection's slot, which is free again when this is dropped.
+struct ConnectionGuard {
+    table: Arc<ConnectionTable>,
     number: u64,
     watch: Arc<Watch>,
     ticks: Ticks,
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        let mut table = self.seats.table();
-        if table.taken.remove(&self.number).is_none() {
-            table.leaving = table.leaving.saturating_sub(1);
+        let mut table = self.table.table();
+        if table.open.remove(&self.number).is_none() {
+            table.closing = table.closing.saturating_sub(1);
         }
         drop(table);
         self.watch.leave();
-        self.seats.crowd.open.fetch_sub(1, Ordering::Relaxed);
+        self.table.counts.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -391,55 +405,55 @@ mod tests {
     const FAR: (IpAddr, bool) = (IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2)), false);
     const PROXY: (IpAddr, bool) = (IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1)), true);
 
-    fn seats(connections_max: usize, per_address_max: usize) -> Arc<Seats> {
-        Arc::new(Seats {
+    fn table(connections_max: usize, per_address_max: usize) -> Arc<ConnectionTable> {
+        Arc::new(ConnectionTable {
             table: Mutex::default(),
             connections_max,
             per_address_max,
             grace: Duration::ZERO,
-            crowd: Arc::default(),
+            counts: Arc::default(),
         })
     }
 
-    fn take(seats: &Arc<Seats>, who: (IpAddr, bool)) -> Seat {
-        seats.offer(who).expect("a place")
+    fn take(table: &Arc<ConnectionTable>, peer: (IpAddr, bool)) -> ConnectionGuard {
+        table.try_take(peer).expect("a slot")
     }
 
-    fn was_ended(seat: &Seat) -> bool {
-        seat.watch.called().now_or_never() == Some(Call::Reset)
+    fn was_ended(guard: &ConnectionGuard) -> bool {
+        guard.watch.close_requested().now_or_never() == Some(CloseReason::Reset)
     }
 
     #[test]
-    fn the_oldest_that_waits_of_the_largest_crowd_goes() {
-        let seats = seats(4, 4);
-        let single = take(&seats, FAR);
-        let crowd = [(); 3].map(|()| take(&seats, NEAR));
-        let at_work = crowd[0].watch.begin();
-        let _fifth = take(&seats, FAR);
+    fn the_oldest_idle_connection_of_the_address_with_the_most_is_closed() {
+        let table = table(4, 4);
+        let single = take(&table, FAR);
+        let many = [(); 3].map(|()| take(&table, NEAR));
+        let at_work = many[0].watch.begin();
+        let _fifth = take(&table, FAR);
         assert!(
-            !was_ended(&single) && !was_ended(&crowd[0]),
-            "it is at work"
+            !was_ended(&single) && !was_ended(&many[0]),
+            "a connection at work is not closed"
         );
-        assert!(was_ended(&crowd[1]) && !was_ended(&crowd[2]));
+        assert!(was_ended(&many[1]) && !was_ended(&many[2]));
         drop(at_work);
-        assert_eq!((seats.crowd.open(), seats.crowd.displaced()), (5, 1));
-        drop(crowd);
-        assert_eq!(seats.crowd.open(), 2);
-        assert_eq!(seats.table().leaving, 0);
+        assert_eq!((table.counts.open(), table.counts.displaced()), (5, 1));
+        drop(many);
+        assert_eq!(table.counts.open(), 2);
+        assert_eq!(table.table().closing, 0);
     }
 
     #[test]
     fn an_address_loses_its_own_and_a_proxy_may_have_many() {
-        let seats = seats(100, 2);
-        let proxies: Vec<Seat> = (0..10).map(|_| take(&seats, PROXY)).collect();
-        let crowd = [(); 3].map(|()| take(&seats, NEAR));
-        assert!(was_ended(&crowd[0]) && !was_ended(&crowd[1]));
+        let table = table(100, 2);
+        let proxies: Vec<ConnectionGuard> = (0..10).map(|_| take(&table, PROXY)).collect();
+        let many = [(); 3].map(|()| take(&table, NEAR));
+        assert!(was_ended(&many[0]) && !was_ended(&many[1]));
         assert!(!proxies.iter().any(was_ended));
-        // What is at work stays, and no other comes beside it.
-        let _work = [&crowd[1], &crowd[2]].map(|seat| seat.watch.begin());
-        assert!(seats.offer(NEAR).is_none());
-        assert!(!was_ended(&crowd[1]) && !was_ended(&crowd[2]));
-        let _other = take(&seats, FAR);
+        // Connections at work are not closed, so a further one is refused.
+        let _work = [&many[1], &many[2]].map(|guard| guard.watch.begin());
+        assert!(table.try_take(NEAR).is_none());
+        assert!(!was_ended(&many[1]) && !was_ended(&many[2]));
+        let _other = take(&table, FAR);
     }
 
     #[test]
@@ -461,44 +475,44 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_makes_room_at_once_for_who_has_fewer_and_takes_nothing_of_theirs() {
-        let mut seats = seats(4, 4);
-        Arc::get_mut(&mut seats).unwrap().grace = Duration::from_hours(1);
-        let crowd = [(); 4].map(|()| take(&seats, NEAR));
-        let others = [(); 2].map(|()| take(&seats, FAR));
-        assert!(was_ended(&crowd[0]) && was_ended(&crowd[1]));
-        // Now they have as many as each other.
-        assert!(seats.offer(FAR).is_none() && seats.offer(NEAR).is_none());
-        drop(crowd);
-        let _two = [(); 2].map(|()| take(&seats, NEAR));
+    fn an_address_with_many_makes_room_at_once_for_one_with_fewer() {
+        let mut table = table(4, 4);
+        Arc::get_mut(&mut table).unwrap().grace = Duration::from_hours(1);
+        let many = [(); 4].map(|()| take(&table, NEAR));
+        let others = [(); 2].map(|()| take(&table, FAR));
+        assert!(was_ended(&many[0]) && was_ended(&many[1]));
+        // Now both addresses have the same number.
+        assert!(table.try_take(FAR).is_none() && table.try_take(NEAR).is_none());
+        drop(many);
+        let _two = [(); 2].map(|()| take(&table, NEAR));
         assert!(!others.iter().any(was_ended));
     }
 
     #[test]
-    fn who_has_just_come_makes_no_room() {
-        let mut seats = seats(1, 1);
-        Arc::get_mut(&mut seats).unwrap().grace = Duration::from_hours(1);
-        let first = take(&seats, NEAR);
-        assert!(seats.offer(NEAR).is_none());
-        assert!(seats.offer(FAR).is_none());
+    fn a_new_connection_is_not_displaced_within_the_grace_period() {
+        let mut table = table(1, 1);
+        Arc::get_mut(&mut table).unwrap().grace = Duration::from_hours(1);
+        let first = take(&table, NEAR);
+        assert!(table.try_take(NEAR).is_none());
+        assert!(table.try_take(FAR).is_none());
         assert!(!was_ended(&first));
     }
 
     #[tokio::test]
     async fn where_all_are_at_work_the_next_is_closed_until_one_leaves() {
-        let seats = seats(1, 2);
-        let first = take(&seats, NEAR);
+        let table = table(1, 2);
+        let first = take(&table, NEAR);
         let work = first.watch.begin();
-        assert!(seats.take(FAR).await.is_none());
-        assert_eq!(seats.crowd.refused(), 1);
-        // One that leaves in the same turn leaves its place to the next.
+        assert!(table.take(FAR).await.is_none());
+        assert_eq!(table.counts.refused(), 1);
+        // A slot that is freed while the new connection yields goes to it.
         let leaves = tokio::spawn(async move { drop((work, first)) });
-        assert!(seats.take(FAR).await.is_some());
+        assert!(table.take(FAR).await.is_some());
         leaves.await.unwrap();
     }
 
     #[tokio::test]
-    async fn whoever_makes_room_begins_no_work() {
+    async fn a_displaced_connection_begins_no_work() {
         for makes_room in [false, true] {
             let begun = Arc::new(AtomicU64::new(0));
             let count = Arc::clone(&begun);
@@ -506,22 +520,22 @@ mod tests {
                 count.fetch_add(1, Ordering::Relaxed);
                 async {}
             });
-            let desk = Arc::new(Desk::new(router, Limits::default(), [].into()));
+            let server = Arc::new(ConnectionServer::new(router, Limits::default(), [].into()));
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
             let mut client = TcpStream::connect(address).await.unwrap();
             let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
             client.write_all(request).await.unwrap();
             let (socket, peer) = listener.accept().await.unwrap();
-            // The request is there when its connection has to make room.
+            // The request has arrived before its connection is displaced.
             socket.readable().await.unwrap();
-            let seats = seats(1, 1);
-            let seat = take(&seats, NEAR);
-            let _next = makes_room.then(|| take(&seats, FAR));
+            let table = table(1, 1);
+            let guard = take(&table, NEAR);
+            let _next = makes_room.then(|| take(&table, FAR));
             let mut status = [0; 12];
             let is_answered = tokio::select! {
                 biased;
-                () = desk.connection(socket, ClientAddress::of_peer(peer), seat) => false,
+                () = server.connection(socket, ClientAddress::of_peer(peer), guard) => false,
                 read = client.read_exact(&mut status) => read.is_ok(),
             };
             assert_eq!(is_answered, !makes_room);

@@ -1,4 +1,4 @@
-//! The text of `/metrics`: put together a few times in a while, however often it is asked for.
+//! Encodes the text of `/metrics`, at most a few times in each period, and caches it in between.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -9,52 +9,52 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
-/// The text is put together at most [`MADE_MAX`] times in so long. Whoever asks more often is told the last one,
-/// which is no older.
+/// The text is encoded at most [`ENCODED_MAX`] times in this period. Further requests get the cached text, which is
+/// no older than the period.
 const PERIOD: Duration = Duration::from_millis(20);
-/// More than scrapers that are there need: each asks every few seconds.
-const MADE_MAX: u32 = 4;
+/// More than real scrapers need: each sends a request every few seconds.
+const ENCODED_MAX: u32 = 4;
 
-/// What `/metrics` tells.
+/// The metrics registry with the cached text of `/metrics`.
 pub(super) struct Exposition {
     registry: Registry,
-    last: Mutex<Last>,
+    cached: Mutex<CachedText>,
 }
 
 #[derive(Default)]
-struct Last {
+struct CachedText {
     text: Bytes,
-    /// When the period began.
-    since: Option<Instant>,
-    /// How many times it was put together since.
-    made: u32,
+    /// When the current period began.
+    period_start: Option<Instant>,
+    /// How often the text was encoded in the current period.
+    encoded: u32,
 }
 
 impl Exposition {
     pub(super) fn new(registry: Registry) -> Self {
         Self {
             registry,
-            last: Mutex::default(),
+            cached: Mutex::default(),
         }
     }
 
-    /// Every metric, as `OPENMETRICS` says, for who asks `now`.
+    /// Returns every metric in the format of `OPENMETRICS`, for a request at `now`.
     pub(super) fn text(&self, now: Instant) -> Result<Bytes, fmt::Error> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if last
-            .since
-            .is_none_or(|since| now.duration_since(since) >= PERIOD)
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        if cached
+            .period_start
+            .is_none_or(|start| now.duration_since(start) >= PERIOD)
         {
-            last.since = Some(now);
-            last.made = 0;
+            cached.period_start = Some(now);
+            cached.encoded = 0;
         }
-        if last.made < MADE_MAX {
-            last.made += 1;
+        if cached.encoded < ENCODED_MAX {
+            cached.encoded += 1;
             let mut text = String::new();
             encode(&mut text, &self.registry)?;
-            last.text = text.into();
+            cached.text = text.into();
         }
-        Ok(last.text.clone())
+        Ok(cached.text.clone())
     }
 }
 
@@ -68,11 +68,11 @@ mod tests {
 
     use super::*;
 
-    /// Counts how often it is asked.
+    /// Counts how often it is encoded.
     #[derive(Debug, Clone, Default)]
-    struct Asked(Arc<AtomicU32>);
+    struct CountingCollector(Arc<AtomicU32>);
 
-    impl Collector for Asked {
+    impl Collector for CountingCollector {
         fn encode(&self, _encoder: DescriptorEncoder<'_>) -> fmt::Result {
             self.0.fetch_add(1, Ordering::Relaxed);
             Ok(())
@@ -80,17 +80,17 @@ mod tests {
     }
 
     #[test]
-    fn however_often_it_is_asked_for_it_is_made_a_few_times() {
-        let asked = Asked::default();
+    fn the_text_is_encoded_a_few_times_in_each_period() {
+        let collector = CountingCollector::default();
         let mut registry = Registry::default();
-        registry.register_collector(Box::new(asked.clone()));
+        registry.register_collector(Box::new(collector.clone()));
         let exposition = Exposition::new(registry);
         let mut now = Instant::now();
         for period in 1..=3 {
             for _ in 0..1_000 {
                 assert_eq!(exposition.text(now).unwrap(), "# EOF\n");
             }
-            assert_eq!(asked.0.load(Ordering::Relaxed), period * MADE_MAX);
+            assert_eq!(collector.0.load(Ordering::Relaxed), period * ENCODED_MAX);
             now += PERIOD;
         }
     }

@@ -1,8 +1,8 @@
-//! By which names the admin listener may be called.
+//! Checks the host name of each request to the admin listener.
 //!
-//! A page of another site can make its own name lead to this machine (DNS rebinding), and then reads as its own
-//! whatever answers under that name. So a name counts only where it is known beforehand. Addresses always do: to
-//! rebind takes a name, and probes and scrapers use addresses.
+//! Another site can make its own name resolve to this machine (DNS rebinding); its pages may then read every
+//! response under that name, as of the same origin. So only configured names are accepted. IP addresses are always
+//! accepted: DNS rebinding needs a name, and probes and scrapers use addresses.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -16,19 +16,19 @@ use axum::response::{IntoResponse, Response};
 
 use crate::config::Admin;
 
-/// What a name that is not known is told.
-const REFUSED: &str = "421: this listener is not known by the name that the request gives as its host.\n\
+/// The body of the answer to a request for an unknown name.
+const UNKNOWN_HOST: &str = "421: this listener is not known by the name that the request gives as its host.\n\
     Reach it by its address or as localhost, or name it in the configuration: in `url` under [admin] where \
     people reach it, or in `hosts` there.\n";
-const NO_HOST: &str =
+const INVALID_HOST: &str =
     "400: a request names its host once, as a name or an address and perhaps a port.\n";
 
-/// The names, in lower case, without port.
+/// The configured names, in lower case and without ports.
 #[derive(Debug, Clone)]
 pub(super) struct Hosts(Arc<[String]>);
 
 impl Hosts {
-    /// As the configuration has them.
+    /// Reads the names from `hosts` and `url` of the configuration.
     pub(super) fn new(admin: &Admin) -> Self {
         let url = admin.url.as_deref().and_then(|url| {
             let url: Uri = url.parse().ok()?;
@@ -39,18 +39,19 @@ impl Hosts {
         Self(hosts.chain(url).collect())
     }
 
-    /// Whether `authority`, a host and perhaps a port, is one of ours.
-    fn hold(&self, authority: &str) -> bool {
+    /// Whether `authority`, a host with an optional port, is accepted: an address, a loopback name or a configured
+    /// name.
+    fn accepts(&self, authority: &str) -> bool {
         let Some(name) = name_of(authority) else {
             return false;
         };
-        let is = |known: &str| name.eq_ignore_ascii_case(known);
-        is_address(name) || is_loopback(name) || self.0.iter().any(|known| is(known))
+        let equals = |known: &str| name.eq_ignore_ascii_case(known);
+        is_address(name) || is_loopback(name) || self.0.iter().any(|known| equals(known))
     }
 }
 
-/// The host of `host:port`, an address of IPv6 in brackets, without the dot at its end. None: it is no host.
-/// The port is not looked at further: who can choose it can choose no name by it.
+/// The host of `host:port`, without a dot at its end; an IPv6 address keeps its brackets. Returns None if it is not
+/// a host. Any port is accepted: a different port does not change the name.
 fn name_of(authority: &str) -> Option<&str> {
     let (name, port) = if authority.starts_with('[') {
         let end = authority.find(']')?;
@@ -78,7 +79,7 @@ fn is_address(name: &str) -> bool {
     }
 }
 
-/// `localhost` and names below it lead to this machine whatever a name server says (RFC 6761 §6.3).
+/// `localhost` and its subdomains always resolve to this machine, whatever a name server answers (RFC 6761 §6.3).
 fn is_loopback(name: &str) -> bool {
     const LOCALHOST: &str = "localhost";
     let Some(at) = name.len().checked_sub(LOCALHOST.len()) else {
@@ -90,8 +91,8 @@ fn is_loopback(name: &str) -> bool {
     end.eq_ignore_ascii_case(LOCALHOST) && (before.is_empty() || before.ends_with('.'))
 }
 
-/// In front of everything: a request under another name is refused before anything is done for it.
-pub(super) async fn only_known(
+/// Middleware in front of every route: refuses a request for another name before any other work.
+pub(super) async fn require_known(
     State(hosts): State<Hosts>,
     request: Request,
     next: Next,
@@ -100,7 +101,7 @@ pub(super) async fn only_known(
     let (header, second) = (lines.next(), lines.next());
     let header = header.map(HeaderValue::to_str);
     let target = request.uri().authority().map(Authority::as_str);
-    // Browsers name the host always; a probe in HTTP/1.0 need not (RFC 9112 §3.2).
+    // Browsers always send `Host`; an HTTP/1.0 probe may omit it (RFC 9112 §3.2).
     let may_be_absent = request.version() < Version::HTTP_11;
     let header = match (header, second) {
         (None, None) if may_be_absent => Some(None),
@@ -108,11 +109,11 @@ pub(super) async fn only_known(
         (_, Some(_)) | (None | Some(Err(_)), None) => None,
     };
     let refused = match header {
-        None => Some((StatusCode::BAD_REQUEST, NO_HOST)),
+        None => Some((StatusCode::BAD_REQUEST, INVALID_HOST)),
         Some(header) => {
             let mut all = [header, target].into_iter().flatten();
-            let all_known = all.all(|name| hosts.hold(name));
-            (!all_known).then_some((StatusCode::MISDIRECTED_REQUEST, REFUSED))
+            let all_known = all.all(|name| hosts.accepts(name));
+            (!all_known).then_some((StatusCode::MISDIRECTED_REQUEST, UNKNOWN_HOST))
         }
     };
     match refused {
@@ -150,7 +151,7 @@ mod tests {
             "keys.example.com:8443",
             "genkan:8081",
         ] {
-            assert!(hosts.hold(known), "{known}");
+            assert!(hosts.accepts(known), "{known}");
         }
         for other in [
             "",
@@ -177,7 +178,7 @@ mod tests {
             "keys.example.com..",
             "花.localhos\u{300}t",
         ] {
-            assert!(!hosts.hold(other), "{other}");
+            assert!(!hosts.accepts(other), "{other}");
         }
     }
 }

@@ -1,10 +1,10 @@
-//! The operators' listener: health, readiness, metrics; the management API and the console.
+//! Serves the admin listener: health, readiness, metrics, the management API and the console.
 //!
-//! **Invariant.** Connections that come here, however many, and requests that wait, keep neither the data plane nor
-//! the follower of revocations from their work: they have places and deadlines of their own (`connections`,
-//! `manage::gate`), the text of `/metrics` is put together a few times a second (`exposition`), and between two
-//! requests of a connection everything else on this thread has its turn. How many requests a second are answered is
-//! not bounded: they take processor time, which is the follower's too.
+//! **Invariant.** Neither many connections nor waiting requests on this listener stop the data plane or the
+//! follower of the revocation log: the listener has its own slots and deadlines (`connections`, `manage::gate`),
+//! the text of `/metrics` is encoded at a limited rate (`exposition`), and the task of a connection yields to the
+//! other tasks of this thread between two requests. The rate of requests is not limited: they use processor time,
+//! which the follower needs too.
 
 mod connections;
 mod exposition;
@@ -31,42 +31,42 @@ use tokio::time::{Instant, timeout};
 use crate::auth::Authenticator;
 use crate::config::Config;
 use crate::store::Store;
-pub(super) use connections::Crowd;
-use connections::Reception;
+use connections::AdminListener;
+pub(super) use connections::ConnectionCounts;
 use exposition::Exposition;
 use hosts::Hosts;
 
-/// How long readiness waits for the store before it says that it does not answer.
+/// How long `/readyz` waits for the store before it reports that the store does not answer.
 const STORE_TIMEOUT: Duration = Duration::from_millis(250);
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What readiness is judged by.
+/// The inputs of the readiness check.
 #[derive(Clone)]
 pub(super) struct Readiness {
-    /// False from the beginning of the end.
+    /// False as soon as the shutdown begins.
     pub serving: Arc<AtomicBool>,
     pub authenticator: Arc<Authenticator>,
     pub store: Arc<dyn Store>,
 }
 
 #[derive(Clone)]
-struct Operators {
+struct AdminState {
     exposition: Arc<Exposition>,
     readiness: Readiness,
 }
 
-/// What is served.
+/// What the admin listener serves.
 pub(super) struct Admin {
     pub registry: Registry,
     pub readiness: Readiness,
     /// The management API and the console.
     pub management: Router,
-    /// How many are served.
-    pub crowd: Arc<Crowd>,
+    /// Counts of this listener's connections, for `/metrics`.
+    pub counts: Arc<ConnectionCounts>,
 }
 
 impl Admin {
-    /// Serves operators and people until `end`.
+    /// Serves requests until `end` is true.
     pub(super) async fn serve(
         self,
         listener: TcpListener,
@@ -78,42 +78,42 @@ impl Admin {
             .route("/healthz", get(healthz))
             .route("/readyz", get(readyz))
             .route("/metrics", get(metrics))
-            .with_state(Operators {
+            .with_state(AdminState {
                 exposition: Arc::new(Exposition::new(self.registry)),
                 readiness: self.readiness,
             })
             .merge(self.management)
-            .layer(middleware::from_fn_with_state(hosts, hosts::only_known));
-        let reception = Reception {
+            .layer(middleware::from_fn_with_state(hosts, hosts::require_known));
+        let admin_listener = AdminListener {
             router,
             limits: config.limits,
             trusted_proxies: config.trusted_proxies.into(),
-            crowd: self.crowd,
+            counts: self.counts,
         };
-        // Dropped rather than drained at the end: a scrape may be lost, the end may not hang on it.
+        // Dropped, not drained: losing a scrape is acceptable, delaying the shutdown is not.
         tokio::select! {
-            never = reception.serve(listener) => match never {},
+            never = admin_listener.serve(listener) => match never {},
             _ = end.wait_for(|end| *end) => {}
         }
     }
 }
 
-/// Answers probes while the gateway waits for its database: it lives, and is not ready.
+/// Answers probes while the gateway waits for its database: healthy, but not ready.
 pub(super) async fn answer_not_ready(listener: TcpListener, config: &Config) -> Infallible {
     let router = Router::new()
         .route("/healthz", get(healthz))
         .fallback(not_ready)
         .layer(middleware::from_fn_with_state(
             Hosts::new(&config.admin),
-            hosts::only_known,
+            hosts::require_known,
         ));
-    let reception = Reception {
+    let admin_listener = AdminListener {
         router,
         limits: config.limits.clone(),
         trusted_proxies: config.trusted_proxies.as_slice().into(),
-        crowd: Arc::default(),
+        counts: Arc::default(),
     };
-    reception.serve(listener).await
+    admin_listener.serve(listener).await
 }
 
 async fn not_ready() -> Response {
@@ -129,23 +129,23 @@ async fn not_ready() -> Response {
     (status, content_type, format!("{body}\n")).into_response()
 }
 
-/// The process lives. It asks nothing of anybody.
+/// Answers that the process runs. It depends on nothing else.
 async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Whether requests should be sent here: not while the lease is out or the end has begun. A store
-/// that does not answer is said, but as long as the lease holds, cached keys are served.
-async fn readyz(State(operators): State<Operators>) -> Response {
+/// Reports whether requests should be sent here: not after the lease has ended, nor during the shutdown. A store
+/// that does not answer is reported, but until the lease ends, requests with cached keys are served.
+async fn readyz(State(state): State<AdminState>) -> Response {
     let Readiness {
         serving,
         authenticator,
         store,
-    } = &operators.readiness;
+    } = &state.readiness;
     let lease_left_ms = u64::try_from(authenticator.lease_left().as_millis()).unwrap_or(u64::MAX);
-    // It may read and not write: then the follower's last call failed.
+    // A store may answer reads and fail writes: then the follower's last call failed.
     let answers = matches!(timeout(STORE_TIMEOUT, store.head()).await, Ok(Ok(_head)));
-    let store_answers = answers && !authenticator.progress().store_is_silent();
+    let store_answers = answers && !authenticator.progress().is_store_unresponsive();
     let serving = serving.load(Ordering::Acquire);
     let ready = serving && lease_left_ms > 0;
     let status = if ready {
@@ -167,8 +167,8 @@ async fn readyz(State(operators): State<Operators>) -> Response {
         .into_response()
 }
 
-async fn metrics(State(operators): State<Operators>) -> Response {
-    match operators.exposition.text(Instant::now()) {
+async fn metrics(State(state): State<AdminState>) -> Response {
+    match state.exposition.text(Instant::now()) {
         Ok(text) => ([(CONTENT_TYPE, OPENMETRICS)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }

@@ -1,4 +1,5 @@
-//! A name for each request of the admin listener: in its answer, in its refusal and on its log lines.
+//! Gives each request of the admin listener an id, which is sent in its response, including error responses, and
+//! written on its log lines.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -7,20 +8,21 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use crate::model::random::SystemEntropy;
 use crate::record::request_id::{RequestId, RequestIds};
 
-/// The header that holds it, of requests and of answers.
+/// The header of requests and responses that holds the id.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The ids of one listener.
+/// Generates the request ids of one listener.
 #[derive(Debug)]
-pub(super) struct Names(Mutex<RequestIds>);
+pub(super) struct AdminRequestIds(Mutex<RequestIds>);
 
-impl Names {
+impl AdminRequestIds {
     pub(super) fn new() -> Self {
         Self(Mutex::new(RequestIds::new(&SystemEntropy)))
     }
 
-    /// Names a request in its own header: as a trusted proxy calls it, or anew, whatever the client wrote there.
-    pub(super) fn name(&self, headers: &mut HeaderMap, is_from_proxy: bool) -> HeaderValue {
+    /// Sets the id in the request's headers and returns it: the id that a trusted proxy sent, otherwise a new one.
+    /// An id that a client sent is replaced.
+    pub(super) fn assign(&self, headers: &mut HeaderMap, is_from_proxy: bool) -> HeaderValue {
         let kept = is_from_proxy
             .then(|| RequestId::of_proxy(headers))
             .flatten();
@@ -41,7 +43,7 @@ mod tests {
 
     #[test]
     fn only_a_trusted_proxy_names_a_request() {
-        let names = Names::new();
+        let request_ids = AdminRequestIds::new();
         for (is_from_proxy, sent) in [(true, "job-17"), (false, "job-17"), (true, "no, id")] {
             let mut headers = HeaderMap::new();
             headers.append(REQUEST_ID, sent.parse().unwrap());
@@ -49,7 +51,7 @@ mod tests {
             if is_from_proxy {
                 headers.insert(REQUEST_ID, sent.parse().unwrap());
             }
-            let id = names.name(&mut headers, is_from_proxy);
+            let id = request_ids.assign(&mut headers, is_from_proxy);
             let is_kept = is_from_proxy && sent == "job-17";
             assert_eq!(id == sent, is_kept, "{sent} {is_from_proxy}");
             assert_eq!(

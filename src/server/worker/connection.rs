@@ -1,4 +1,4 @@
-//! One client's connection, from its place in the sweep to its end.
+//! Serves one client connection on a worker, from its registration for the sweep until it closes.
 
 use std::convert::Infallible;
 use std::io;
@@ -17,13 +17,13 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
-use super::Floor;
+use super::WorkerState;
 use crate::listen::accept::Accepted;
 use crate::listen::stream::{Protocol, Stream};
-use crate::listen::watch::{Call, Phase, Watch};
+use crate::listen::watch::{CloseReason, Phase, Watch};
 use crate::proxy::Client;
 
-impl Floor {
+impl WorkerState {
     /// Serves a connection to its end.
     pub(super) async fn connection(self: Rc<Self>, accepted: Accepted) {
         let Accepted {
@@ -33,11 +33,11 @@ impl Floor {
             place,
         } = accepted;
         let watch = Arc::new(Watch::new(self.ticks.clone()));
-        let _seat = Seat::take(&self, &watch);
+        let _guard = ConnectionGuard::register(&self, &watch);
         let tls = self.plan.tls.get(listener).and_then(Option::as_ref);
         let opened = tokio::select! {
             opened = open(socket, tls, &watch) => opened,
-            () = watch.called_off() => return,
+            () = watch.close_requested_while_opening() => return,
         };
         let (stream, protocol) = match opened {
             Ok(opened) => opened,
@@ -63,10 +63,10 @@ impl Floor {
     async fn serve_http1(&self, stream: Stream, client: Rc<Client>, watch: &Watch) {
         let service = service_fn(|request| {
             let last = watch.is_draining();
-            // Not an async block around it: that would hold the future twice, and hyper moves it.
+            // No async block around it: that would store the future twice, and hyper moves it.
             let serving = Rc::clone(&self.proxy).serve(Rc::clone(&client), request);
             serving.map(move |mut response| {
-                // A tunnel has its own word in this place, and its own end.
+                // The response of a tunnel has `Connection: upgrade`, and a tunnel closes by itself.
                 if last && response.status() != StatusCode::SWITCHING_PROTOCOLS {
                     let close = HeaderValue::from_static("close");
                     response.headers_mut().insert(CONNECTION, close);
@@ -82,9 +82,9 @@ impl Floor {
             connection,
             shut_down,
             watch,
-            Times {
+            CloseTimes {
                 linger,
-                leave: None,
+                close: None,
             },
         )
         .await;
@@ -98,78 +98,78 @@ impl Floor {
         });
         let io = TokioIo::new(stream);
         let connection = pin!(self.http2.serve_connection(io, service));
-        // GOAWAY names the last stream that will be answered: nothing is lost by saying it at once.
+        // GOAWAY names the last stream that will be answered, so no request is lost if it is sent at once.
         let shut_down = http2::Connection::graceful_shutdown;
-        let times = Times {
+        let close_times = CloseTimes {
             linger: Duration::ZERO,
-            leave: Some(GOAWAY_TIME),
+            close: Some(GOAWAY_TIME),
         };
-        drive(connection, shut_down, watch, times).await;
+        drive(connection, shut_down, watch, close_times).await;
     }
 }
 
-/// How long an HTTP/2 client that was sent GOAWAY has to end its connection: a few round trips, in which the requests
-/// that it had sent before arrive.
+/// How long an HTTP/2 client has to close its connection after GOAWAY: a few round trips, in which requests that it
+/// had already sent arrive.
 const GOAWAY_TIME: Duration = Duration::from_secs(2);
 
-/// What a connection is given at its end.
-struct Times {
-    /// From the server's end to the connection's, so that requests that are on their way find it open.
+/// How long a connection may stay open while it is being closed.
+struct CloseTimes {
+    /// From the start of the server's drain to the connection's shutdown, so that requests on their way are served.
     linger: Duration,
-    /// From the connection's own end until it is dropped, where its protocol has a word for that.
-    leave: Option<Duration>,
+    /// From the connection's shutdown until it is dropped, if its protocol announces the shutdown (GOAWAY).
+    close: Option<Duration>,
 }
 
-/// What the timer of a connection is set for.
+/// What the timer of a connection measures.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Timer {
     Off,
-    /// The server ends, and this connection soon.
+    /// The server drains; this connection is shut down after `linger`.
     Linger,
-    /// This connection was asked to end.
-    Leave,
+    /// This connection is being shut down; it is dropped after `close`.
+    Close,
 }
 
-/// Runs a connection to its end: its own, its deadline's, or the server's.
+/// Runs a connection until it ends by itself, passes a deadline, or the server shuts down.
 async fn drive<C: Future<Output = hyper::Result<()>>>(
     mut connection: Pin<&mut C>,
     shut_down: fn(Pin<&mut C>),
     watch: &Watch,
-    times: Times,
+    close_times: CloseTimes,
 ) {
-    let mut alarm = pin!(tokio::time::sleep(Duration::ZERO));
+    let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
     let mut set_for = Timer::Off;
-    // While it was opened the call was taken and passed over; its time to linger begins now.
+    // The notice of the drain was consumed while the connection was opened; its linger time begins now.
     if watch.is_draining() {
         watch.drain();
     }
     loop {
         tokio::select! {
             biased;
-            ended = &mut connection => return tell(ended),
-            call = watch.called() => match call {
-                Call::Reset => return,
-                Call::Expired => match times.leave {
-                    // A head that does not come is not waited for; between requests both sides agree.
+            ended = &mut connection => return log_end(ended),
+            reason = watch.close_requested() => match reason {
+                CloseReason::Reset => return,
+                CloseReason::Expired => match close_times.close {
+                    // No wait for a head that is late. Between two requests, shut down cleanly.
                     None if watch.phase() != Phase::Idle => return,
                     None => shut_down(connection.as_mut()),
-                    // The sweep calls again while it leaves.
-                    Some(_leave) if set_for == Timer::Leave => {}
-                    Some(leave) => {
+                    // The sweep reports the same deadline again while the connection shuts down.
+                    Some(_close) if set_for == Timer::Close => {}
+                    Some(close) => {
                         shut_down(connection.as_mut());
-                        set_for = Timer::Leave;
-                        alarm.as_mut().reset(Instant::now() + leave);
+                        set_for = Timer::Close;
+                        timer.as_mut().reset(Instant::now() + close);
                     }
                 },
-                Call::Drain => {
+                CloseReason::Drain => {
                     set_for = Timer::Linger;
-                    alarm.as_mut().reset(Instant::now() + times.linger);
+                    timer.as_mut().reset(Instant::now() + close_times.linger);
                 }
             },
-            () = &mut alarm, if set_for != Timer::Off => match set_for {
-                // A request came after all; the connection ends with it.
-                Timer::Leave if watch.in_flight() > 0 => set_for = Timer::Off,
-                Timer::Leave => return,
+            () = &mut timer, if set_for != Timer::Off => match set_for {
+                // Another request has arrived; the connection closes after it.
+                Timer::Close if watch.in_flight() > 0 => set_for = Timer::Off,
+                Timer::Close => return,
                 Timer::Linger | Timer::Off => {
                     set_for = Timer::Off;
                     shut_down(connection.as_mut());
@@ -189,36 +189,36 @@ async fn open(
     Stream::open(socket, tls, Arc::clone(watch)).await
 }
 
-fn tell(ended: hyper::Result<()>) {
+fn log_end(ended: hyper::Result<()>) {
     if let Err(error) = ended {
         tracing::debug!(%error, "a client connection ended");
     }
 }
 
-/// A connection's place in the sweep.
-struct Seat {
-    floor: Rc<Floor>,
+/// A connection's registration for the sweep; removed on drop.
+struct ConnectionGuard {
+    state: Rc<WorkerState>,
     number: u64,
 }
 
-impl Seat {
-    fn take(floor: &Rc<Floor>, watch: &Arc<Watch>) -> Self {
-        let number = floor.next_watch.get();
-        floor.next_watch.set(number.wrapping_add(1));
-        floor.watches.borrow_mut().insert(number, Arc::clone(watch));
-        if floor.is_draining.get() {
+impl ConnectionGuard {
+    fn register(state: &Rc<WorkerState>, watch: &Arc<Watch>) -> Self {
+        let number = state.next_watch.get();
+        state.next_watch.set(number.wrapping_add(1));
+        state.watches.borrow_mut().insert(number, Arc::clone(watch));
+        if state.is_draining.get() {
             watch.drain();
         }
         Self {
-            floor: Rc::clone(floor),
+            state: Rc::clone(state),
             number,
         }
     }
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        let watch = self.floor.watches.borrow_mut().remove(&self.number);
+        let watch = self.state.watches.borrow_mut().remove(&self.number);
         if let Some(watch) = watch {
             watch.leave();
         }

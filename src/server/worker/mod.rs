@@ -1,5 +1,5 @@
-//! A worker: one thread, one runtime, its own upstream connections. A connection stays on the worker
-//! that took it up.
+//! Runs a worker: one thread with one runtime and its own upstream connections. A client connection stays on the
+//! worker that accepted it.
 
 mod connection;
 
@@ -24,10 +24,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
 use super::protocols::{http1_builder, http2_builder};
-use super::usage::Telling;
+use super::usage::UsageSender;
 use crate::config;
 use crate::listen::accept::Accepted;
-use crate::listen::watch::{SWEEP_EVERY, Ticks, Watch};
+use crate::listen::watch::{TICK_EVERY, Ticks, Watch};
 use crate::model::clock::Clock;
 use crate::model::random::SystemEntropy;
 use crate::proxy::upstream::tls::Connectors;
@@ -35,19 +35,19 @@ use crate::proxy::upstream::{LocalExecutor, Upstream, UpstreamSockets};
 use crate::proxy::{Proxy, Shared};
 use crate::record::metrics::WorkerMetrics;
 use crate::record::refusals::{self, LeftOut, RefusalLog};
-use crate::record::usage::TOLD_EVERY;
+use crate::record::usage::USAGE_REPORTED_EVERY;
 
-/// Turns of the worker's clock between two tellings of what was noted of keys.
-const TURNS_PER_TELLING: u128 = TOLD_EVERY.as_millis() / SWEEP_EVERY.as_millis();
+/// Ticks of the worker's clock between two reports of key usage.
+const TICKS_PER_USAGE_REPORT: u128 = USAGE_REPORTED_EVERY.as_millis() / TICK_EVERY.as_millis();
 
-/// Turns of the worker's clock between two summaries of refusals that were not logged.
-const TURNS_PER_SUMMARY: u128 = refusals::WINDOW.as_millis() / SWEEP_EVERY.as_millis();
+/// Ticks of the worker's clock between two summaries of refusals that were not logged.
+const TICKS_PER_SUMMARY: u128 = refusals::WINDOW.as_millis() / TICK_EVERY.as_millis();
 
-/// The stages of the end, each told once.
+/// The stages of a shutdown. Each is set to true once.
 pub(super) struct Stages {
     /// Close the listening sockets.
     pub accept_no_more: watch::Sender<bool>,
-    /// Finish what is in flight.
+    /// Finish requests in flight.
     pub drain: watch::Sender<bool>,
     /// Stop everything.
     pub end: watch::Sender<bool>,
@@ -71,18 +71,18 @@ pub(super) struct Plan {
     pub upstream_sockets: UpstreamSockets,
     pub tls: Vec<Option<TlsAcceptor>>,
     pub trusted_proxies: Arc<[IpNet]>,
-    /// Where it tells what was noted of keys.
-    pub usage: Telling,
+    /// Where workers report key usage.
+    pub usage: UsageSender,
     pub clock: Arc<dyn Clock>,
 }
 
-/// A worker, from outside.
+/// A handle to a running worker.
 pub(super) struct Worker {
     cut: oneshot::Receiver<u64>,
 }
 
 impl Worker {
-    /// Starts a thread that serves what comes through `queue`.
+    /// Starts a thread that serves the connections that arrive through `queue`.
     pub(super) fn start(
         number: usize,
         plan: Arc<Plan>,
@@ -90,26 +90,26 @@ impl Worker {
         queue: mpsc::Receiver<Accepted>,
         stages: &Stages,
     ) -> Self {
-        let (tell, cut) = oneshot::channel();
+        let (sender, cut) = oneshot::channel();
         let drain = stages.drain.subscribe();
         let run = move || {
             let cut = run(number, plan, metrics, queue, drain).unwrap_or_else(|error| {
                 tracing::error!(%error, "a worker could not start");
                 0
             });
-            // An error says that the server itself was dropped before.
-            let _nobody_waits = tell.send(cut);
+            // Fails if the server itself has been dropped.
+            let _sent = sender.send(cut);
         };
         let thread = std::thread::Builder::new()
             .name(format!("worker-{number}"))
             .spawn(run);
         if let Err(error) = thread {
-            tracing::error!(%error, "the system gave no thread for a worker");
+            tracing::error!(%error, "cannot start a thread for a worker");
         }
         Self { cut }
     }
 
-    /// Waits for its end; how many requests it cut.
+    /// Waits until the worker has ended, and returns how many requests it cut.
     pub(super) async fn ended(self) -> u64 {
         self.cut.await.unwrap_or(0)
     }
@@ -126,16 +126,16 @@ fn run(
         .enable_all()
         .build_local(LocalOptions::default())?;
     let cut = runtime.block_on(async move {
-        let floor = Rc::new(Floor::new(number, plan, Rc::new(metrics), drain));
-        floor.work(queue).await
+        let state = Rc::new(WorkerState::new(number, plan, Rc::new(metrics), drain));
+        state.serve_connections(queue).await
     });
-    // A name look-up that still blocks a thread keeps no worker from its end.
+    // Does not wait for a name look-up that still blocks a thread.
     runtime.shutdown_background();
     Ok(cut)
 }
 
 /// What the connections of one worker share.
-struct Floor {
+struct WorkerState {
     plan: Arc<Plan>,
     proxy: Rc<Proxy>,
     metrics: Rc<WorkerMetrics>,
@@ -145,15 +145,15 @@ struct Floor {
     watches: RefCell<HashMap<u64, Arc<Watch>, RandomState>>,
     next_watch: Cell<u64>,
     number: usize,
-    turns_until_telling: Cell<u128>,
-    turns_until_summary: Cell<u128>,
+    ticks_until_usage_report: Cell<u128>,
+    ticks_until_summary: Cell<u128>,
     tasks: TaskTracker,
     drain: watch::Receiver<bool>,
-    /// Whether `drain` was passed on.
+    /// Whether the connections have been told to drain.
     is_draining: Cell<bool>,
 }
 
-impl Floor {
+impl WorkerState {
     fn new(
         number: usize,
         plan: Arc<Plan>,
@@ -188,20 +188,20 @@ impl Floor {
             watches: RefCell::default(),
             next_watch: Cell::new(0),
             number,
-            turns_until_telling: Cell::new(TURNS_PER_TELLING),
-            turns_until_summary: Cell::new(TURNS_PER_SUMMARY),
+            ticks_until_usage_report: Cell::new(TICKS_PER_USAGE_REPORT),
+            ticks_until_summary: Cell::new(TICKS_PER_SUMMARY),
             tasks,
             drain,
             is_draining: Cell::new(false),
         }
     }
 
-    /// Takes connections up until no more can come, then waits for them to end, for as long as they
-    /// may. Returns how many requests were cut.
-    async fn work(self: Rc<Self>, mut queue: mpsc::Receiver<Accepted>) -> u64 {
-        // Not among the tasks that the end waits for: it goes on until the worker does.
+    /// Serves connections until the queue is closed, then waits for them to end, within the configured time limit.
+    /// Returns how many requests were cut.
+    async fn serve_connections(self: Rc<Self>, mut queue: mpsc::Receiver<Accepted>) -> u64 {
+        // Not tracked in `tasks`, which the shutdown waits for: it runs until the worker ends.
         drop(spawn_local(self.proxy.answer_sweeps()));
-        let mut tending = pin!(self.tend());
+        let mut maintenance = pin!(self.maintain());
         loop {
             tokio::select! {
                 accepted = queue.recv() => match accepted {
@@ -211,35 +211,36 @@ impl Floor {
                     }
                     None => break,
                 },
-                never = &mut tending => match never {},
+                never = &mut maintenance => match never {},
             }
         }
         self.tasks.close();
         let limits = &self.plan.shared.limits;
         let mut cut = 0;
         if !self
-            .end_within(limits.shutdown_timeout_ms, tending.as_mut())
+            .end_within(limits.shutdown_timeout_ms, maintenance.as_mut())
             .await
         {
             cut = self.metrics.active();
             self.proxy.cut_all();
-            // Who has not taken the reason by then ends without it.
-            self.end_within(limits.shutdown_notice_ms, tending).await;
+            // Clients that have not read the error by then are disconnected without it.
+            self.end_within(limits.shutdown_notice_ms, maintenance)
+                .await;
         }
-        self.tell_usage();
+        self.report_usage();
         cut
     }
 
-    /// Waits for every connection and tunnel to end. False: not all did.
+    /// Waits for every connection and tunnel to end. Returns false if the time limit passed first.
     async fn end_within(
         &self,
         limit_ms: u64,
-        tending: Pin<&mut impl Future<Output = Infallible>>,
+        maintenance: Pin<&mut impl Future<Output = Infallible>>,
     ) -> bool {
         let ended = async {
             tokio::select! {
                 () = self.tasks.wait() => {}
-                never = tending => match never {},
+                never = maintenance => match never {},
             }
         };
         timeout(Duration::from_millis(limit_ms), ended)
@@ -247,11 +248,11 @@ impl Floor {
             .is_ok()
     }
 
-    /// Sweeps; and when the server ends, tells every connection so.
-    async fn tend(&self) -> Infallible {
-        let mut sweep = tokio::time::interval(SWEEP_EVERY);
+    /// Sweeps on each tick, and tells every connection when the server drains.
+    async fn maintain(&self) -> Infallible {
+        let mut sweep = tokio::time::interval(TICK_EVERY);
         let mut drain = self.drain.clone();
-        // An error says that the server is gone; then it is the end all the more.
+        // An error means that the server was dropped; that ends the worker too.
         let mut draining = pin!(drain.wait_for(|drain| *drain).map(drop));
         loop {
             tokio::select! {
@@ -272,35 +273,35 @@ impl Floor {
             .values()
             .for_each(|watch| watch.sweep(limits));
         self.proxy.sweep();
-        let turns = self.turns_until_telling.get();
-        self.turns_until_telling.set(turns.saturating_sub(1));
-        if turns == 0 {
-            self.turns_until_telling.set(TURNS_PER_TELLING);
-            self.tell_usage();
+        let ticks = self.ticks_until_usage_report.get();
+        self.ticks_until_usage_report.set(ticks.saturating_sub(1));
+        if ticks == 0 {
+            self.ticks_until_usage_report.set(TICKS_PER_USAGE_REPORT);
+            self.report_usage();
         }
-        let turns = self.turns_until_summary.get();
-        self.turns_until_summary.set(turns.saturating_sub(1));
-        if turns == 0 {
-            self.turns_until_summary.set(TURNS_PER_SUMMARY);
+        let ticks = self.ticks_until_summary.get();
+        self.ticks_until_summary.set(ticks.saturating_sub(1));
+        if ticks == 0 {
+            self.ticks_until_summary.set(TICKS_PER_SUMMARY);
             self.summarize_refusals();
         }
     }
 
-    /// Says how many refusals got no line of their own.
+    /// Logs how many refusals were not logged individually.
     fn summarize_refusals(&self) {
         let logs = [false, true].map(|known| self.metrics.refusal_log(known));
         for LeftOut { client, count } in logs.into_iter().flat_map(RefusalLog::end_window) {
             tracing::info!(
                 client = client.map(tracing::field::display),
                 count,
-                "more requests of this client were refused, and are not logged one by one"
+                "more requests of this client were refused and not logged individually"
             );
         }
     }
 
-    /// Tells what was noted of keys. Where nobody listens any more there is nobody to tell.
-    fn tell_usage(&self) {
+    /// Reports key usage since the last report. Does nothing if the receiver is gone.
+    fn report_usage(&self) {
         let (uses, dropped) = self.proxy.take_usage(self.plan.clock.now());
-        self.plan.usage.tell(self.number, uses, dropped);
+        self.plan.usage.report(self.number, uses, dropped);
     }
 }

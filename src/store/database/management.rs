@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::{Database, write};
-use crate::model::audit::{Act, Deed, Entry, Head};
+use crate::model::audit::{AuditContext, AuditEvent, Entry, Head};
 use crate::model::change::Sequence;
 use crate::model::clock::Timestamp;
 use crate::model::id::{
@@ -16,18 +16,18 @@ use crate::model::usage::KeyUse;
 use crate::store::engine::Engine;
 use crate::store::{
     AccessFilter, AuditPage, Created, Descendants, EndedAccess, Idempotency, KeyFilter, KeyPage,
-    KeyTraffic, ListedKey, ListedMember, ListedSession, Management, Marked, NewSession, Overlap,
-    PageRequest, Reach, Revoked, RevokedEverything, RevokedFamily, RoleChange, Session,
+    KeyTraffic, ListedKey, ListedMember, ListedSession, Management, MarkProgress, NewSession,
+    Overlap, PageRequest, Reach, Revoked, RevokedEverything, RevokedFamily, RoleChange, Session,
     SharedSecret, StoreError, access_ends, accounts, audit, invitations, keys, lineage, log, marks,
     members, rotations, secrets, sessions, usage,
 };
 
 /// Runs a rule of somebody's act: first of all they must still be who may.
-macro_rules! act {
-    ($engine:expr, $act:expr, $rule:path $(, $argument:expr)*) => {{
+macro_rules! context {
+    ($engine:expr, $context:expr, $rule:path $(, $argument:expr)*) => {{
         let mut transaction = $engine.begin().await?;
-        audit::standing(&mut transaction, $act).await?;
-        let written = $rule(&mut transaction $(, $argument)*, $act).await?;
+        audit::check_actor(&mut transaction, $context).await?;
+        let written = $rule(&mut transaction $(, $argument)*, $context).await?;
         $engine.commit(transaction).await?;
         Ok(written)
     }};
@@ -35,8 +35,12 @@ macro_rules! act {
 
 #[async_trait]
 impl<E: Engine> Management for Database<E> {
-    async fn create_organization(&self, new: &Organization, act: &Act) -> Result<(), StoreError> {
-        act!(self.0, act, members::create_organization, new)
+    async fn create_organization(
+        &self,
+        new: &Organization,
+        context: &AuditContext,
+    ) -> Result<(), StoreError> {
+        context!(self.0, context, members::create_organization, new)
     }
 
     async fn organizations(&self) -> Result<Vec<Organization>, StoreError> {
@@ -47,17 +51,21 @@ impl<E: Engine> Management for Database<E> {
         members::organization(&mut self.0.reader().await?, id).await
     }
 
-    async fn add_member(&self, member: &Member, act: &Act) -> Result<Member, StoreError> {
-        act!(self.0, act, members::add, member)
+    async fn add_member(
+        &self,
+        member: &Member,
+        context: &AuditContext,
+    ) -> Result<Member, StoreError> {
+        context!(self.0, context, members::add, member)
     }
 
     async fn add_service_account(
         &self,
         account: &Member,
         idempotency: Option<&Idempotency>,
-        act: &Act,
+        context: &AuditContext,
     ) -> Result<Created, StoreError> {
-        act!(self.0, act, accounts::add, account, idempotency)
+        context!(self.0, context, accounts::add, account, idempotency)
     }
 
     async fn members(&self, of: Option<OrganizationId>) -> Result<Vec<Member>, StoreError> {
@@ -81,26 +89,30 @@ impl<E: Engine> Management for Database<E> {
         members::page(&mut self.0.reader().await?, of, kind, page).await
     }
 
-    async fn change_role(&self, change: RoleChange, act: &Act) -> Result<Sequence, StoreError> {
-        act!(self.0, act, members::change_role, change)
+    async fn change_role(
+        &self,
+        change: RoleChange,
+        context: &AuditContext,
+    ) -> Result<Sequence, StoreError> {
+        context!(self.0, context, members::change_role, change)
     }
 
     async fn remove_member(
         &self,
         membership: MembershipId,
         seen: Option<Role>,
-        act: &Act,
+        context: &AuditContext,
     ) -> Result<Revoked, StoreError> {
-        act!(self.0, act, members::remove, membership, seen)
+        context!(self.0, context, members::remove, membership, seen)
     }
 
     async fn create_key(
         &self,
         key: &Key,
         idempotency: Option<&Idempotency>,
-        act: &Act,
+        context: &AuditContext,
     ) -> Result<Created, StoreError> {
-        act!(self.0, act, keys::create, key, idempotency)
+        context!(self.0, context, keys::create, key, idempotency)
     }
 
     async fn key(&self, id: KeyId) -> Result<Option<ListedKey>, StoreError> {
@@ -129,9 +141,9 @@ impl<E: Engine> Management for Database<E> {
         id: KeyId,
         from: &Name,
         to: &Name,
-        act: &Act,
+        context: &AuditContext,
     ) -> Result<(), StoreError> {
-        act!(self.0, act, keys::rename, id, from, to)
+        context!(self.0, context, keys::rename, id, from, to)
     }
 
     async fn rotate_key(
@@ -139,27 +151,27 @@ impl<E: Engine> Management for Database<E> {
         old: KeyId,
         successor: &Key,
         overlap: Overlap,
-        act: &Act,
+        context: &AuditContext,
     ) -> Result<Sequence, StoreError> {
-        act!(self.0, act, rotations::rotate, old, successor, overlap)
+        context!(self.0, context, rotations::rotate, old, successor, overlap)
     }
 
-    async fn end_silent_keys(
+    async fn end_idle_keys(
         &self,
-        told_since: Timestamp,
-        act: &Act,
+        usage_complete_since: Timestamp,
+        context: &AuditContext,
     ) -> Result<Vec<KeyId>, StoreError> {
         let mut reader = self.0.reader().await?;
-        let is_any = rotations::is_any_silent(&mut reader, told_since, act.at).await?;
+        let is_any = rotations::is_any_idle(&mut reader, usage_complete_since, context.at).await?;
         drop(reader);
         if !is_any {
             return Ok(Vec::new());
         }
-        act!(self.0, act, rotations::end_silent, told_since)
+        context!(self.0, context, rotations::end_idle, usage_complete_since)
     }
 
-    async fn revoke_key(&self, id: KeyId, act: &Act) -> Result<Revoked, StoreError> {
-        act!(self.0, act, keys::revoke, id)
+    async fn revoke_key(&self, id: KeyId, context: &AuditContext) -> Result<Revoked, StoreError> {
+        context!(self.0, context, keys::revoke, id)
     }
 
     async fn descendants(&self, id: KeyId, now: Timestamp) -> Result<Descendants, StoreError> {
@@ -170,20 +182,20 @@ impl<E: Engine> Management for Database<E> {
         &self,
         id: KeyId,
         reach: Reach,
-        act: &Act,
+        context: &AuditContext,
     ) -> Result<RevokedFamily, StoreError> {
-        act!(self.0, act, lineage::revoke, id, reach)
+        context!(self.0, context, lineage::revoke, id, reach)
     }
 
     async fn revoke_everything(
         &self,
         of: Option<OrganizationId>,
         access: Option<&AccessFilter>,
-        act: &Act,
+        context: &AuditContext,
     ) -> Result<RevokedEverything, StoreError> {
-        act!(
+        context!(
             self.0,
-            act,
+            context,
             access_ends::revoke_everything,
             of,
             access,
@@ -191,20 +203,22 @@ impl<E: Engine> Management for Database<E> {
         )
     }
 
-    async fn write_marked_rows(&self, below: Option<&str>) -> Result<Marked, StoreError> {
+    async fn write_marked_rows(&self, below: Option<&str>) -> Result<MarkProgress, StoreError> {
         if !marks::is_any(&mut self.0.reader().await?).await? {
-            return Ok(Marked::Nothing);
+            return Ok(MarkProgress::Nothing);
         }
         write!(self.0, marks::write_rows, below)
     }
 
     async fn record_usage(&self, instance: InstanceId, uses: &[KeyUse]) -> Result<(), StoreError> {
-        let statements = usage::telling(&E::USAGE, instance, uses);
+        let statements = usage::report_statements(&E::USAGE, instance, uses);
         self.0.write_apart(statements).await
     }
 
     async fn forget_usage(&self, instance: InstanceId, now: Timestamp) -> Result<(), StoreError> {
-        self.0.write_apart(usage::forgetting(instance, now)).await
+        self.0
+            .write_apart(usage::cleanup_statements(instance, now))
+            .await
     }
 
     async fn traffic(&self, id: KeyId, now: Timestamp) -> Result<KeyTraffic, StoreError> {
@@ -215,9 +229,9 @@ impl<E: Engine> Management for Database<E> {
         &self,
         invitation: &Invitation,
         token: &KeyHash,
-        act: &Act,
+        context: &AuditContext,
     ) -> Result<(), StoreError> {
-        act!(self.0, act, invitations::invite, invitation, token)
+        context!(self.0, context, invitations::invite, invitation, token)
     }
 
     async fn invitations(&self, of: OrganizationId) -> Result<Vec<Invitation>, StoreError> {
@@ -228,9 +242,9 @@ impl<E: Engine> Management for Database<E> {
         &self,
         of: OrganizationId,
         id: InvitationId,
-        act: &Act,
+        context: &AuditContext,
     ) -> Result<(), StoreError> {
-        act!(self.0, act, invitations::withdraw, of, id)
+        context!(self.0, context, invitations::withdraw, of, id)
     }
 
     async fn invitation(&self, token: &KeyHash) -> Result<Option<Invitation>, StoreError> {
@@ -249,14 +263,14 @@ impl<E: Engine> Management for Database<E> {
         token: &KeyHash,
         ids: (MembershipId, UserId),
         session: &NewSession,
-        act: &Act,
+        context: &AuditContext,
     ) -> Result<Option<Member>, StoreError> {
-        // Whoever guesses takes no lock of the writers'; whoever does not is asked again where they are alone.
+        // Anybody who guesses takes no lock of the writers'; anybody who does not is asked again where they are alone.
         let found = self.invitation(token).await?;
-        if found.is_none_or(|open| open.expires_at <= act.at) {
+        if found.is_none_or(|open| open.expires_at <= context.at) {
             return Ok(None);
         }
-        act!(self.0, act, invitations::accept, token, ids, session)
+        context!(self.0, context, invitations::accept, token, ids, session)
     }
 
     async fn create_sign_in_link(
@@ -264,11 +278,11 @@ impl<E: Engine> Management for Database<E> {
         token: &KeyHash,
         member: &Member,
         expires_at: Timestamp,
-        act: &Act,
+        context: &AuditContext,
     ) -> Result<(), StoreError> {
-        act!(
+        context!(
             self.0,
-            act,
+            context,
             sessions::create_link,
             token,
             member,
@@ -284,21 +298,21 @@ impl<E: Engine> Management for Database<E> {
         &self,
         token: &KeyHash,
         session: &NewSession,
-        act: &Act,
+        context: &AuditContext,
     ) -> Result<Option<Member>, StoreError> {
         if !self.knows_sign_in_link(token).await? {
             return Ok(None);
         }
-        act!(self.0, act, sessions::sign_in, token, session)
+        context!(self.0, context, sessions::sign_in, token, session)
     }
 
     async fn begin_session(
         &self,
         member: &Member,
         session: &NewSession,
-        act: &Act,
+        context: &AuditContext,
     ) -> Result<Member, StoreError> {
-        act!(self.0, act, sessions::begin, member, session)
+        context!(self.0, context, sessions::begin, member, session)
     }
 
     async fn session(&self, token: &KeyHash) -> Result<Option<Session>, StoreError> {
@@ -309,8 +323,8 @@ impl<E: Engine> Management for Database<E> {
         write!(self.0, sessions::touch, id, now)
     }
 
-    async fn end_session(&self, id: SessionId, act: &Act) -> Result<(), StoreError> {
-        act!(self.0, act, sessions::end, id)
+    async fn end_session(&self, id: SessionId, context: &AuditContext) -> Result<(), StoreError> {
+        context!(self.0, context, sessions::end, id)
     }
 
     async fn sessions(&self, filter: &AccessFilter) -> Result<Vec<ListedSession>, StoreError> {
@@ -320,17 +334,25 @@ impl<E: Engine> Management for Database<E> {
     async fn end_sessions(
         &self,
         filter: &AccessFilter,
-        act: &Act,
+        context: &AuditContext,
     ) -> Result<EndedAccess, StoreError> {
-        act!(self.0, act, access_ends::end, filter)
+        context!(self.0, context, access_ends::end, filter)
     }
 
-    async fn end_any_session(&self, id: SessionId, act: &Act) -> Result<bool, StoreError> {
-        act!(self.0, act, access_ends::end_one, id)
+    async fn end_any_session(
+        &self,
+        id: SessionId,
+        context: &AuditContext,
+    ) -> Result<bool, StoreError> {
+        context!(self.0, context, access_ends::end_one, id)
     }
 
-    async fn record(&self, deed: &Deed, act: &Act) -> Result<(), StoreError> {
-        write!(self.0, audit::record, deed, act)
+    async fn record(
+        &self,
+        audit_event: &AuditEvent,
+        context: &AuditContext,
+    ) -> Result<(), StoreError> {
+        write!(self.0, audit::record, audit_event, context)
     }
 
     async fn audit_page(&self, page: AuditPage) -> Result<Vec<Entry>, StoreError> {

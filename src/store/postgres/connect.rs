@@ -1,6 +1,6 @@
 //! Connecting as the URL says, and what protects the connection.
 //!
-//! The driver fills what it is not told from variables of libpq. So it is told everything.
+//! The driver takes missing options from libpq's environment variables. So every option is set.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -89,7 +89,7 @@ pub(super) fn ways(server: &Server) -> Result<Vec<Way>, StoreError> {
         .collect())
 }
 
-/// Everything that the driver can be told, so that it asks the environment for nothing.
+/// Sets every option of the driver, so that it reads none from the environment.
 fn options(server: &Server) -> Result<PgConnectOptions, StoreError> {
     let user = match &server.user {
         Some(user) => user.clone(),

@@ -6,7 +6,7 @@ use std::{fmt, io};
 
 use sqlx::error::DatabaseError;
 
-use super::guards::Silenced;
+use super::guards::TriggersDisabled;
 use crate::store::StoreError;
 
 /// What a pooler does that lends sessions by the transaction.
@@ -24,7 +24,7 @@ pub(super) fn explain(error: sqlx::Error) -> StoreError {
         sqlx::Error::Database(error) => explain_state(error.as_ref()),
         sqlx::Error::Io(error) => explain_io(&error),
         sqlx::Error::Tls(error) => no_tls(&error),
-        sqlx::Error::Configuration(error) if error.is::<Silenced>() => {
+        sqlx::Error::Configuration(error) if error.is::<TriggersDisabled>() => {
             StoreError::Unguarded(error.to_string())
         }
         sqlx::Error::PoolTimedOut => StoreError::Unavailable(

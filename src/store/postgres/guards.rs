@@ -106,15 +106,15 @@ const ROLE: &str = "SELECT current_setting('session_replication_role')";
     "setting session_replication_role is `{0}`, which switches triggers off (see ALTER DATABASE and \
      ALTER ROLE … RESET)"
 )]
-pub(super) struct Silenced(String);
+pub(super) struct TriggersDisabled(String);
 
-/// Refuses a connection whose triggers do not fire, whoever wanted it so: the URL, the role, the database or
+/// Refuses a connection whose triggers do not fire, wherever that was set: the URL, the role, the database or
 /// the server.
 pub(super) fn judge(role: String) -> sqlx::Result<()> {
     if role == "origin" {
         Ok(())
     } else {
-        Err(sqlx::Error::Configuration(Box::new(Silenced(role))))
+        Err(sqlx::Error::Configuration(Box::new(TriggersDisabled(role))))
     }
 }
 

@@ -36,7 +36,7 @@ statements! {
             ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END AS history, \
             i.id, i.renewals, i.lease_ms, i.applied, i.evicted, clock_ms() - i.renewed_at AS renewed_ago_ms \
         FROM revocation_head h LEFT JOIN instances i ON TRUE ORDER BY i.id";
-    /// One statement, so that whoever sees the acknowledgement sees the reports.
+    /// One statement, so that a reader of the acknowledgement sees the reports.
     ACKNOWLEDGE_WITH_REPORTS = "WITH told AS (INSERT INTO revocation_reports \
             (seq, instance_id, streams_cut, last_accepted_at) \
             SELECT r.seq, $1, r.cut, r.last \

@@ -22,14 +22,14 @@ use std::time::Duration;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{PgPool, Postgres, Transaction};
 
-use self::session::{Lent, Link, answered};
+use self::session::{Link, PooledSession, answered};
 use super::database::Database;
 use super::engine::{Engine, Session, Value};
 use super::rows::Columns;
 use super::{
     Instances, Lease, LogPage, Management, Report, StoreError, WhenAbsent, access_ends, accounts,
     audit, idempotency, invitations, lineage, marks, rotations, secrets, sessions, sql,
-    usage as tellings,
+    usage as usage_statements,
 };
 use crate::model::change::Sequence;
 use crate::model::id::InstanceId;
@@ -47,7 +47,7 @@ pub const STATEMENTS: &[&[(&str, &str)]] = &[
     rotations::ALL,
     secrets::ALL,
     sessions::ALL,
-    tellings::ALL,
+    usage_statements::ALL,
     usage::ALL,
     instances::ALL,
     super::instances::ALL,
@@ -89,14 +89,17 @@ struct PostgresEngine {
 }
 
 impl Engine for PostgresEngine {
-    type Reader = Lent;
+    type Reader = PooledSession;
     type Transaction = Link<Transaction<'static, Postgres>>;
 
-    const USAGE: tellings::Statements = usage::STATEMENTS;
+    const USAGE: usage_statements::Statements = usage::STATEMENTS;
 
     const WITHOUT_MARKS: Option<&'static str> = Some(instances::WITHOUT_MARKS);
 
-    async fn write_apart(&self, statements: Vec<tellings::Bound>) -> Result<(), StoreError> {
+    async fn write_apart(
+        &self,
+        statements: Vec<usage_statements::BoundStatement>,
+    ) -> Result<(), StoreError> {
         let mut transaction = Link(answered(self.writers.begin()).await?);
         for (sql, values) in statements {
             transaction.execute(sql, values).await?;
@@ -105,15 +108,19 @@ impl Engine for PostgresEngine {
     }
 
     async fn reader(&self) -> Result<Self::Reader, StoreError> {
-        answered(self.readers.acquire()).await.map(Lent::new)
+        answered(self.readers.acquire())
+            .await
+            .map(PooledSession::new)
     }
 
     async fn lookup_reader(&self) -> Result<Self::Reader, StoreError> {
-        answered(self.lookups.acquire()).await.map(Lent::new)
+        answered(self.lookups.acquire())
+            .await
+            .map(PooledSession::new)
     }
 
     async fn probe_reader(&self) -> Result<Self::Reader, StoreError> {
-        answered(self.probe.acquire()).await.map(Lent::new)
+        answered(self.probe.acquire()).await.map(PooledSession::new)
     }
 
     async fn reports_reader(&self) -> Result<Self::Reader, StoreError> {

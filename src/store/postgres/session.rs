@@ -53,15 +53,18 @@ impl<C: DerefMut<Target = PgConnection> + Send> Session for Link<C> {
 /// A connection that a pool lent. One that still owes an answer when its user stops waiting is closed,
 /// not given back: the pool would wait for that answer before it lends it again, and with a server
 /// that hangs soon have none left.
-pub(super) struct Lent(Option<PoolConnection<Postgres>>);
+pub(super) struct PooledSession(Option<PoolConnection<Postgres>>);
 
-impl Lent {
+impl PooledSession {
     pub(super) const fn new(connection: PoolConnection<Postgres>) -> Self {
         Self(Some(connection))
     }
 
-    fn take(&mut self) -> Result<Owing, StoreError> {
-        let connection = self.0.take().map(|connection| Owing(Some(connection)));
+    fn take(&mut self) -> Result<PendingStatement, StoreError> {
+        let connection = self
+            .0
+            .take()
+            .map(|connection| PendingStatement(Some(connection)));
         connection.ok_or_else(|| {
             StoreError::Unavailable("the connection broke off at an earlier statement".to_owned())
         })
@@ -69,9 +72,9 @@ impl Lent {
 }
 
 /// A connection in the middle of a statement; dropped, it is closed.
-struct Owing(Option<PoolConnection<Postgres>>);
+struct PendingStatement(Option<PoolConnection<Postgres>>);
 
-impl Owing {
+impl PendingStatement {
     async fn run<T>(
         &mut self,
         run: impl AsyncFnOnce(&mut PgConnection) -> sqlx::Result<T>,
@@ -87,7 +90,7 @@ impl Owing {
     }
 }
 
-impl Drop for Owing {
+impl Drop for PendingStatement {
     fn drop(&mut self) {
         if let Some(connection) = self.0.take() {
             drop(connection.detach());
@@ -95,7 +98,7 @@ impl Drop for Owing {
     }
 }
 
-impl Session for Lent {
+impl Session for PooledSession {
     type Row = PgRow;
 
     async fn fetch(

@@ -1,4 +1,4 @@
-//! Telling of uses, as PostgreSQL reads JSON.
+//! Statements that record uses, as PostgreSQL reads JSON.
 
 use crate::store::usage::{Statements, uses};
 

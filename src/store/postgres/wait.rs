@@ -21,14 +21,14 @@ const CHANNEL: &str = "genkan_log";
 pub(super) struct Watch {
     /// Of one connection, apart from the others: it is not to be lent out.
     pool: PgPool,
-    /// Held by the one caller that listens; it tells the others.
-    ear: Mutex<Ear>,
+    /// Held by the one caller that listens; it wakes the others.
+    ear: Mutex<ListenerState>,
     heard: watch::Sender<()>,
 }
 
 /// How far the listening connection is.
 #[derive(Default)]
-enum Ear {
+enum ListenerState {
     #[default]
     Deaf,
     /// In a task of its own: it may take longer than one wait.
@@ -66,12 +66,12 @@ impl Watch {
     }
 
     pub(super) async fn close(&self) {
-        *self.ear.lock().await = Ear::Deaf;
+        *self.ear.lock().await = ListenerState::Deaf;
         self.pool.close().await;
     }
 }
 
-impl Ear {
+impl ListenerState {
     /// One step: true when there may be news. Dropped half-way, it goes on where it was.
     async fn hears(&mut self, pool: &PgPool) -> bool {
         match self {

@@ -2,8 +2,8 @@
 //!
 //! SQLite finds others through files: the write-ahead log (`-wal`) and the shared memory (`-shm`) beside each database.
 //! A process whose files are no longer those at the paths goes on reading and writing, and no other process sees it. So
-//! all six are compared, by device and number, before what is read from them counts. They stay the same for as long as a
-//! connection is open: one to each database, the anchor, is kept from the beginning to the end.
+//! all six are compared, by device and number, before what is read from them counts. They stay the same for as long as
+//! a connection is open: one to each database, the anchor, is kept from the beginning to the end.
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -25,22 +25,22 @@ const MOUNTS: &str = "/proc/self/mountinfo";
 
 /// The database's file and that of the leases, with their companions, as they were when they were opened.
 pub(super) struct Files {
-    database: Opened,
-    leases: Opened,
-    companions: Vec<Opened>,
+    database: OpenFile,
+    leases: OpenFile,
+    companions: Vec<OpenFile>,
     anchors: Mutex<Vec<SqliteConnection>>,
 }
 
 /// A file, as it was when it was opened.
-pub(super) struct Opened {
+pub(super) struct OpenFile {
     path: PathBuf,
     identity: Identity,
-    what: What,
+    what: FileKind,
 }
 
 /// What is to be done about a file that is another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum What {
+enum FileKind {
     Database,
     Leases,
     Companion,
@@ -50,21 +50,21 @@ enum What {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Identity(u64, u64);
 
-impl Opened {
+impl OpenFile {
     /// The file of a database, before the first connection to it.
     ///
     /// # Errors
     /// It has a second name: who comes by that finds other companions, and so none of the gateways here.
     pub(super) fn database(path: &Path) -> Result<Self, StoreError> {
-        Self::main(path, What::Database)
+        Self::main(path, FileKind::Database)
     }
 
     /// The file of leases, likewise.
     pub(super) fn leases(path: &Path) -> Result<Self, StoreError> {
-        Self::main(path, What::Leases)
+        Self::main(path, FileKind::Leases)
     }
 
-    fn main(path: &Path, what: What) -> Result<Self, StoreError> {
+    fn main(path: &Path, what: FileKind) -> Result<Self, StoreError> {
         let opened = Self::of(path, what)?;
         let metadata = std::fs::metadata(path).map_err(|error| open::unusable(path, &error))?;
         let shown = path.display();
@@ -86,7 +86,7 @@ impl Opened {
         Ok(opened)
     }
 
-    fn of(path: &Path, what: What) -> Result<Self, StoreError> {
+    fn of(path: &Path, what: FileKind) -> Result<Self, StoreError> {
         let identity = identity(path).map_err(|error| open::unusable(path, &error))?;
         Ok(Self {
             path: path.to_owned(),
@@ -104,12 +104,12 @@ impl Opened {
             Err(error) => return Err(open::unusable(&self.path, &error)),
         };
         let advice = match self.what {
-            What::Database => {
+            FileKind::Database => {
                 "put the file back that was here, with the `-wal` that is here now. For another one, stop every process \
                  of genkan, move the old file, its `-wal` and its `-shm` away together, and start them again"
             }
-            What::Leases => "restart every gateway of this database",
-            What::Companion => {
+            FileKind::Leases => "restart every gateway of this database",
+            FileKind::Companion => {
                 "stop every process of genkan, and start them again; what was written since is in the file that was \
                  taken away"
             }
@@ -132,8 +132,8 @@ impl Opened {
 
     fn explain(&self, error: sqlx::Error) -> StoreError {
         match self.what {
-            What::Leases => explain_leases(&self.path, error),
-            What::Database | What::Companion => open::name_file(&self.path, explain(error)),
+            FileKind::Leases => explain_leases(&self.path, error),
+            FileKind::Database | FileKind::Companion => open::name_file(&self.path, explain(error)),
         }
     }
 
@@ -181,8 +181,8 @@ impl Files {
     /// # Errors
     /// SQLite's, or the files were replaced in this moment.
     pub(super) async fn open(
-        database: (Opened, &SqliteConnectOptions),
-        leases: (Opened, &SqliteConnectOptions),
+        database: (OpenFile, &SqliteConnectOptions),
+        leases: (OpenFile, &SqliteConnectOptions),
     ) -> Result<Self, StoreError> {
         let (mut companions, mut anchors) = (Vec::new(), Vec::new());
         for (opened, options) in [&database, &leases] {
@@ -190,7 +190,7 @@ impl Files {
             anchors.push(anchor.map_err(|error| opened.explain(error))?);
             for suffix in COMPANIONS {
                 let path = opened.companion(suffix);
-                companions.push(Opened::of(&path, What::Companion)?);
+                companions.push(OpenFile::of(&path, FileKind::Companion)?);
             }
         }
         let files = Self {
@@ -209,7 +209,7 @@ impl Files {
     }
 
     /// The file of leases.
-    pub(super) fn leases(&self) -> &Opened {
+    pub(super) fn leases(&self) -> &OpenFile {
         &self.leases
     }
 
@@ -238,12 +238,12 @@ impl Files {
     /// Whether the paths still name the files that are open here.
     ///
     /// # Errors
-    /// They do not. Nobody else sees what this process reads and writes then. Another file is not taken up: SQLite would
-    /// mix it with what is in the write-ahead log of the one before.
+    /// They do not. Nobody else sees what this process reads and writes then. Another file is not taken up: SQLite
+    /// would mix it with what is in the write-ahead log of the one before.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         self.database.check()?;
         self.leases.check()?;
-        self.companions.iter().try_for_each(Opened::check)
+        self.companions.iter().try_for_each(OpenFile::check)
     }
 
     /// For a pool: whether a new connection may be used. It was opened by the path.
@@ -252,8 +252,8 @@ impl Files {
             .map_err(|error| sqlx::Error::Configuration(error.to_string().into()))
     }
 
-    /// Closes the anchors, the last connections. Where the files are no longer those at the paths they stay open until the
-    /// process ends: the last connection that is closed writes its log back, over what others have written since.
+    /// Closes the anchors, the last connections. Where the files are no longer those at the paths they stay open until
+    /// the process ends: the last connection that is closed writes its log back, over what others have written since.
     pub(super) async fn close(&self) {
         let anchors = {
             let mut anchors = self.anchors.lock().unwrap_or_else(PoisonError::into_inner);
@@ -264,7 +264,7 @@ impl Files {
             return;
         }
         for anchor in anchors {
-            // The file is being left: an error has no one left to tell.
+            // The file is being closed: nobody can handle an error.
             drop(anchor.close().await);
         }
     }

@@ -2,9 +2,9 @@
 //!
 //! A renewal waits for no writer of the database, however long that one holds its lock, and needs no room on a full
 //! disk: the file is small, and room for it is reserved. The protocol allows it: an instance writes its row, and then
-//! reads the log; who revokes appends to the log, and then reads the rows. One of the two sees the other, whichever files
-//! both are in. What the file holds matters to running processes alone: it is not in a backup, and its commits do not
-//! wait for the disk.
+//! reads the log; who revokes appends to the log, and then reads the rows. One of the two sees the other, whichever
+//! files both are in. What the file holds matters to running processes alone: it is not in a backup, and its commits do
+//! not wait for the disk.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -81,8 +81,8 @@ pub(super) struct LeaseFile {
     /// One connection. What it does takes less than a millisecond.
     pool: SqlitePool,
     _file: File,
-    /// Files in which room was reserved. They stay open: to close one takes SQLite's own locks on it away, which belong to
-    /// the process and not to the descriptor (`fcntl(2)`).
+    /// Files in which room was reserved. They stay open: to close one takes SQLite's own locks on it away, which belong
+    /// to the process and not to the descriptor (`fcntl(2)`).
     reserved: OnceLock<Vec<File>>,
 }
 
@@ -109,9 +109,9 @@ impl LeaseFile {
         Ok(file)
     }
 
-    /// Whether it is the file that belongs to the database; else it becomes it, when no lease can hold any more that is in
-    /// the one before: that was deleted or replaced, and who has it open notices before its lease is renewed. Who waits
-    /// holds no lock meanwhile: others may write, and each waits for itself.
+    /// Whether it is the file that belongs to the database; else it becomes it, when no lease can hold any more that is
+    /// in the one before: that was deleted or replaced, and who has it open notices before its lease is renewed. Who
+    /// waits holds no lock meanwhile: others may write, and each waits for itself.
     async fn bind_to_database(&self, database: &SqliteConnectOptions) -> Result<(), StoreError> {
         let mut connection = database.connect().await.map_err(explain)?;
         let mut waited = Duration::ZERO;
@@ -246,7 +246,7 @@ impl LeaseFile {
         self.write(RENEW, values).await.map(Lease::of_rows)
     }
 
-    /// In one transaction, so that whoever sees the acknowledgement sees the reports.
+    /// In one transaction, so that a reader of the acknowledgement sees the reports.
     pub(super) async fn acknowledge(
         &self,
         id: InstanceId,

@@ -13,7 +13,7 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::time::sleep;
 
 use super::errors::explain;
-use super::file::Opened;
+use super::file::OpenFile;
 use crate::config::limits::Limits;
 use crate::store::StoreError;
 
@@ -34,16 +34,16 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 const LOST: &str = "lost";
 
 /// The file, before it is connected to.
-pub(super) struct Created {
+pub(super) struct UnopenedLeaseFile {
     /// Which file it is.
-    pub(super) opened: Opened,
+    pub(super) opened: OpenFile,
     /// How it is connected to.
     pub(super) options: SqliteConnectOptions,
     /// The file itself. It stays open, like those in which room is reserved.
     pub(super) file: File,
 }
 
-impl Created {
+impl UnopenedLeaseFile {
     /// Makes the file beside that of the database, if it is not there. `options`: those of the database.
     pub(super) fn beside(
         database: &Path,
@@ -58,7 +58,7 @@ impl Created {
             .filename(&path)
             .synchronous(SqliteSynchronous::Normal)
             .pragma("wal_autocheckpoint", LOG_PAGES_MAX);
-        let opened = Opened::leases(&path)?;
+        let opened = OpenFile::leases(&path)?;
         let file = File::open(&path);
         let file = file.map_err(|error| super::open::unusable(&path, &error))?;
         Ok(Self {
@@ -77,7 +77,7 @@ impl Created {
             {
                 return Ok(false);
             }
-            // Whoever has just opened it makes them in this moment.
+            // Anybody who has just opened it makes them in this moment.
             sleep(BETWEEN_LOOKS).await;
         }
         Ok(true)
@@ -109,8 +109,8 @@ pub(super) async fn forget_lease_file(database: &SqliteConnectOptions) -> Result
 }
 
 /// With the owner, as far as this user may give it away, and the mode of the database's file, as SQLite does with its
-/// companions: the first to run a command may be somebody else than the gateway. It appears under its name when all of that
-/// is done.
+/// companions: the first to run a command may be somebody else than the gateway. It appears under its name when all of
+/// that is done.
 fn create(path: &Path, database: &Path) -> io::Result<()> {
     if path.exists() {
         return Ok(());

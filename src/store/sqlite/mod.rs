@@ -34,7 +34,7 @@ use super::rows::Columns;
 use super::{
     Instances, Lease, LogPage, Management, Report, StoreError, WhenAbsent, access_ends, accounts,
     audit, idempotency, invitations, lineage, marks, rotations, rows, secrets, sessions, sql,
-    usage as tellings,
+    usage as usage_statements,
 };
 use crate::model::change::Sequence;
 use crate::model::id::InstanceId;
@@ -56,7 +56,7 @@ pub const STATEMENTS: &[&[(&str, &str)]] = &[
     rotations::ALL,
     secrets::ALL,
     sessions::ALL,
-    tellings::ALL,
+    usage_statements::ALL,
     usage::ALL,
     log::ALL,
 ];
@@ -94,8 +94,8 @@ struct SqliteEngine {
 }
 
 impl SqliteEngine {
-    /// A connection for reading. What it reads is everybody's only while the files are those at the paths; and a pool would
-    /// try for seconds to open a connection that is refused.
+    /// A connection for reading. What it reads is everybody's only while the files are those at the paths; and a pool
+    /// would try for seconds to open a connection that is refused.
     async fn lend(&self, pool: &SqlitePool) -> Result<Link<PoolConnection<Sqlite>>, StoreError> {
         self.files.check()?;
         let connection = pool.acquire().await.map_err(explain)?;
@@ -112,7 +112,7 @@ impl SqliteEngine {
         Write::begin(connection).await.map(Link).map_err(explain)
     }
 
-    /// Notes the longest lease in the database: whoever finds no file of leases waits for so long.
+    /// Notes the longest lease in the database: anybody who finds no file of leases waits for so long.
     async fn record_longest_lease(&self, lease: Duration) -> Result<(), StoreError> {
         let lease_ms = rows::lease_ms(lease);
         let mut reader = self.lend(&self.follower).await?;
@@ -134,11 +134,14 @@ impl Engine for SqliteEngine {
     type Reader = Link<PoolConnection<Sqlite>>;
     type Transaction = Link<Write>;
 
-    const USAGE: tellings::Statements = usage::STATEMENTS;
+    const USAGE: usage_statements::Statements = usage::STATEMENTS;
 
     const WITHOUT_MARKS: Option<&'static str> = None;
 
-    async fn write_apart(&self, statements: Vec<tellings::Bound>) -> Result<(), StoreError> {
+    async fn write_apart(
+        &self,
+        statements: Vec<usage_statements::BoundStatement>,
+    ) -> Result<(), StoreError> {
         let mut transaction = self.begin().await?;
         for (sql, values) in statements {
             transaction.execute(sql, values).await?;

@@ -14,10 +14,10 @@ use tokio::time::{Instant, sleep};
 
 use super::SqliteEngine;
 use super::errors::explain;
-use super::file::{Files, Opened};
+use super::file::{Files, OpenFile};
 use super::guards;
 use super::instances::LeaseFile;
-use super::lease_file::{Created, forget_lease_file};
+use super::lease_file::{UnopenedLeaseFile, forget_lease_file};
 use super::wait::Watch;
 use crate::store::schema::{self, Schema};
 use crate::store::{StoreError, WhenAbsent};
@@ -75,7 +75,7 @@ pub(super) async fn engine(
     let canonical = fs::canonicalize(path).map_err(|error| unusable(path, &error))?;
     let path = canonical.as_path();
     // Before the first connection: what is opened later is compared with this.
-    let database = Opened::database(path)?;
+    let database = OpenFile::database(path)?;
     let options = SqliteConnectOptions::new()
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)
@@ -85,7 +85,7 @@ pub(super) async fn engine(
         .disable_statement_logging();
     let bring_up = bring_up(&options, busy_timeout, absent).await;
     bring_up.map_err(|error| name_file(path, error))?;
-    let leases = Created::beside(path, &options)?;
+    let leases = UnopenedLeaseFile::beside(path, &options)?;
     if leases.is_held_unseen().await? {
         forget_lease_file(&options).await?;
     }
@@ -193,7 +193,7 @@ pub(super) fn name_file(path: &Path, error: StoreError) -> StoreError {
         | StoreError::Forbidden(_)
         | StoreError::LastOwner(_)
         | StoreError::RoleLost
-        | StoreError::MeansEnded
+        | StoreError::AuthMethodEnded
         | StoreError::BeyondKey(_)
         | StoreError::OthersKeys
         | StoreError::Conflict(_)) => other,
@@ -260,7 +260,8 @@ async fn migrate(connection: &mut SqliteConnection, migrator: &Migrator) -> Resu
 }
 
 /// How long it takes until the leases have ended that are in the database itself, as they were until schema version 4.
-/// Whoever holds one cannot renew it while this transaction lasts, nor after it: nobody would wait for them any more.
+/// Anybody who holds one cannot renew it while this transaction lasts, nor after it: nobody would wait for them any
+/// more.
 async fn leases_to_end(connection: &mut SqliteConnection) -> Result<Duration, StoreError> {
     let table = sqlx::query_scalar("SELECT COUNT(*) FROM sqlite_schema WHERE name = 'instances'");
     let is_there: i64 = table.fetch_one(&mut *connection).await.map_err(explain)?;

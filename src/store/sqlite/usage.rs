@@ -1,4 +1,4 @@
-//! Telling of uses, as SQLite reads JSON.
+//! Statements that record uses, as SQLite reads JSON.
 
 use crate::store::usage::{Statements, uses};
 

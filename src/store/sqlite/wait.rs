@@ -1,6 +1,6 @@
 //! Waking up when the file changed.
 //!
-//! Nothing tells a process that another one wrote. SQLite keeps a counter of commits in shared
+//! A process gets no notice when another one writes. SQLite keeps a counter of commits in shared
 //! memory, and `PRAGMA data_version` reads it: it differs when any other connection has committed. To
 //! read it takes a hundred times longer than to look at the size and time of the write-ahead log, which
 //! every commit changes; so the log's file is looked at often, and the counter when it has changed.
@@ -78,7 +78,7 @@ impl Watch {
         let mut counter = self.counter.lock().await;
         loop {
             if counter.may_have_moved(self.look()) {
-                // An error is no change: the caller's own next statement meets and tells it.
+                // An error is no change: the caller's next statement fails with it.
                 let version = counter.read(&self.options, &self.files).await.ok();
                 if version.is_some() && version != counter.seen {
                     counter.seen = version;
@@ -97,7 +97,7 @@ impl Watch {
 
     pub(super) async fn close(&self) {
         if let Some(connection) = self.counter.lock().await.connection.take() {
-            // The file is being left: an error has no one left to tell.
+            // The file is being closed: nobody can handle an error.
             drop(connection.close().await);
         }
     }

@@ -1,14 +1,15 @@
-//! Writing to the file: in a transaction that begins as a writer, on a connection that is thrown away unless it commits.
+//! Writing to the file: in a transaction that begins as a writer, on a connection that is thrown away unless it
+//! commits.
 
 use sqlx::pool::PoolConnection;
 use sqlx::{Sqlite, SqliteConnection, raw_sql};
 
 /// A transaction that writes.
 ///
-/// Unless it is committed, its connection is closed, which rolls it back: after an error nobody can say whether it still
-/// has a transaction. SQLite ends one by itself when the disk is full, cannot be read or written, or there is no memory
-/// (<https://sqlite.org/lang_transaction.html>), and the driver does not notice. So the driver's own transactions, which
-/// count on, are not used either.
+/// Unless it is committed, its connection is closed, which rolls it back: after an error nobody can say whether it
+/// still has a transaction. SQLite ends one by itself when the disk is full, cannot be read or written, or there is no
+/// memory (<https://sqlite.org/lang_transaction.html>), and the driver does not notice. So the driver's own
+/// transactions, which count on, are not used either.
 pub(super) struct Write {
     connection: Connection,
 }

@@ -108,7 +108,7 @@ async fn inflict(ground: &Arc<Ground>, fault: Fault, number: usize, dice: &mut D
         Fault::Killed => {
             gateway.kill().await;
             sleep(dice.between(Duration::ZERO, lease + LONGER)).await;
-            gateway.start_again(&ground.house).await;
+            gateway.start_again(&ground.deployment).await;
         }
         Fault::Stopped => {
             gateway.signal(Signal::STOP).await;

@@ -10,8 +10,8 @@ use sqlx::ConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 
 use crate::support::client::Target;
+use crate::support::deployment::{Deployment, Process};
 use crate::support::fault_proxy::FaultProxy;
-use crate::support::house::{House, Process};
 
 use super::time::Weather;
 
@@ -28,23 +28,26 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    pub async fn start(house: &House, database: &str, number: usize) -> Self {
+    pub async fn start(deployment: &Deployment, database: &str, number: usize) -> Self {
         let options: PgConnectOptions = database.parse().unwrap();
         let host = (options.get_host().to_owned(), options.get_port());
         let server: SocketAddr = tokio::net::lookup_host(host).await.unwrap().next().unwrap();
         let proxy = FaultProxy::before(server).await;
         let through = options.host("127.0.0.1").port(proxy.address().port());
-        let text = std::fs::read_to_string(house.config()).unwrap();
+        let text = std::fs::read_to_string(deployment.config()).unwrap();
         let text = text.replace(database, through.to_url_lossy().as_str());
-        let config = house.folder.path().join(format!("genkan-{number}.toml"));
+        let config = deployment
+            .folder
+            .path()
+            .join(format!("genkan-{number}.toml"));
         std::fs::write(&config, text).unwrap();
-        let process = house.start_with(&config).await;
+        let process = deployment.start_with(&config).await;
         Self {
             number,
             proxy,
             weather: Weather::default(),
             config,
-            target: Mutex::new(house.target(&process, None)),
+            target: Mutex::new(deployment.target(&process, None)),
             process: tokio::sync::Mutex::new(process),
             panics: Mutex::default(),
         }
@@ -68,10 +71,10 @@ impl Gateway {
         self.note_panics(&process);
     }
 
-    pub async fn start_again(&self, house: &House) {
+    pub async fn start_again(&self, deployment: &Deployment) {
         let mut process = self.process.lock().await;
-        *process = house.start_with(&self.config).await;
-        *self.target.lock().unwrap() = house.target(&process, None);
+        *process = deployment.start_with(&self.config).await;
+        *self.target.lock().unwrap() = deployment.target(&process, None);
     }
 
     /// Every panic of this gateway, of its earlier processes too.

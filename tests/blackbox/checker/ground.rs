@@ -12,7 +12,7 @@ use super::time::{Dice, Nanos, Stopwatch, Weather, nanos};
 use super::upstream::sent_at;
 use super::verdict::{Breach, Verdict};
 use super::{CUT_WITHIN, Plan};
-use crate::support::house::House;
+use crate::support::deployment::Deployment;
 
 /// Keys that are never revoked: the first ones.
 pub const PERMANENT: usize = 64;
@@ -23,7 +23,7 @@ const TRIED_WITHIN: Duration = Duration::from_millis(500);
 
 pub struct Ground {
     pub plan: Plan,
-    pub house: House,
+    pub deployment: Deployment,
     pub database: String,
     pub clock: Stopwatch,
     /// The permanent ones, then those to be revoked, one after another.
@@ -57,7 +57,7 @@ impl Ground {
     }
 
     /// Half of the picks are the key that is being revoked; the others are its neighbours, keys that
-    /// were revoked a while ago, and keys that stay.
+    /// were revoked a while ago, and keys that membership.
     pub fn pick(&self, dice: &mut Dice) -> usize {
         let hot = self.hot.load(Ordering::Relaxed);
         match dice.below(10) {
@@ -142,16 +142,16 @@ impl Ground {
         if key.is_accepted_by(asked.gateway) {
             self.news.notify_waiters();
         }
-        let told = || {
+        let message = || {
             let returned = key.returned.get();
             format!("{asked:?}, receipt at {returned:?}, now {}", self.now())
         };
         if is_after {
-            verdict.breach(Breach::AcceptedAfterReceipt, told);
+            verdict.breach(Breach::AcceptedAfterReceipt, message);
         }
         let refused = key.refused(asked.gateway).get();
         if refused.is_some_and(|at| asked.begun > at) {
-            verdict.breach(Breach::AcceptedAfterRefusal, told);
+            verdict.breach(Breach::AcceptedAfterRefusal, message);
         }
     }
 
@@ -160,8 +160,8 @@ impl Ground {
         let is_live = self.keys[asked.key].revoking.get().is_none();
         if is_live && self.is_calm(asked.gateway, asked.begun) {
             let took = self.now() - asked.begun;
-            let told = || format!("{status:?} after {took} ns, {asked:?}");
-            self.verdict.breach(breach, told);
+            let message = || format!("{status:?} after {took} ns, {asked:?}");
+            self.verdict.breach(breach, message);
         }
     }
 
@@ -176,11 +176,11 @@ impl Ground {
         let mut histogram = self.verdict.late_bytes.lock().unwrap();
         histogram.saturating_record(late.max(1));
         drop(histogram);
-        let told = || format!("key {key}, {late} ns after the receipt");
+        let message = || format!("key {key}, {late} ns after the receipt");
         if sent_at(bytes).is_some_and(|sent| sent > returned + CUT_WITHIN) {
-            self.verdict.breach(Breach::StreamedAfterReceipt, told);
+            self.verdict.breach(Breach::StreamedAfterReceipt, message);
         } else if late > self.late_max() {
-            self.verdict.breach(Breach::StreamLate, told);
+            self.verdict.breach(Breach::StreamLate, message);
         }
     }
 
@@ -196,11 +196,11 @@ impl Ground {
         let Some(returned) = self.keys[key].returned.get() else {
             return;
         };
-        let told = || format!("key {key}, begun {begun}, receipt at {returned}, now {now}");
+        let message = || format!("key {key}, begun {begun}, receipt at {returned}, now {now}");
         if begun > returned {
-            self.verdict.breach(Breach::RelayedAfterReceipt, told);
+            self.verdict.breach(Breach::RelayedAfterReceipt, message);
         } else if now > returned + self.late_max() {
-            self.verdict.breach(Breach::RelayedLate, told);
+            self.verdict.breach(Breach::RelayedLate, message);
         }
     }
 }

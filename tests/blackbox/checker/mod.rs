@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::support::client::Mode;
-use crate::support::house::{Engine, House};
+use crate::support::deployment::{Deployment, Engine};
 use gateways::Gateway;
 use ground::{Ground, PERMANENT};
 use machine::Ticks;
@@ -110,8 +110,8 @@ async fn prepare(
         "[log]\nformat = \"json\"\nrequests = \"none\"\n[limits]\nlease_ms = {}\n",
         plan.lease.as_millis()
     );
-    let house = House::new(Engine::Postgres, upstream, &extra).await;
-    let config = std::fs::read_to_string(house.config()).unwrap();
+    let deployment = Deployment::new(Engine::Postgres, upstream, &extra).await;
+    let config = std::fs::read_to_string(deployment.config()).unwrap();
     let url = config
         .lines()
         .find_map(|line| line.strip_prefix("postgres = "));
@@ -120,11 +120,11 @@ async fn prepare(
     let keys = revoker::keys(&service, PERMANENT + plan.revocations, plan.gateways).await;
     let mut gateways = Vec::new();
     for number in 0..plan.gateways {
-        gateways.push(Gateway::start(&house, &database, number).await);
+        gateways.push(Gateway::start(&deployment, &database, number).await);
     }
     let ground = Ground {
         plan,
-        house,
+        deployment,
         database,
         clock: Stopwatch::start(),
         keys,
@@ -171,7 +171,7 @@ async fn keep_half_busy(ground: Arc<Ground>) {
     }
 }
 
-/// Streams of keys that stay: no revocation and no fault elsewhere may touch them.
+/// Streams of keys that membership: no revocation and no fault elsewhere may touch them.
 fn open_lasting_streams(ground: &Arc<Ground>, company: &mut JoinSet<()>) {
     for gateway in 0..ground.gateways.len() {
         let opened = Opened {

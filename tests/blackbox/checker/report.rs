@@ -16,7 +16,7 @@ pub struct Report {
     /// Each promise that was not kept.
     pub failures: Vec<String>,
     /// The first of them in full.
-    pub told: Vec<String>,
+    pub message: Vec<String>,
 }
 
 /// How the check ran.
@@ -74,7 +74,7 @@ pub fn of(ground: &Ground, run: Run, panics: &[String]) -> Report {
     Report {
         table,
         failures: failures(&ground.plan, verdict, panics),
-        told: verdict.told(),
+        message: verdict.message(),
     }
 }
 

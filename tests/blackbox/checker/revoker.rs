@@ -122,15 +122,15 @@ async fn revoke(ground: &Ground, service: &Service, number: usize) {
     key.revoking.set(begun);
     let receipt: Result<Receipt, BoxError> = async {
         let revoked = service.revoke_key(key.id).await?;
-        Ok(service.settle(revoked.sequence).await?)
+        Ok(service.wait_for_acknowledgements(revoked.sequence).await?)
     }
     .await;
     let returned = ground.now();
     let receipt = match receipt {
         Ok(receipt) => receipt,
         Err(error) => {
-            let told = || format!("key {number}: {error}");
-            return ground.verdict.breach(Breach::NoReceipt, told);
+            let message = || format!("key {number}: {error}");
+            return ground.verdict.breach(Breach::NoReceipt, message);
         }
     };
     key.returned.set(returned);

@@ -144,8 +144,8 @@ impl Opened {
         let key = &ground.keys[self.key];
         let Some(revoking) = key.revoking.get() else {
             if ground.is_calm(self.gateway, opened) && self.key < PERMANENT {
-                let told = || format!("key {} on {} ended", self.key, self.gateway);
-                ground.verdict.breach(Breach::LiveStreamCut, told);
+                let message = || format!("key {} on {} ended", self.key, self.gateway);
+                ground.verdict.breach(Breach::LiveStreamCut, message);
             }
             return;
         };
@@ -157,8 +157,9 @@ impl Opened {
             histogram.saturating_record(late.max(1));
             drop(histogram);
             if late > ground.late_max() {
-                let told = || format!("key {} on {} ended {late} ns late", self.key, self.gateway);
-                ground.verdict.breach(Breach::StreamLate, told);
+                let message =
+                    || format!("key {} on {} ended {late} ns late", self.key, self.gateway);
+                ground.verdict.breach(Breach::StreamLate, message);
             }
         }
     }
@@ -176,8 +177,8 @@ impl Opened {
         };
         let is_outlived = now > returned.max(calm) + nanos(ground.plan.outlived_after);
         if is_outlived {
-            let told = || format!("key {} on {}", self.key, self.gateway);
-            ground.verdict.breach(Breach::StreamOutlived, told);
+            let message = || format!("key {} on {}", self.key, self.gateway);
+            ground.verdict.breach(Breach::StreamOutlived, message);
         }
         is_outlived
     }
@@ -192,8 +193,8 @@ impl Opened {
         let is_still = |calm: Nanos| now > last.max(calm) + nanos(STUCK_AFTER);
         let is_stuck = is_live && calm.is_some_and(is_still);
         if is_stuck {
-            let told = || format!("key {} on {} stands still", self.key, self.gateway);
-            ground.verdict.breach(Breach::LiveStreamCut, told);
+            let message = || format!("key {} on {} stands still", self.key, self.gateway);
+            ground.verdict.breach(Breach::LiveStreamCut, message);
         }
         is_stuck
     }

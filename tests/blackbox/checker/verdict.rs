@@ -130,7 +130,7 @@ pub struct Verdict {
     pub late_bytes: Mutex<Histogram<u64>>,
     pub late_ends: Mutex<Histogram<u64>>,
     breaches: Vec<Counter>,
-    told: Mutex<Vec<String>>,
+    message: Mutex<Vec<String>>,
 }
 
 impl Default for Verdict {
@@ -160,7 +160,7 @@ impl Default for Verdict {
             late_bytes: Mutex::new(histogram()),
             late_ends: Mutex::new(histogram()),
             breaches: counters(Breach::ALL.len()),
-            told: Mutex::new(Vec::new()),
+            message: Mutex::new(Vec::new()),
         }
     }
 }
@@ -172,7 +172,7 @@ impl Verdict {
         counter.add(1);
         if counter.get() <= TOLD_MAX {
             let story = format!("{breach:?}: {}", story());
-            self.told.lock().unwrap().push(story);
+            self.message.lock().unwrap().push(story);
         }
     }
 
@@ -180,8 +180,8 @@ impl Verdict {
         self.breaches[breach as usize].get()
     }
 
-    pub fn told(&self) -> Vec<String> {
-        self.told.lock().unwrap().clone()
+    pub fn message(&self) -> Vec<String> {
+        self.message.lock().unwrap().clone()
     }
 
     /// A receipt that took so long, in calm or while `under` was on (or just over).

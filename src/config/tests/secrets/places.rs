@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use super::super::super::file::Written;
+use super::super::super::file::RawConfig;
 use super::super::super::keys::Level;
 use super::super::super::read::{Field, Presence, Read};
-use super::super::super::{Config, ConfigErrors, Look, example};
+use super::super::super::{Config, ConfigErrors, RenderStyle, example};
 use super::{CANARY, assert_hidden};
 
 /// Where a secret may stand, as the list of keys says.
@@ -25,7 +25,7 @@ struct Place {
 /// Every key whose type is a secret.
 fn places() -> Vec<Place> {
     let mut found = Vec::new();
-    collect(Written::FIELDS, "", "GENKAN", &mut found);
+    collect(RawConfig::FIELDS, "", "GENKAN", &mut found);
     found
 }
 
@@ -233,7 +233,7 @@ fn no_error_shows_a_secret_whatever_is_wrong() {
         }
         for text in texts {
             let errors = read_in(folder.path(), &text, &[]).expect_err(&text);
-            let unicode = Look {
+            let unicode = RenderStyle {
                 colour: true,
                 unicode: true,
             };

@@ -1,5 +1,6 @@
-//! Places for look-ups. Who waits for one is served in turn by client network, and within it connections that have
-//! presented an unknown key apart from the others: whoever invents keys keeps another waiting for one look-up at most.
+//! Slots for look-ups. Who waits for one is served in turn by client network, and within it connections that have
+//! presented an unknown key apart from the others: anybody who invents keys keeps another waiting for one look-up at
+//! most.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,41 +11,41 @@ use tokio::sync::oneshot;
 use crate::model::network::LookupGroup;
 
 /// So many look-ups at a time.
-pub(super) struct Places(Mutex<State>);
+pub(super) struct Slots(Mutex<State>);
 
 struct State {
     free: usize,
-    waiting: HashMap<LookupGroup, VecDeque<oneshot::Sender<Place>>, RandomState>,
+    waiting: HashMap<LookupGroup, VecDeque<oneshot::Sender<Slot>>, RandomState>,
     /// The groups in `waiting`, the next first.
     turns: VecDeque<LookupGroup>,
 }
 
 /// One place; free again when dropped.
 #[derive(Debug)]
-pub(super) struct Place(Option<Arc<Places>>);
+pub(super) struct Slot(Option<Arc<Slots>>);
 
-impl std::fmt::Debug for Places {
+impl std::fmt::Debug for Slots {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Places").finish_non_exhaustive()
     }
 }
 
-impl Places {
-    pub(super) fn new(places: usize) -> Arc<Self> {
+impl Slots {
+    pub(super) fn new(slots: usize) -> Arc<Self> {
         Arc::new(Self(Mutex::new(State {
-            free: places,
+            free: slots,
             waiting: HashMap::default(),
             turns: VecDeque::new(),
         })))
     }
 
     /// Waits for a place. The caller bounds how long, and how many wait.
-    pub(super) async fn acquire(self: &Arc<Self>, group: LookupGroup) -> Place {
+    pub(super) async fn acquire(self: &Arc<Self>, group: LookupGroup) -> Slot {
         let turn = {
             let mut state = self.state();
             if state.free > 0 {
                 state.free -= 1;
-                return Place(Some(Arc::clone(self)));
+                return Slot(Some(Arc::clone(self)));
             }
             state.wait(group)
         };
@@ -62,7 +63,7 @@ impl Places {
     fn release(self: &Arc<Self>) {
         let mut state = self.state();
         while let Some(next) = state.next() {
-            match next.send(Place(Some(Arc::clone(self)))) {
+            match next.send(Slot(Some(Arc::clone(self)))) {
                 Ok(()) => return,
                 // It has stopped waiting. The place is not given back by this one: it is still held here.
                 Err(mut place) => drop(place.0.take()),
@@ -73,7 +74,7 @@ impl Places {
 }
 
 impl State {
-    fn wait(&mut self, group: LookupGroup) -> oneshot::Receiver<Place> {
+    fn wait(&mut self, group: LookupGroup) -> oneshot::Receiver<Slot> {
         let (sender, turn) = oneshot::channel();
         let queue = self.waiting.entry(group).or_default();
         if queue.is_empty() {
@@ -84,7 +85,7 @@ impl State {
     }
 
     /// Who has waited for longest, of the group whose turn it is.
-    fn next(&mut self) -> Option<oneshot::Sender<Place>> {
+    fn next(&mut self) -> Option<oneshot::Sender<Slot>> {
         let group = self.turns.pop_front()?;
         let queue = self.waiting.get_mut(&group)?;
         let next = queue.pop_front();
@@ -97,10 +98,10 @@ impl State {
     }
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
-        if let Some(places) = self.0.take() {
-            places.release();
+        if let Some(slots) = self.0.take() {
+            slots.release();
         }
     }
 }
@@ -110,7 +111,7 @@ mod tests {
     use futures_util::FutureExt as _;
 
     use super::*;
-    use crate::model::network::Asker;
+    use crate::model::network::LookupOrigin;
 
     fn network(text: &str) -> LookupGroup {
         group(text, false)
@@ -118,25 +119,25 @@ mod tests {
 
     fn group(text: &str, has_guessed: bool) -> LookupGroup {
         let address = text.parse().unwrap();
-        let asker = Asker {
+        let origin = LookupOrigin {
             address,
             has_guessed,
         };
-        asker.into()
+        origin.into()
     }
 
     #[tokio::test]
     async fn networks_are_served_in_turn_however_many_of_one_wait() {
-        let places = Places::new(1);
-        let first = places.acquire(network("192.0.2.1")).await;
+        let slots = Slots::new(1);
+        let first = slots.acquire(network("192.0.2.1")).await;
         let mut crowd: VecDeque<_> = (0..100)
-            .map(|_| Box::pin(places.acquire(group("192.0.2.1", true))))
+            .map(|_| Box::pin(slots.acquire(group("192.0.2.1", true))))
             .collect();
         for waiting in &mut crowd {
             assert!(waiting.as_mut().now_or_never().is_none());
         }
         // Of another network; and of the same, who has guessed nothing.
-        let mut others = ["192.0.2.2", "192.0.2.1"].map(|it| Box::pin(places.acquire(network(it))));
+        let mut others = ["192.0.2.2", "192.0.2.1"].map(|it| Box::pin(slots.acquire(network(it))));
         for other in &mut others {
             assert!(other.as_mut().now_or_never().is_none());
         }
@@ -152,14 +153,14 @@ mod tests {
 
     #[tokio::test]
     async fn who_stops_waiting_loses_no_place() {
-        let places = Places::new(2);
+        let slots = Slots::new(2);
         for _ in 0..10 {
             let held = [
-                places.acquire(network("192.0.2.1")).await,
-                places.acquire(network("192.0.2.1")).await,
+                slots.acquire(network("192.0.2.1")).await,
+                slots.acquire(network("192.0.2.1")).await,
             ];
             let mut waiting: Vec<_> = (0..3)
-                .map(|_| Box::pin(places.acquire(network("192.0.2.3"))))
+                .map(|_| Box::pin(slots.acquire(network("192.0.2.3"))))
                 .collect();
             for one in &mut waiting {
                 assert!(one.as_mut().now_or_never().is_none());
@@ -169,7 +170,7 @@ mod tests {
             drop(held);
             drop(waiting);
         }
-        let state = places.state();
+        let state = slots.state();
         assert_eq!(state.free, 2);
         assert!(state.waiting.is_empty() && state.turns.is_empty());
     }

@@ -1,11 +1,11 @@
 //! A gateway before a scripted upstream, spoken to in raw bytes.
 
-use super::house::{Engine, House, Key, Process, route};
+use super::deployment::{Deployment, Engine, Key, Process, route};
 use super::raw::{Answer, Wire};
 use super::scripted::{OK, Reply, Scripted, Seen};
 
-pub struct Door {
-    pub house: House,
+pub struct ScriptedGateway {
+    pub deployment: Deployment,
     pub gateway: Process,
     pub upstream: Scripted,
     /// A key of hana's, for `api` and `mcp`.
@@ -17,11 +17,11 @@ pub fn agree(_: &Seen) -> Reply {
     Reply::Bytes(OK)
 }
 
-impl Door {
+impl ScriptedGateway {
     /// With the routes `/api/` (open to `https://pages.example`, with `/api/public`) and `/mcp`.
     pub async fn open(script: fn(&Seen) -> Reply, extra: &str) -> Self {
-        let (upstream, house) = Self::house(script, &patient(extra)).await;
-        Self::before(upstream, house).await
+        let (upstream, deployment) = Self::deployment(script, &patient(extra)).await;
+        Self::before(upstream, deployment).await
     }
 
     /// As [`Self::open`]; peers in `network` are trusted proxies.
@@ -41,21 +41,21 @@ impl Door {
         extra: &str,
         change: impl FnOnce(String) -> String,
     ) -> Self {
-        let (upstream, house) = Self::house(script, &patient(extra)).await;
-        let text = std::fs::read_to_string(house.config()).unwrap();
-        std::fs::write(house.config(), change(text)).unwrap();
-        Self::before(upstream, house).await
+        let (upstream, deployment) = Self::deployment(script, &patient(extra)).await;
+        let text = std::fs::read_to_string(deployment.config()).unwrap();
+        std::fs::write(deployment.config(), change(text)).unwrap();
+        Self::before(upstream, deployment).await
     }
 
     /// As [`Self::open`], on another database, which is `store` in the configuration's words.
     pub async fn open_on(script: fn(&Seen) -> Reply, store: &str, extra: &str) -> Self {
-        let (upstream, house) = Self::house(script, extra).await;
-        let text = std::fs::read_to_string(house.config()).unwrap();
+        let (upstream, deployment) = Self::deployment(script, extra).await;
+        let text = std::fs::read_to_string(deployment.config()).unwrap();
         let is_store = |line: &&str| line.starts_with("sqlite = ");
         let line = text.lines().find(is_store).expect("a store").to_owned();
-        std::fs::write(house.config(), text.replace(&line, store)).unwrap();
-        house.run(&["init"]).ok();
-        house.run(&["organizations", "create", "Story"]).ok();
+        std::fs::write(deployment.config(), text.replace(&line, store)).unwrap();
+        deployment.run(&["init"]).ok();
+        deployment.run(&["organizations", "create", "Story"]).ok();
         let owner = [
             "members",
             "add",
@@ -65,11 +65,11 @@ impl Door {
             "--role",
             "owner",
         ];
-        house.run(&owner).ok();
-        Self::before(upstream, house).await
+        deployment.run(&owner).ok();
+        Self::before(upstream, deployment).await
     }
 
-    async fn house(script: fn(&Seen) -> Reply, extra: &str) -> (Scripted, House) {
+    async fn deployment(script: fn(&Seen) -> Reply, extra: &str) -> (Scripted, Deployment) {
         let upstream = Scripted::start(script).await;
         let text = format!(
             "[upstreams.genesis]\nurls = [\"http://{}\"]\nfirst_byte_timeout_ms = 1_000\n{}\
@@ -78,15 +78,15 @@ impl Door {
             route("api", "/api/", "genesis", "api"),
             route("mcp", "/mcp", "genesis", "mcp"),
         );
-        let house = House::with_routes(Engine::Sqlite, &text).await;
-        (upstream, house)
+        let deployment = Deployment::with_routes(Engine::Sqlite, &text).await;
+        (upstream, deployment)
     }
 
-    async fn before(upstream: Scripted, house: House) -> Self {
-        let key = house.key("ci", &[]);
-        let gateway = house.start().await;
+    async fn before(upstream: Scripted, deployment: Deployment) -> Self {
+        let key = deployment.key("ci", &[]);
+        let gateway = deployment.start().await;
         Self {
-            house,
+            deployment,
             gateway,
             upstream,
             key,
@@ -97,7 +97,7 @@ impl Door {
         Wire::connect(self.gateway.address("plain")).await
     }
 
-    /// A request line, a host, this door's key, and more header lines, each with its line end.
+    /// A request line, a host, this gateway's key, and more header lines, each with its line end.
     pub fn get(&self, path: &str, headers: &str) -> String {
         get(path, &format!("x-api-key: {}\r\n{headers}", self.key.plain))
     }

@@ -1,8 +1,8 @@
-//! A member's keys, and those of the organisation.
+//! A member's keys, and those of the organization.
 
 use std::time::Duration;
 
-use super::{Acting, Page, and_one_more};
+use super::{MemberContext, Page, and_one_more};
 use crate::model::change::Sequence;
 use crate::model::id::{KeyId, MembershipId};
 use crate::model::key::{Key, KeyHash, KeyState, PlainKey};
@@ -13,19 +13,20 @@ use crate::service::access::Permission;
 use crate::service::keys::{KEY_LIFETIME_MAX, allowed_for, expiry};
 use crate::service::rotation::{Maker, RotationOverlap};
 use crate::store::{
-    Clash, Created, Idempotency, KeyPage, KeyTraffic, ListedKey, PageRequest, StoreError, Whose,
+    Conflict, Created, Idempotency, KeyOwner, KeyPage, KeyTraffic, ListedKey, PageRequest,
+    StoreError,
 };
 
-/// What a key of one's own, or of a service account, shall be.
+/// The properties of a new key of the member, or of a service account.
 #[derive(Debug, Clone)]
 pub struct NewOwnKey {
     /// What its owner calls it.
     pub name: Name,
-    /// A service account; none: oneself.
+    /// A service account. `None`: oneself.
     pub owner: Option<MembershipId>,
     /// What it may be used for.
     pub scopes: Scopes,
-    /// How long it is good for; none: until it is revoked.
+    /// How long it is good for. `None`: until it is revoked.
     pub expires_in: Option<Duration>,
 }
 
@@ -34,20 +35,20 @@ pub struct NewOwnKey {
 pub struct CreatedKey {
     /// The key.
     pub key: ListedKey,
-    /// Its text, to be shown once; none: it was shown before.
+    /// Its text, to be shown once. `None`: it was shown before.
     pub plain: Option<PlainKey>,
-    /// Its place in the log, to be settled.
+    /// Its place in the log, to be waited for.
     pub sequence: Sequence,
 }
 
-impl Acting {
+impl MemberContext {
     /// One's own keys, newest first.
     pub async fn own_keys(
         &self,
         page: PageRequest<KeyId>,
-        revoked_too: bool,
+        include_revoked: bool,
     ) -> Result<Page<ListedKey>, ServiceError> {
-        self.keys_made_with(None, page, revoked_too).await
+        self.keys_made_with(None, page, include_revoked).await
     }
 
     /// One's own keys that were made with `parent` or with another key of its rotations; of none: all of one's
@@ -56,11 +57,11 @@ impl Acting {
         &self,
         parent: Option<KeyId>,
         page: PageRequest<KeyId>,
-        revoked_too: bool,
+        include_revoked: bool,
     ) -> Result<Page<ListedKey>, ServiceError> {
         self.allow(Permission::OwnKeys)?;
-        let whose = Whose::Membership(self.member.membership_id);
-        self.keys_page((whose, parent), page, revoked_too).await
+        let whose = KeyOwner::Membership(self.member.membership_id);
+        self.keys_page((whose, parent), page, include_revoked).await
     }
 
     /// Everybody's keys, newest first; or those of one member or service account.
@@ -68,10 +69,10 @@ impl Acting {
         &self,
         of: Option<MembershipId>,
         page: PageRequest<KeyId>,
-        revoked_too: bool,
+        include_revoked: bool,
     ) -> Result<Page<ListedKey>, ServiceError> {
         let all = (of, None);
-        self.organization_keys_made_with(all, page, revoked_too)
+        self.organization_keys_made_with(all, page, include_revoked)
             .await
     }
 
@@ -80,21 +81,21 @@ impl Acting {
         &self,
         (of, parent): (Option<MembershipId>, Option<KeyId>),
         page: PageRequest<KeyId>,
-        revoked_too: bool,
+        include_revoked: bool,
     ) -> Result<Page<ListedKey>, ServiceError> {
         self.allow(Permission::OrganizationKeys)?;
         let whose = match of {
-            Some(id) => Whose::Membership(self.colleague(id).await?.membership_id),
-            None => Whose::Organization(self.member.organization_id),
+            Some(id) => KeyOwner::Membership(self.member_in_organization(id).await?.membership_id),
+            None => KeyOwner::Organization(self.member.organization_id),
         };
-        self.keys_page((whose, parent), page, revoked_too).await
+        self.keys_page((whose, parent), page, include_revoked).await
     }
 
     async fn keys_page(
         &self,
-        (whose, parent): (Whose, Option<KeyId>),
+        (whose, parent): (KeyOwner, Option<KeyId>),
         page: PageRequest<KeyId>,
-        revoked_too: bool,
+        include_revoked: bool,
     ) -> Result<Page<ListedKey>, ServiceError> {
         let parent = match parent {
             Some(id) => Some(self.key(id).await?.key.chain_id),
@@ -103,14 +104,14 @@ impl Acting {
         let wanted = KeyPage {
             whose,
             parent,
-            revoked_too,
+            include_revoked,
             page: and_one_more(page),
         };
         let found = self.service.store.keys_page(wanted).await?;
         Ok(Page::of(found, page.limit))
     }
 
-    /// One key: one's own, or, for who sees them all, anybody's in the organisation.
+    /// One key: one's own, or, for who sees them all, anybody's in the organization.
     pub async fn key(&self, id: KeyId) -> Result<ListedKey, ServiceError> {
         let found = self.service.store.key(id).await?;
         found
@@ -144,7 +145,7 @@ impl Acting {
         Ok(listed)
     }
 
-    /// Makes a key. Committed when this returns; settle it, and it works on every gateway.
+    /// Creates a key. Committed when this returns. After the wait for acknowledgements it works on every gateway.
     pub async fn create_key(
         &self,
         new: NewOwnKey,
@@ -152,16 +153,16 @@ impl Acting {
     ) -> Result<CreatedKey, ServiceError> {
         self.allow(Permission::OwnKeys)?;
         let owner = self.owner_of_new(new.owner).await?;
-        let act = self.act();
+        let audit_context = self.audit_context();
         allowed_for(new.scopes, owner.role)?;
         let maker = self.maker().await?;
         // The store holds what was asked for against the key that makes it.
-        let expires_at = match expiry(new.expires_in, act.at)? {
+        let expires_at = match expiry(new.expires_in, audit_context.at)? {
             None => maker.as_ref().and_then(|maker| maker.expires_at),
             asked => asked,
         };
         let plain = PlainKey::generate(&*self.service.entropy);
-        let id = KeyId::generate(act.at, &*self.service.entropy);
+        let id = KeyId::generate(audit_context.at, &*self.service.entropy);
         let key = Key {
             id,
             hash: plain.hash(),
@@ -175,13 +176,13 @@ impl Acting {
             chain_id: id,
             parent_id: maker.map(|maker| maker.id),
             scopes: new.scopes,
-            created_at: act.at,
+            created_at: audit_context.at,
             expires_at,
             is_replaced: false,
             revoked_at: None,
         };
         let store = &self.service.store;
-        match store.create_key(&key, idempotency, &act).await? {
+        match store.create_key(&key, idempotency, &audit_context).await? {
             Created::Now(sequence) => Ok(CreatedKey {
                 key: self.key(key.id).await?,
                 plain: Some(plain),
@@ -190,7 +191,7 @@ impl Acting {
             Created::Before(id) => Ok(CreatedKey {
                 key: self.made_before(&id).await?,
                 plain: None,
-                // Whoever made it may still be waiting.
+                // Its creator may still be waiting.
                 sequence: store.head().await?,
             }),
         }
@@ -199,7 +200,7 @@ impl Acting {
     async fn made_before(&self, id: &str) -> Result<ListedKey, ServiceError> {
         let id = id
             .parse()
-            .map_err(|_other| StoreError::Conflict(Clash::IdempotencyKeyReused))?;
+            .map_err(|_other| StoreError::Conflict(Conflict::IdempotencyKeyReused))?;
         self.key(id).await
     }
 
@@ -208,7 +209,7 @@ impl Acting {
             return Ok(self.member.clone());
         };
         self.allow(Permission::ManageServiceAccounts)?;
-        let owner = self.colleague(id).await?;
+        let owner = self.member_in_organization(id).await?;
         match owner.kind {
             MemberKind::ServiceAccount => Ok(owner),
             MemberKind::Person => Err(ServiceError::NoSuchMember(id)),
@@ -224,7 +225,9 @@ impl Acting {
     ) -> Result<ListedKey, ServiceError> {
         self.holdable(id).await?;
         let store = &self.service.store;
-        store.rename_key(id, from, to, &self.act()).await?;
+        store
+            .rename_key(id, from, to, &self.audit_context())
+            .await?;
         self.key(id).await
     }
 
@@ -246,7 +249,7 @@ impl Acting {
         };
         let (successor, plain, sequence) = self
             .service
-            .succeed(old, overlap, maker, &self.act())
+            .succeed(old, overlap, maker, &self.audit_context())
             .await?;
         Ok(CreatedKey {
             key: self.key(successor.id).await?,
@@ -262,8 +265,8 @@ impl Acting {
         let (old, now) = (self.key(id).await?.key, self.service.clock.now());
         match old.state(now) {
             KeyState::Live => {}
-            KeyState::Expired => return Err(StoreError::Conflict(Clash::KeyExpired).into()),
-            KeyState::Revoked => return Err(StoreError::Conflict(Clash::KeyRevoked).into()),
+            KeyState::Expired => return Err(StoreError::Conflict(Conflict::KeyExpired).into()),
+            KeyState::Revoked => return Err(StoreError::Conflict(Conflict::KeyRevoked).into()),
         }
         let left = old.expires_at.map(|end| {
             let millis = end.as_millis().saturating_sub(now.as_millis());

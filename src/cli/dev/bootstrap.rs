@@ -1,4 +1,4 @@
-//! Somebody to own a first key: made on the first run, found on the next.
+//! Creates the organization, the owner and the first key of `genkan dev` on its first run.
 
 use std::time::Duration;
 
@@ -13,19 +13,19 @@ const OWNER: &str = "owner@localhost";
 const OWNER_NAME: &str = "Owner";
 const FIRST_KEY: &str = "first key";
 
-/// Who lives here.
-pub(super) struct Household {
-    /// A member that keys can be made for.
+/// The result of [`bootstrap`].
+pub(super) struct Bootstrapped {
+    /// The member with the highest role, for whom keys can be created.
     pub owner: EmailAddress,
-    /// The first key; none on any run but the first.
+    /// The first key. None on later runs.
     pub first_key: Option<PlainKey>,
 }
 
-/// Moves in where nobody is; otherwise leaves everything as it is.
-pub(super) async fn settle_in(service: &Service) -> Result<Household, Failure> {
+/// Creates an owner and a key if the database has no member; otherwise changes nothing.
+pub(super) async fn bootstrap(service: &Service) -> Result<Bootstrapped, Failure> {
     let members = service.members(None).await?;
     if let Some(owner) = members.into_iter().max_by_key(|member| member.role) {
-        return Ok(Household {
+        return Ok(Bootstrapped {
             owner: owner.email,
             first_key: None,
         });
@@ -43,33 +43,41 @@ pub(super) async fn settle_in(service: &Service) -> Result<Household, Failure> {
         organization: None,
     };
     service.add_member(member).await?;
-    // Not waited for: this gateway is registered and follows nothing yet, so its lease would run out.
-    let (_key, plain, _sequence) = service.create_key(key(&owner, FIRST_KEY, None)?).await?;
-    Ok(Household {
+    // Does not wait for acknowledgements: this gateway is registered but does not follow the log yet, so its lease
+    // would end first.
+    let (_key, plain, _sequence) = service
+        .create_key(new_key(&owner, FIRST_KEY, None)?)
+        .await?;
+    Ok(Bootstrapped {
         owner,
         first_key: Some(plain),
     })
 }
 
-/// A key of the owner, known to every gateway.
-pub(super) async fn make_key(
+/// Creates a key of the owner, and waits until every gateway knows it.
+pub(super) async fn create_key(
     service: &Service,
     owner: &EmailAddress,
-    called: &str,
+    key_name: &str,
     expires_in: Option<Duration>,
 ) -> Result<(Key, PlainKey), Failure> {
-    let (key, plain, sequence) = service.create_key(key(owner, called, expires_in)?).await?;
-    service.settle(sequence).await.map_err(ServiceError::from)?;
+    let (key, plain, sequence) = service
+        .create_key(new_key(owner, key_name, expires_in)?)
+        .await?;
+    service
+        .wait_for_acknowledgements(sequence)
+        .await
+        .map_err(ServiceError::from)?;
     Ok((key, plain))
 }
 
-fn key(
+fn new_key(
     owner: &EmailAddress,
-    called: &str,
+    key_name: &str,
     expires_in: Option<Duration>,
 ) -> Result<NewKey, Failure> {
     Ok(NewKey {
-        name: name(called)?,
+        name: name(key_name)?,
         member: owner.clone(),
         organization: None,
         scopes: Scopes::DEFAULT,

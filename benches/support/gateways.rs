@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use genkan::auth::{Authenticator, Caller};
 use genkan::config::limits::Limits;
 use genkan::invalidation::lease::Lease;
-use genkan::model::audit::Act;
+use genkan::model::audit::AuditContext;
 use genkan::model::clock::{Clock as _, SystemClock};
 use genkan::model::key::{Key, PlainKey, PresentedKey};
 use genkan::model::member::{Member, MemberKind, Organization, Role};
@@ -19,7 +19,7 @@ use crate::samples;
 const CLIENT: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 /// An authenticator that knows one key, from a real store: what every request after the first meets.
-pub(crate) struct Gatehouse {
+pub(crate) struct LocalGateway {
     authenticator: Authenticator,
     key: String,
     runtime: tokio::runtime::Runtime,
@@ -30,7 +30,7 @@ pub(crate) struct Gatehouse {
     clippy::expect_used,
     reason = "a benchmark that cannot be set up has nothing to say"
 )]
-impl Gatehouse {
+impl LocalGateway {
     pub(crate) fn open() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -47,7 +47,7 @@ impl Gatehouse {
             let store = store::open(&place, WhenAbsent::Create)
                 .await
                 .expect("a store");
-            furnish(&*store).await.expect("one key");
+            set_up(&*store).await.expect("one key");
             let handle = tokio::runtime::Handle::current();
             Authenticator::new(
                 store,
@@ -57,14 +57,14 @@ impl Gatehouse {
                 handle,
             )
         });
-        let house = Self {
+        let gateway = Self {
             authenticator,
             key: samples::key_text(),
             runtime,
             _folder: folder,
         };
-        house.runtime.block_on(house.look_up());
-        house
+        gateway.runtime.block_on(gateway.look_up());
+        gateway
     }
 
     async fn look_up(&self) {
@@ -85,16 +85,18 @@ impl Gatehouse {
     }
 }
 
-async fn furnish(store: &dyn Management) -> Result<(), store::StoreError> {
+async fn set_up(store: &dyn Management) -> Result<(), store::StoreError> {
     let principal = samples::principal();
     let created_at = SystemClock.now();
-    let act = Act::of_operator(created_at);
+    let audit_context = AuditContext::of_operator(created_at);
     let organization = Organization {
         id: principal.organization_id,
         name: name("Benchmark"),
         created_at,
     };
-    store.create_organization(&organization, &act).await?;
+    store
+        .create_organization(&organization, &audit_context)
+        .await?;
     let owner = Member {
         membership_id: principal.membership_id,
         organization_id: principal.organization_id,
@@ -106,7 +108,7 @@ async fn furnish(store: &dyn Management) -> Result<(), store::StoreError> {
         role: Role::Owner,
         created_at,
     };
-    let owner = store.add_member(&owner, &act).await?;
+    let owner = store.add_member(&owner, &audit_context).await?;
     let plain = PlainKey::generate(&samples::ConstantEntropy);
     let key = Key {
         id: principal.key_id,
@@ -126,7 +128,10 @@ async fn furnish(store: &dyn Management) -> Result<(), store::StoreError> {
         is_replaced: false,
         revoked_at: None,
     };
-    store.create_key(&key, None, &act).await.map(|_sequence| ())
+    store
+        .create_key(&key, None, &audit_context)
+        .await
+        .map(|_sequence| ())
 }
 
 #[expect(clippy::expect_used, reason = "constants of this file")]

@@ -1,7 +1,7 @@
-//! The end of a member's keys and of the organisation's; and which keys come from which.
+//! The end of a member's keys and of the organization's; and which keys come from which.
 
-use super::Acting;
-use crate::model::audit::Means;
+use super::MemberContext;
+use crate::model::audit::AuthMethod;
 use crate::model::id::KeyId;
 use crate::model::key::Key;
 use crate::model::member::Organization;
@@ -10,15 +10,15 @@ use crate::service::sessions::access_of;
 use crate::service::{Revocation, RevokedKey, ServiceError};
 use crate::store::{Descendants, Reach, RevokedEverything, StoreError};
 
-impl Acting {
-    /// The key by which they act; none: a session. What it makes is its child.
+impl MemberContext {
+    /// The key by which they act. `None`: a session. What it makes is its child.
     pub(super) async fn maker(&self) -> Result<Option<Key>, ServiceError> {
-        let Means::Key(id) = self.means else {
+        let AuthMethod::Key(id) = self.auth_method else {
             return Ok(None);
         };
         match self.service.store.key(id).await? {
             Some(listed) => Ok(Some(listed.key)),
-            None => Err(StoreError::MeansEnded.into()),
+            None => Err(StoreError::AuthMethodEnded.into()),
         }
     }
 
@@ -29,10 +29,14 @@ impl Acting {
         Ok(self.service.store.descendants(id, now).await?)
     }
 
-    /// Ends a key. Committed when this returns.
+    /// Revokes a key. Committed when this returns.
     pub async fn revoke_key(&self, id: KeyId) -> Result<RevokedKey, ServiceError> {
         let listed = self.key(id).await?;
-        let revoked = self.service.store.revoke_key(id, &self.act()).await?;
+        let revoked = self
+            .service
+            .store
+            .revoke_key(id, &self.audit_context())
+            .await?;
         Ok(RevokedKey::alone(revoked, listed.key.organization_id))
     }
 
@@ -46,7 +50,7 @@ impl Acting {
             Reach::OwnersAlone
         };
         let store = &self.service.store;
-        let revoked = match store.revoke_family(id, reach, &self.act()).await {
+        let revoked = match store.revoke_family(id, reach, &self.audit_context()).await {
             Err(StoreError::OthersKeys) => {
                 return Err(ServiceError::NotAllowed(Permission::OrganizationKeys));
             }
@@ -56,16 +60,17 @@ impl Acting {
         Ok(RevokedKey::with_children(revoked, organization))
     }
 
-    /// The organisation in which everything happens.
+    /// The organization in which everything happens.
     pub async fn organization(&self) -> Result<Organization, ServiceError> {
         let id = self.member.organization_id;
         let found = self.service.store.organization(id).await?;
         found.ok_or_else(|| ServiceError::UnknownOrganization(id.to_string()))
     }
 
-    /// Ends every key of the organisation, with one entry in the log; and with `end_sessions` the ways in by
+    /// Ends every key of the organization, with one entry in the log; and with `end_sessions` the ways in by
     /// which new ones would be made: sessions, the caller's own too, sign-in links, and invitations. Those of other
-    /// organisations go on, and are no way into this one. `confirm`: what the organisation is called. Committed when this returns.
+    /// organizations go on, and are no way into this one. `confirm`: what the organization is called. Committed when
+    /// this returns.
     pub async fn revoke_everything(
         &self,
         confirm: &str,
@@ -76,10 +81,12 @@ impl Acting {
         if organization.name.as_str() != confirm {
             return Err(ServiceError::NotConfirmed);
         }
-        let (act, of) = (self.act(), Some(organization.id));
-        let access = end_sessions.then(|| access_of(of, None, act.at));
+        let (audit_context, of) = (self.audit_context(), Some(organization.id));
+        let access = end_sessions.then(|| access_of(of, None, audit_context.at));
         let store = &self.service.store;
-        let revoked = store.revoke_everything(of, access.as_ref(), &act).await?;
+        let revoked = store
+            .revoke_everything(of, access.as_ref(), &audit_context)
+            .await?;
         let revocation = Revocation {
             first: revoked.sequence,
             sequence: revoked.sequence,

@@ -12,34 +12,34 @@ use super::{Address, CredentialSource, LogFormat, LogRequests, Scheme, UpstreamH
 use crate::model::scope::Scope;
 
 /// A choice of a few words.
-pub(super) trait Word: Copy + PartialEq + 'static {
+pub(super) trait Keyword: Copy + PartialEq + 'static {
     /// Each word with its meaning.
     const WORDS: &'static [(&'static str, Self)];
 
     /// The word for a meaning.
-    fn word(self) -> &'static str {
+    fn keyword(self) -> &'static str {
         Self::WORDS
             .iter()
-            .find(|(_, meaning)| *meaning == self)
-            .map_or("", |(word, _)| word)
+            .find(|(_, resolve)| *resolve == self)
+            .map_or("", |(keyword, _)| keyword)
     }
 }
 
-macro_rules! words {
-    ($($type:ty { $($word:literal => $meaning:expr,)+ })+) => {$(
-        impl Word for $type {
-            const WORDS: &'static [(&'static str, Self)] = &[$(($word, $meaning)),+];
+macro_rules! keywords {
+    ($($type:ty { $($keyword:literal => $resolve:expr,)+ })+) => {$(
+        impl Keyword for $type {
+            const WORDS: &'static [(&'static str, Self)] = &[$(($keyword, $resolve)),+];
         }
 
         impl Read for $type {
             fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
-                read_word(node, reader)
+                read_keyword(node, reader)
             }
         }
     )+};
 }
 
-words! {
+keywords! {
     Scope {
         "api" => Self::Api,
         "mcp" => Self::Mcp,
@@ -71,12 +71,12 @@ words! {
     }
 }
 
-fn read_word<T: Word>(node: &Node, reader: &mut Reader) -> Option<T> {
+fn read_keyword<T: Keyword>(node: &Node, reader: &mut Reader) -> Option<T> {
     let written = reader.plain(node)?;
-    if let Some((_, meaning)) = T::WORDS.iter().find(|(word, _)| *word == written) {
-        return Some(*meaning);
+    if let Some((_, resolve)) = T::WORDS.iter().find(|(keyword, _)| *keyword == written) {
+        return Some(*resolve);
     }
-    let known = T::WORDS.iter().map(|(word, _)| *word);
+    let known = T::WORDS.iter().map(|(keyword, _)| *keyword);
     let help = match nearest(&written, known.clone()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("one of: {}", known.collect::<Vec<_>>().join(", ")),

@@ -1,4 +1,4 @@
-//! A house whose gateways come and go: one database and one configuration, any number of processes
+//! A deployment whose gateways start and end: one database and one configuration, any number of processes
 //! of the real binary on it, and what each of them said.
 
 use std::collections::HashMap;
@@ -76,12 +76,12 @@ pub enum Engine {
 }
 
 /// A database with an organization, its owner hana, and a configuration.
-pub struct House {
+pub struct Deployment {
     pub folder: tempfile::TempDir,
     pub certificate: Certificate,
 }
 
-impl House {
+impl Deployment {
     /// With the routes `/api/`, `/mcp` and, for everything else, `/`, as the real services have them.
     pub async fn new(engine: Engine, upstream: SocketAddr, extra: &str) -> Self {
         Self::with_routes(engine, &(routes(upstream) + extra)).await
@@ -126,7 +126,7 @@ impl House {
             text + "[log]\nformat = \"json\"\n"
         };
         std::fs::write(folder.path().join("genkan.toml"), text).unwrap();
-        let house = Self {
+        let deployment = Self {
             folder,
             certificate,
         };
@@ -137,18 +137,18 @@ impl House {
             &[&owner[..], &["--role", "owner"]].concat(),
         ];
         for command in founding {
-            let done = house.run(command);
-            // Another house may stand on the same database.
+            let done = deployment.run(command);
+            // Another deployment may be on the same database.
             assert!([Some(0), Some(6)].contains(&done.code), "{done:#?}");
         }
-        house
+        deployment
     }
 
     pub fn config(&self) -> PathBuf {
         self.folder.path().join("genkan.toml")
     }
 
-    /// Runs a management command on this house's database.
+    /// Runs a management command on this deployment's database.
     pub fn run(&self, arguments: &[&str]) -> Done {
         let config = self.config();
         genkan(&[arguments, &["--config", config.to_str().unwrap()]].concat())
@@ -221,7 +221,7 @@ impl House {
         process
     }
 
-    /// A gateway of this house, as a client with this key sees it.
+    /// A gateway of this deployment, as a client with this key sees it.
     pub fn target(&self, gateway: &Process, key: Option<&str>) -> Target {
         Target {
             plain: gateway.address("plain"),
@@ -229,6 +229,29 @@ impl House {
             authority: self.certificate.certificate_file.clone(),
             key: key.map(str::to_owned),
         }
+    }
+}
+
+/// A deployment on SQLite with one running gateway, and Hana's key `ci`.
+pub struct OneGateway {
+    pub process: Process,
+    pub key: Key,
+    deployment: Deployment,
+}
+
+impl OneGateway {
+    pub async fn start(upstream: SocketAddr) -> Self {
+        let deployment = Deployment::new(Engine::Sqlite, upstream, "").await;
+        Self {
+            key: deployment.key("ci", &[]),
+            process: deployment.start().await,
+            deployment,
+        }
+    }
+
+    /// Both listeners, with the key.
+    pub fn target(&self) -> Target {
+        self.deployment.target(&self.process, Some(&self.key.plain))
     }
 }
 
@@ -316,6 +339,16 @@ impl Process {
 
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The most memory that was ever resident, in bytes.
+    pub fn resident_bytes_peak(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+        let kibibytes: u64 = line
+            .and_then(|line| line.split_whitespace().nth(1)?.parse().ok())
+            .expect("VmHWM in kB");
+        kibibytes * 1024
     }
 
     pub fn signal(&self, signal: Signal) {

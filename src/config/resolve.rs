@@ -9,19 +9,19 @@ use std::num::NonZero;
 
 use http::HeaderValue;
 
-use super::file::{self, Written};
+use super::file::{self, RawConfig};
 use super::keys::groups;
-use super::read::{At, Given, Named, NonEmpty, Reader, Section, nearest};
+use super::read::{Given, Named, NonEmpty, Reader, Section, Spanned, nearest};
 use super::secret::{Secret, SecretFile};
 use super::source::Origin;
-use super::words::{Name, Url, UrlPath};
+use super::values::{Name, Url, UrlPath};
 use super::{
     Admin, ClientSecret, Config, Listener, ListenerTls, Log, Oidc, Route, Store, Upstream,
     UpstreamCredential, postgres,
 };
 
 /// Makes the configuration, or reports what is against it.
-pub(super) fn config(written: Written, reader: &mut Reader) -> Option<Config> {
+pub(super) fn config(written: RawConfig, reader: &mut Reader) -> Option<Config> {
     let listeners = written.listeners.map(|at| listeners(at.value, reader));
     let Named(named) = written.upstreams?.value;
     let known: Vec<String> = named.iter().map(|(name, _)| name.value.clone()).collect();
@@ -130,7 +130,11 @@ fn refuse_twice<'o, K: Eq + Hash>(
     }
 }
 
-fn upstream(name: At<String>, written: file::Upstream, reader: &mut Reader) -> Option<Upstream> {
+fn upstream(
+    name: Spanned<String>,
+    written: file::Upstream,
+    reader: &mut Reader,
+) -> Option<Upstream> {
     if !Name::is_valid(&name.value) {
         reader.wrong(&name.origin, "not a name", Name::RULE.to_owned());
     }
@@ -212,12 +216,12 @@ fn route(written: file::Route, upstreams: &[String], reader: &mut Reader) -> Opt
     })
 }
 
-fn values<T, V>(list: At<Vec<T>>, value: impl Fn(T) -> V) -> Vec<V> {
+fn values<T, V>(list: Spanned<Vec<T>>, value: impl Fn(T) -> V) -> Vec<V> {
     list.value.into_iter().map(value).collect()
 }
 
 /// The index of the upstream that a route names.
-fn find(name: &At<Name>, upstreams: &[String], reader: &mut Reader) -> Option<usize> {
+fn find(name: &Spanned<Name>, upstreams: &[String], reader: &mut Reader) -> Option<usize> {
     let wanted = &name.value.0;
     let found = upstreams.iter().position(|known| known == wanted);
     if found.is_none() {
@@ -232,7 +236,7 @@ fn find(name: &At<Name>, upstreams: &[String], reader: &mut Reader) -> Option<us
 }
 
 /// A public path outside of the prefix would never be asked for: the key would be wanted after all.
-fn refuse_elsewhere(prefix: &UrlPath, paths: &[At<UrlPath>], reader: &mut Reader) {
+fn refuse_elsewhere(prefix: &UrlPath, paths: &[Spanned<UrlPath>], reader: &mut Reader) {
     let prefix = prefix.0.trim_end_matches('/');
     for path in paths {
         let below = path.value.0.strip_prefix(prefix);
@@ -244,7 +248,7 @@ fn refuse_elsewhere(prefix: &UrlPath, paths: &[At<UrlPath>], reader: &mut Reader
 }
 
 /// Refuses a table that does not say a thing in exactly one of the ways there are.
-fn one_of<S: Section>(section: &At<S>, reader: &mut Reader) {
+fn one_of<S: Section>(section: &Spanned<S>, reader: &mut Reader) {
     let given = section.value.given();
     for ways in groups(&given, |(field, _)| field.presence) {
         let names: Vec<_> = ways.iter().map(|(field, _)| field.key).collect();
@@ -261,18 +265,18 @@ fn one_of<S: Section>(section: &At<S>, reader: &mut Reader) {
 
 /// The secret that was given, in one way or the other, with its place.
 fn secret(
-    text: Option<At<Given<Secret>>>,
-    file: Option<At<Given<SecretFile>>>,
+    text: Option<Spanned<Given<Secret>>>,
+    file: Option<Spanned<Given<SecretFile>>>,
 ) -> Option<(Secret, Origin)> {
-    if let Some(At { value, origin }) = text {
+    if let Some(Spanned { value, origin }) = text {
         return Some((value.0?, origin));
     }
-    let At { value, origin } = file?;
+    let Spanned { value, origin } = file?;
     Some((value.0?.0, origin))
 }
 
 /// Elsewhere than on a public path a key is wanted, and the credential is sent anyway.
-fn refuse_not_public(paths: &[At<UrlPath>], public: &[String], reader: &mut Reader) {
+fn refuse_not_public(paths: &[Spanned<UrlPath>], public: &[String], reader: &mut Reader) {
     for path in paths {
         let is_covered = |public: &String| {
             *public == path.value.0 || public.ends_with('/') && path.value.0.starts_with(public)
@@ -285,7 +289,7 @@ fn refuse_not_public(paths: &[At<UrlPath>], public: &[String], reader: &mut Read
 }
 
 fn upstream_credential(
-    section: At<file::UpstreamCredential>,
+    section: Spanned<file::UpstreamCredential>,
     public: &[String],
     reader: &mut Reader,
 ) -> Option<UpstreamCredential> {
@@ -307,7 +311,7 @@ fn upstream_credential(
     })
 }
 
-fn oidc(section: At<file::Oidc>, reader: &mut Reader) -> Option<Oidc> {
+fn oidc(section: Spanned<file::Oidc>, reader: &mut Reader) -> Option<Oidc> {
     one_of(&section, reader);
     let written = section.value;
     let (secret, _origin) = secret(written.client_secret, written.client_secret_file)?;
@@ -328,8 +332,8 @@ fn oidc(section: At<file::Oidc>, reader: &mut Reader) -> Option<Oidc> {
     })
 }
 
-/// Whether anybody may have an account, with an address of their own choice, at an issuer: Google's, and those of Entra ID
-/// that stand for every tenant.
+/// Whether anybody may have an account, with an address of their own choice, at an issuer: Google's, and those of Entra
+/// ID that stand for every tenant.
 fn is_of_many_tenants(issuer: &str) -> bool {
     let shared = ["/common/", "/organizations/", "/consumers/"];
     issuer.contains("accounts.google.com")
@@ -337,10 +341,10 @@ fn is_of_many_tenants(issuer: &str) -> bool {
             && shared.iter().any(|it| issuer.contains(it)))
 }
 
-fn store(section: At<file::Store>, reader: &mut Reader) -> Option<Store> {
+fn store(section: Spanned<file::Store>, reader: &mut Reader) -> Option<Store> {
     one_of(&section, reader);
     let written = section.value;
-    if let Some(At { value, .. }) = written.sqlite {
+    if let Some(Spanned { value, .. }) = written.sqlite {
         return Some(Store::Sqlite { path: value.0? });
     }
     let (Secret(url), origin) = secret(written.postgres, written.postgres_file)?;

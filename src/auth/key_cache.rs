@@ -14,22 +14,22 @@ use crate::model::clock::BootInstant;
 use crate::model::key::KeyHash;
 use crate::model::principal::Principal;
 
-type Dead = moka::sync::Cache<KeyHash, (Refused, Sequence), RandomState>;
+type RejectedKeys = moka::sync::Cache<KeyHash, (Refused, Sequence), RandomState>;
 
-/// What is remembered of keys. Keyed by the whole hash through a hasher with a random seed: callers
+/// The cache of keys. Keyed by the whole hash through a hasher with a random seed: callers
 /// choose what they present, and could otherwise choose where it falls.
-pub(super) struct Memory {
+pub(super) struct KeyCache {
     pub(super) known: moka::sync::Cache<KeyHash, Arc<Caller>, RandomState>,
-    pub(super) dead: Dead,
-    /// Of keys that were not presented in our format: whoever invents such keys drives no other out.
-    pub(super) dead_foreign: Dead,
+    pub(super) rejected: RejectedKeys,
+    /// Of keys that were not presented in our format: anybody who invents such keys drives no other out.
+    pub(super) rejected_foreign: RejectedKeys,
     /// Whether keys of other systems were imported.
     pub(super) imported: Imported,
 }
 
-impl Memory {
+impl KeyCache {
     pub(super) fn new(limits: &Limits) -> Self {
-        let dead = |capacity| {
+        let rejected = |capacity| {
             moka::sync::Cache::builder()
                 .max_capacity(capacity)
                 .build_with_hasher(RandomState::default())
@@ -38,8 +38,8 @@ impl Memory {
             known: moka::sync::Cache::builder()
                 .max_capacity(limits.cache_keys_max)
                 .build_with_hasher(RandomState::default()),
-            dead: dead(limits.cache_unknown_max),
-            dead_foreign: dead(limits.cache_unknown_imported_max),
+            rejected: rejected(limits.cache_unknown_max),
+            rejected_foreign: rejected(limits.cache_unknown_imported_max),
             imported: Imported::default(),
         }
     }
@@ -48,9 +48,9 @@ impl Memory {
         if let Some(caller) = self.known.get(hash) {
             return Some(Answer::Known(caller));
         }
-        self.dead_of(budget)
+        self.rejected_in(budget)
             .get(hash)
-            .map(|(refused, as_of)| Answer::Dead { refused, as_of })
+            .map(|(refused, as_of)| Answer::Rejected { refused, as_of })
     }
 
     pub(super) fn insert(&self, hash: KeyHash, budget: Budget, answer: &Answer) {
@@ -60,12 +60,12 @@ impl Memory {
                     // Seen with one's own eyes, perhaps before the follower reads of it.
                     self.imported.learn(true);
                 }
-                self.dead_of(budget).invalidate(&hash);
+                self.rejected_in(budget).invalidate(&hash);
                 self.known.insert(hash, Arc::clone(caller));
             }
-            Answer::Dead { refused, as_of } => {
+            Answer::Rejected { refused, as_of } => {
                 self.known.invalidate(&hash);
-                self.dead_of(budget).insert(hash, (*refused, *as_of));
+                self.rejected_in(budget).insert(hash, (*refused, *as_of));
             }
         }
     }
@@ -88,10 +88,10 @@ impl Memory {
         theirs.filter_map(|(_, caller)| caller.accepted()).max()
     }
 
-    fn dead_of(&self, budget: Budget) -> &Dead {
+    fn rejected_in(&self, budget: Budget) -> &RejectedKeys {
         match budget {
-            Budget::Own | Budget::Remembered => &self.dead,
-            Budget::Imported => &self.dead_foreign,
+            Budget::Own | Budget::Remembered => &self.rejected,
+            Budget::Imported => &self.rejected_foreign,
         }
     }
 }

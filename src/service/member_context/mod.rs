@@ -1,10 +1,11 @@
 //! What a member does, within their role: every method asks [`Permission`] first, and the store asks once
 //! more, in the transaction.
 //!
-//! What is not in the member's own organisation, or not for their role to know of, does not exist for
+//! What is not in the member's own organization, or not for their role to know of, does not exist for
 //! them: a guessed id is answered like an absent one.
 
 mod keys;
+mod organizations;
 mod people;
 mod revocations;
 
@@ -13,24 +14,25 @@ use std::net::IpAddr;
 use super::access::Permission;
 use super::{Service, ServiceError};
 use crate::invalidation::receipt::Receipt;
-use crate::model::audit::{Act, Actor, Entry, Means};
+use crate::model::audit::{Actor, AuditContext, AuthMethod, Entry};
 use crate::model::member::{Member, Proof};
 use crate::service::Revocation;
 use crate::store::{Instances, PageRequest};
 
-pub use super::rotation::{OVERLAP_MAX, RotationOverlap, SILENCE_MIN};
+pub use super::rotation::{IDLE_TIME_MIN, OVERLAP_MAX, RotationOverlap};
 pub use super::service_accounts::NewServiceAccount;
 pub use keys::{CreatedKey, NewOwnKey};
+pub use organizations::OtherMembership;
 pub use people::{INVITATION_LIFETIME, NewInvitation};
 
 /// A member who is about to do something.
 #[derive(Clone)]
-pub struct Acting {
+pub struct MemberContext {
     pub(super) service: Service,
     /// Who it is, as the store had it when they were let in.
     member: Member,
-    means: Means,
-    /// What was proven by signing in; of a key, by whoever made it.
+    auth_method: AuthMethod,
+    /// What was proven by signing in; of a key, by its creator.
     proof: Proof,
     address: Option<IpAddr>,
 }
@@ -61,18 +63,18 @@ const fn and_one_more<I: Copy>(page: PageRequest<I>) -> PageRequest<I> {
     }
 }
 
-impl Acting {
-    /// A member, let in by `means`.
+impl MemberContext {
+    /// A member, let in by `auth_method`.
     pub(super) fn new(
         service: Service,
         member: Member,
-        (means, proof): (Means, Proof),
+        (auth_method, proof): (AuthMethod, Proof),
         address: Option<IpAddr>,
     ) -> Self {
         Self {
             service,
             member,
-            means,
+            auth_method,
             proof,
             address,
         }
@@ -84,8 +86,8 @@ impl Acting {
     }
 
     /// By which means.
-    pub fn means(&self) -> Means {
-        self.means
+    pub fn auth_method(&self) -> AuthMethod {
+        self.auth_method
     }
 
     /// What they proved.
@@ -111,24 +113,29 @@ impl Acting {
         }
     }
 
-    pub(super) fn act(&self) -> Act {
-        Act {
+    pub(super) fn audit_context(&self) -> AuditContext {
+        AuditContext {
             at: self.service.clock.now(),
             actor: Actor::member(&self.member),
-            means: self.means,
+            auth_method: self.auth_method,
             address: self.address,
         }
     }
 
-    /// Waits until every gateway obeys, and writes the receipt to the audit log.
+    /// Waits until every gateway has acknowledged it, and writes the receipt to the audit log.
     ///
     /// # Errors
-    /// [`ServiceError::Unsettled`]: committed, and not confirmed.
-    pub async fn settle(&self, revocation: Revocation) -> Result<Receipt, ServiceError> {
-        self.service.settle_as(revocation, &self.act()).await
+    /// [`ServiceError::Unconfirmed`]: committed, and not confirmed.
+    pub async fn wait_for_acknowledgements(
+        &self,
+        revocation: Revocation,
+    ) -> Result<Receipt, ServiceError> {
+        self.service
+            .confirm_as(revocation, &self.audit_context())
+            .await
     }
 
-    /// The organisation's audit log, newest first.
+    /// The organization's audit log, newest first.
     pub async fn audit(&self, page: PageRequest<i64>) -> Result<Page<Entry>, ServiceError> {
         self.allow(Permission::ReadAudit)?;
         let organization = self.member.organization_id;

@@ -4,7 +4,7 @@ use http::HeaderName;
 
 use super::read::{Read, Reader};
 use super::tree::Node;
-use super::words::parsed_unless;
+use super::values::parsed_unless;
 use crate::model::header;
 
 /// Hop-by-hop (RFC 9110 §7.6.1), framing, routing, and what genkan says of the request; folded.

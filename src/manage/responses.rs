@@ -21,7 +21,7 @@ pub(super) struct Key {
     pub hint: String,
     /// Whose it is.
     pub owner: Owner,
-    /// Whether whoever made it had proven the owner's address, as upstreams are told. Of a service account: false.
+    /// Whether its creator had proven the owner's address, as upstreams see it. False for a service account.
     /// A person's key without that manages nothing once the address is proven.
     pub email_verified: bool,
     /// What it may be used for: `api`, `mcp`, `manage`.
@@ -40,7 +40,7 @@ pub(super) struct Key {
     pub predecessor: Option<String>,
     /// The key with which it was made; null: a session or the command line made it.
     pub parent: Option<String>,
-    /// When a gateway last told that it was used; they tell every few seconds.
+    /// Its last use that a gateway has reported. Gateways report every few seconds.
     pub last_used_at: Option<String>,
 }
 
@@ -56,7 +56,7 @@ impl Tagged for Key {
     }
 }
 
-/// What a key is used for, as far as gateways have told: some seconds ago.
+/// The use of a key, as gateways have reported it. Reports are some seconds old.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Usage {
     /// When it was last used.
@@ -138,11 +138,11 @@ impl Key {
                 successor: rotation.successor.to_string(),
                 ends_at: match rotation.overlap {
                     Overlap::Until(end) => Some(end.with_millis()),
-                    Overlap::UntilSilentFor(_) => None,
+                    Overlap::UntilIdleFor(_) => None,
                 },
                 silent_s: match rotation.overlap {
                     Overlap::Until(_) => None,
-                    Overlap::UntilSilentFor(silence) => Some(silence.as_secs()),
+                    Overlap::UntilIdleFor(silence) => Some(silence.as_secs()),
                 },
             }),
             predecessor: predecessor.map(|id| id.to_string()),
@@ -165,7 +165,7 @@ pub(super) struct NewKey {
 
 /// A member or a service account.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct MemberShape {
+pub(super) struct MemberResponse {
     /// Of the membership: somebody who leaves and comes back gets another.
     pub id: String,
     /// Of the person.
@@ -185,7 +185,7 @@ pub(super) struct MemberShape {
     pub created_at: String,
 }
 
-impl Tagged for MemberShape {
+impl Tagged for MemberResponse {
     fn parts(&self) -> impl Serialize {
         (
             &self.id,
@@ -198,7 +198,7 @@ impl Tagged for MemberShape {
     }
 }
 
-impl From<Member> for MemberShape {
+impl From<Member> for MemberResponse {
     fn from(member: Member) -> Self {
         Self {
             id: member.membership_id.to_string(),
@@ -218,7 +218,7 @@ impl From<Member> for MemberShape {
 pub(super) struct MemberWithKeys {
     /// The member.
     #[serde(flatten)]
-    pub member: MemberShape,
+    pub member: MemberResponse,
     /// How many keys of theirs are not revoked.
     pub keys: u64,
 }
@@ -234,7 +234,7 @@ impl From<ListedMember> for MemberWithKeys {
 
 /// Somebody who may become a member.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct InvitationShape {
+pub(super) struct InvitationResponse {
     /// Names it; lets nobody in.
     pub id: String,
     /// Whom.
@@ -255,7 +255,7 @@ pub(super) struct InvitationShape {
     pub expires_at: String,
 }
 
-impl From<Invitation> for InvitationShape {
+impl From<Invitation> for InvitationResponse {
     fn from(invitation: Invitation) -> Self {
         Self {
             id: invitation.id.to_string(),
@@ -276,24 +276,24 @@ impl From<Invitation> for InvitationShape {
 pub(super) struct NewInvitation {
     /// The invitation.
     #[serde(flatten)]
-    pub invitation: InvitationShape,
+    pub invitation: InvitationResponse,
     /// The link for whom is invited: shown this once, works once.
     pub link: String,
 }
 
-/// Which gateways obey a revocation, and since when.
+/// Which gateways confirmed a revocation, and when.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct ReceiptShape {
+pub(super) struct ReceiptResponse {
     /// The revocation's place in the log.
     pub sequence: u64,
     /// True: it cannot be undone.
     pub committed: bool,
     /// When the wait began, right after the commit.
     pub committed_at: Option<String>,
-    /// When the last gateway obeyed: no request that begins later is accepted. Null: not waited for.
-    pub settled_at: Option<String>,
-    /// The gateways, in the order in which they obeyed.
-    pub instances: Vec<InstanceShape>,
+    /// When the last gateway confirmed it: no request that begins later is accepted. Null: it was not waited for.
+    pub confirmed_at: Option<String>,
+    /// The gateways, in the order in which they confirmed it.
+    pub instances: Vec<InstanceResponse>,
     /// How many open requests and streams it ended.
     pub streams_cut: u64,
     /// When what was revoked was last accepted, as far as a gateway remembers.
@@ -342,7 +342,7 @@ impl From<RevokedEverything> for Ended {
 
 /// One gateway's line.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct InstanceShape {
+pub(super) struct InstanceResponse {
     /// The process.
     pub id: String,
     /// `acknowledged`; `fenced`: it answers 503 until it has caught up; `deregistered`: it ended.
@@ -355,7 +355,7 @@ pub(super) struct InstanceShape {
     pub last_accepted_at: Option<String>,
 }
 
-impl From<InstanceReceipt> for InstanceShape {
+impl From<InstanceReceipt> for InstanceResponse {
     fn from(one: InstanceReceipt) -> Self {
         Self {
             id: one.id.to_string(),
@@ -367,13 +367,13 @@ impl From<InstanceReceipt> for InstanceShape {
     }
 }
 
-impl From<Receipt> for ReceiptShape {
+impl From<Receipt> for ReceiptResponse {
     fn from(receipt: Receipt) -> Self {
         Self {
             sequence: receipt.sequence.get(),
             committed: true,
             committed_at: Some(receipt.committed_at.with_millis()),
-            settled_at: Some(receipt.settled_at.with_millis()),
+            confirmed_at: Some(receipt.confirmed_at.with_millis()),
             instances: receipt.instances.into_iter().map(Into::into).collect(),
             streams_cut: receipt.streams_cut,
             last_accepted_at: receipt.last_accepted_at.map(Timestamp::with_millis),

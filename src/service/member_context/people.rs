@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Acting, Page, and_one_more};
-use crate::model::audit::Means;
+use super::{MemberContext, Page, and_one_more};
+use crate::model::audit::AuthMethod;
 use crate::model::id::{InvitationId, MembershipId};
 use crate::model::member::{EmailAddress, Invitation, Member, MemberKind, Name, Role};
 use crate::model::token::Token;
@@ -25,8 +25,8 @@ pub struct NewInvitation {
     pub role: Role,
 }
 
-impl Acting {
-    /// The organisation's members, newest first.
+impl MemberContext {
+    /// The organization's members, newest first.
     pub async fn members(
         &self,
         page: PageRequest<MembershipId>,
@@ -35,7 +35,7 @@ impl Acting {
         self.members_page(MemberKind::Person, page).await
     }
 
-    /// The organisation's service accounts, newest first.
+    /// The organization's service accounts, newest first.
     pub async fn service_accounts(
         &self,
         page: PageRequest<MembershipId>,
@@ -55,8 +55,11 @@ impl Acting {
         Ok(Page::of(found.await?, page.limit))
     }
 
-    /// A present member or service account of the same organisation.
-    pub(super) async fn colleague(&self, id: MembershipId) -> Result<Member, ServiceError> {
+    /// A present member or service account of the same organization.
+    pub(super) async fn member_in_organization(
+        &self,
+        id: MembershipId,
+    ) -> Result<Member, ServiceError> {
         let found = self.service.store.member(id).await?;
         found
             .filter(|member| member.organization_id == self.member.organization_id)
@@ -64,8 +67,11 @@ impl Acting {
     }
 
     /// One member or service account.
-    pub async fn find_colleague(&self, id: MembershipId) -> Result<Member, ServiceError> {
-        let member = self.colleague(id).await?;
+    pub async fn find_member_in_organization(
+        &self,
+        id: MembershipId,
+    ) -> Result<Member, ServiceError> {
+        let member = self.member_in_organization(id).await?;
         if member.membership_id != self.member.membership_id && !self.may(Permission::SeeMembers) {
             return Err(ServiceError::NoSuchMember(id));
         }
@@ -80,7 +86,7 @@ impl Acting {
         to: Role,
     ) -> Result<Member, ServiceError> {
         self.allow(Permission::to_manage(&[from, to]))?;
-        let member = self.colleague(id).await?;
+        let member = self.member_in_organization(id).await?;
         if member.kind == MemberKind::ServiceAccount && to == Role::Owner {
             return Err(ServiceError::ServiceAccountOwns);
         }
@@ -89,11 +95,14 @@ impl Acting {
             from,
             to,
         };
-        self.service.store.change_role(change, &self.act()).await?;
-        self.colleague(id).await
+        self.service
+            .store
+            .change_role(change, &self.audit_context())
+            .await?;
+        self.member_in_organization(id).await
     }
 
-    /// Ends a stay, of a member or a service account, and every key made in it. `seen`: the role that the
+    /// Ends a membership, of a member or a service account, and every key made in it. `seen`: the role that the
     /// caller saw. Committed when this returns.
     pub async fn remove(
         &self,
@@ -101,12 +110,14 @@ impl Acting {
         seen: Option<Role>,
     ) -> Result<RemovedMember, ServiceError> {
         self.allow(Permission::ManageMembers)?;
-        let member = self.colleague(id).await?;
+        let member = self.member_in_organization(id).await?;
         // What was allowed is what is done: who is promoted in this moment is not removed by an admin.
         let seen = seen.unwrap_or(member.role);
         self.allow(Permission::to_manage(&[member.role, seen]))?;
         let store = &self.service.store;
-        let removed = store.remove_member(id, Some(seen), &self.act()).await?;
+        let removed = store
+            .remove_member(id, Some(seen), &self.audit_context())
+            .await?;
         Ok(RemovedMember {
             member,
             keys: removed.keys,
@@ -121,25 +132,30 @@ impl Acting {
         if new.email.is_of_service_account() {
             return Err(ServiceError::ServiceAccountSignsIn);
         }
-        let act = self.act();
+        let audit_context = self.audit_context();
         let token = Token::generate(&*self.service.entropy);
         let invitation = Invitation {
-            id: InvitationId::generate(act.at, &*self.service.entropy),
+            id: InvitationId::generate(audit_context.at, &*self.service.entropy),
             organization_id: self.member.organization_id,
             email: new.email,
             name: new.name,
             role: new.role,
             invited_by: self.member.email.to_string(),
-            made_with: match self.means {
-                Means::Key(id) => Some(id),
-                Means::Session(_) | Means::CommandLine | Means::Gateway | Means::SignIn => None,
+            made_with: match self.auth_method {
+                AuthMethod::Key(id) => Some(id),
+                AuthMethod::Session(_)
+                | AuthMethod::CommandLine
+                | AuthMethod::Gateway
+                | AuthMethod::SignIn => None,
             },
             is_void: false,
-            created_at: act.at,
-            expires_at: act.at.plus(INVITATION_LIFETIME),
+            created_at: audit_context.at,
+            expires_at: audit_context.at.plus(INVITATION_LIFETIME),
         };
         let store = &self.service.store;
-        store.invite(&invitation, &token.hash(), &act).await?;
+        store
+            .invite(&invitation, &token.hash(), &audit_context)
+            .await?;
         Ok((invitation, token))
     }
 
@@ -156,7 +172,7 @@ impl Acting {
         let organization = self.member.organization_id;
         let store = &self.service.store;
         match store
-            .withdraw_invitation(organization, id, &self.act())
+            .withdraw_invitation(organization, id, &self.audit_context())
             .await
         {
             Err(StoreError::NotFound(_)) => Err(ServiceError::NoSuchInvitation(id)),
@@ -197,8 +213,8 @@ impl Acting {
         let organization = self.member.organization_id;
         let (_account, id) = self
             .service
-            .add_service_account(organization, new, idempotency, &self.act())
+            .add_service_account(organization, new, idempotency, &self.audit_context())
             .await?;
-        self.colleague(id).await
+        self.member_in_organization(id).await
     }
 }

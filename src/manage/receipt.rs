@@ -1,4 +1,5 @@
-//! Revocations answer with their receipt, once every gateway obeys; or at once, if the caller wants that.
+//! A revocation is answered with its receipt once every gateway has acknowledged it, or at once if the caller wants
+//! that.
 
 use axum::extract::{FromRequestParts, Query};
 use axum::http::StatusCode;
@@ -8,15 +9,15 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::problem::{Code, Problem};
-use super::shapes::{Ended, ReceiptShape};
+use super::responses::{Ended, ReceiptResponse};
 use crate::service::Revocation;
-use crate::service::acting::Acting;
+use crate::service::member_context::MemberContext;
 
 /// Whether to wait.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct WaitQuery {
-    /// `0`: answer 202 once it is committed. Otherwise: 200 once every gateway obeys.
+    /// `0`: answer 202 once it is committed. Otherwise: 200 once every gateway has acknowledged it.
     wait: Option<u8>,
 }
 
@@ -37,29 +38,30 @@ impl Wait {
     /// The answer to a revocation that is committed.
     pub(super) async fn answer(
         &self,
-        acting: &Acting,
+        member_context: &MemberContext,
         revocation: Revocation,
     ) -> Result<Response, Problem> {
-        self.answer_with(acting, revocation, None).await
+        self.answer_with(member_context, revocation, None).await
     }
 
     /// The same, with what was ended, where that is more than one thing.
     pub(super) async fn answer_with(
         &self,
-        acting: &Acting,
+        member_context: &MemberContext,
         revocation: Revocation,
         ended: Option<Ended>,
     ) -> Result<Response, Problem> {
         if self.0 {
-            let mut receipt = ReceiptShape::from(acting.settle(revocation).await?);
+            let mut receipt =
+                ReceiptResponse::from(member_context.wait_for_acknowledgements(revocation).await?);
             receipt.ended = ended;
             return Ok(Json(receipt).into_response());
         }
-        let committed = ReceiptShape {
+        let committed = ReceiptResponse {
             sequence: revocation.sequence.get(),
             committed: true,
             committed_at: None,
-            settled_at: None,
+            confirmed_at: None,
             instances: Vec::new(),
             streams_cut: 0,
             last_accepted_at: None,

@@ -1,5 +1,5 @@
-//! Waiting until every gateway obeys a change, and saying so: words on standard error, or the receipt as
-//! JSON on standard output.
+//! Waits until every gateway has confirmed a change, then prints the receipt: as text on standard error, or as JSON on
+//! standard output.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -13,30 +13,31 @@ use crate::invalidation::receipt::{InstanceReceipt, Receipt};
 use crate::model::change::Sequence;
 use crate::service::{Revocation, Service, ServiceError};
 
-/// Whether to wait for a revocation, and how to say what came of it.
+/// The arguments for waiting for a revocation and printing its receipt.
 #[derive(Debug, Args)]
 pub(super) struct Wait {
     /// Return once the change is committed, before the gateways have confirmed it.
     #[arg(long)]
     no_wait: bool,
-    /// How to tell: words on standard error, or the receipt as JSON on standard output.
+    /// The output format: text on standard error, or the receipt as JSON on standard output.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
 }
 
 impl Wait {
-    /// Waits, unless that is not wanted; then says what `done` did, and how each gateway came to obey.
-    pub(super) async fn settle(
+    /// Waits, unless `--no-wait` is given, then prints `done` and how each gateway confirmed the revocation.
+    pub(super) async fn wait_for_acknowledgements(
         &self,
         service: &Service,
         revocation: Revocation,
         done: &str,
     ) -> Result<(), Failure> {
-        self.settle_counted(service, revocation, (done, None)).await
+        self.wait_and_report_counts(service, revocation, (done, None))
+            .await
     }
 
-    /// The same, with how many of each were ended, for programs.
-    pub(super) async fn settle_counted(
+    /// The same; JSON output also contains how many things were ended.
+    pub(super) async fn wait_and_report_counts(
         &self,
         service: &Service,
         revocation: Revocation,
@@ -45,78 +46,83 @@ impl Wait {
         match (self.no_wait, self.output) {
             (true, Output::Table) => Ok(writeln!(
                 anstream::stderr(),
-                "{done}; committed, not waited for"
+                "{done}; committed, without waiting for confirmation"
             )?),
-            (true, Output::Json) => table::print_json(&Counted {
-                of: &serde_json::json!({
+            (true, Output::Json) => table::print_json(&RevocationResult {
+                receipt: &serde_json::json!({
                     "sequence": revocation.sequence.get(),
                     "committed": true,
-                    "settled_at": null,
+                    "confirmed_at": null,
                 }),
                 ended,
             }),
-            (false, Output::Table) => tell(done, &service.settle_revocation(revocation).await?),
-            (false, Output::Json) => table::print_json(&Counted {
-                of: &service.settle_revocation(revocation).await?,
+            (false, Output::Table) => {
+                print_receipt(done, &service.confirm_revocation(revocation).await?)
+            }
+            (false, Output::Json) => table::print_json(&RevocationResult {
+                receipt: &service.confirm_revocation(revocation).await?,
                 ended,
             }),
         }
     }
 }
 
-/// How much a revocation ended. Null: it was not to end that.
+/// How much a revocation ended. Null: it does not end things of this kind.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct Ended {
     /// Keys that were not revoked before.
     pub(super) keys: u64,
     /// Sessions of the console.
     pub(super) sessions: Option<u64>,
-    /// Links that would have begun one.
+    /// Sign-in links, which could have begun sessions.
     pub(super) sign_in_links: Option<u64>,
     /// Invitations.
     pub(super) invitations: Option<u64>,
 }
 
-/// A receipt, and what was ended, where it was more than one thing.
+/// A receipt, with the numbers of ended things if the revocation can end more than one.
 #[derive(Serialize)]
-struct Counted<'a, T> {
+struct RevocationResult<'a, T> {
     #[serde(flatten)]
-    of: &'a T,
+    receipt: &'a T,
     #[serde(skip_serializing_if = "Option::is_none")]
     ended: Option<Ended>,
 }
 
-/// So many of something, in words.
-pub(super) fn counted(number: u64, one: &str) -> String {
+/// A number with its unit, in the singular or plural.
+pub(super) fn with_unit(number: u64, singular: &str) -> String {
     match number {
-        1 => format!("1 {one}"),
-        many => format!("{many} {one}s"),
+        1 => format!("1 {singular}"),
+        many => format!("{many} {singular}s"),
     }
 }
 
-/// Waits, then says what `done` did, and how each gateway came to obey.
-pub(super) async fn settle(
+/// Waits, then prints `done` and how each gateway confirmed the change.
+pub(super) async fn wait_for_acknowledgements(
     service: &Service,
     sequence: Sequence,
     done: &str,
 ) -> Result<(), Failure> {
-    tell(done, &wait(service, sequence).await?)
+    print_receipt(done, &wait(service, sequence).await?)
 }
 
-fn tell(done: &str, receipt: &Receipt) -> Result<(), Failure> {
-    Ok(anstream::stderr().write_all(words(done, receipt).as_bytes())?)
+fn print_receipt(done: &str, receipt: &Receipt) -> Result<(), Failure> {
+    Ok(anstream::stderr().write_all(format_receipt(done, receipt).as_bytes())?)
 }
 
-/// Waits, and says nothing.
+/// Waits until every gateway has confirmed the change. Prints nothing.
 pub(super) async fn wait(service: &Service, sequence: Sequence) -> Result<Receipt, Failure> {
-    Ok(service.settle(sequence).await.map_err(ServiceError::from)?)
+    Ok(service
+        .wait_for_acknowledgements(sequence)
+        .await
+        .map_err(ServiceError::from)?)
 }
 
-fn words(done: &str, receipt: &Receipt) -> String {
+fn format_receipt(done: &str, receipt: &Receipt) -> String {
     let gateways = match receipt.instances.len() {
-        0 => return format!("{done}; no gateway runs now, and every one that starts obeys\n"),
-        1 => "1 gateway obeys".to_owned(),
-        many => format!("{many} gateways obey"),
+        0 => return format!("{done}; no gateway is running, so there is nothing to wait for\n"),
+        1 => "1 gateway".to_owned(),
+        many => format!("{many} gateways"),
     };
     let last = receipt
         .instances
@@ -124,9 +130,9 @@ fn words(done: &str, receipt: &Receipt) -> String {
         .map(|one| one.after_ms)
         .max()
         .unwrap_or_default();
-    let mut text = format!("{done}; {gateways}; settled after {last} ms\n");
+    let mut text = format!("{done}; confirmed by {gateways} after {last} ms\n");
     for one in &receipt.instances {
-        text += &line(one);
+        text += &format_instance(one);
     }
     if let Some(time) = receipt.last_accepted_at {
         // Writing to a String does not fail.
@@ -135,7 +141,7 @@ fn words(done: &str, receipt: &Receipt) -> String {
     text
 }
 
-fn line(one: &InstanceReceipt) -> String {
+fn format_instance(one: &InstanceReceipt) -> String {
     let cut = match one.streams_cut {
         0 => String::new(),
         1 => ", 1 open request cut".to_owned(),
@@ -155,7 +161,7 @@ mod tests {
         Receipt {
             sequence: Sequence::new(7),
             committed_at: Timestamp::from_millis(0),
-            settled_at: Timestamp::from_millis(9),
+            confirmed_at: Timestamp::from_millis(9),
             streams_cut: instances.iter().map(|one| one.streams_cut).sum(),
             last_accepted_at: instances
                 .iter()
@@ -178,8 +184,8 @@ mod tests {
             one("a", Outcome::Acknowledged, 4),
             one("b", Outcome::Fenced, 812),
         ]);
-        insta::assert_snapshot!(words("revoked", &receipt), @r"
-        revoked; 2 gateways obey; settled after 812 ms
+        insta::assert_snapshot!(format_receipt("revoked", &receipt), @r"
+        revoked; confirmed by 2 gateways after 812 ms
           ins_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa  acknowledged after 4 ms, 1 open request cut
           ins_bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb  fenced after 812 ms, 2 open requests cut
           last request accepted at 1969-12-31T23:59:59.999Z
@@ -189,8 +195,8 @@ mod tests {
     #[test]
     fn without_a_gateway_there_is_nothing_to_wait_for() {
         assert_eq!(
-            words("revoked", &receipt(Vec::new())),
-            "revoked; no gateway runs now, and every one that starts obeys\n"
+            format_receipt("revoked", &receipt(Vec::new())),
+            "revoked; no gateway is running, so there is nothing to wait for\n"
         );
     }
 }
